@@ -1,0 +1,61 @@
+"""Pre-trained networks for synthetic-aperture radar (SAR) images, with the preprocessing they were trained with.
+
+Names are resolved on first use (PEP 562), so ``import sarhub_models`` loads neither torch nor timm.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .factory import create_model, create_transform, import_checkpoint
+    from .registry import ModelInfo, list_datasets, list_models, list_networks, model_info
+    from .transforms import DRAA, log_amplitude, normalize_amplitude, ptls, reinhard_devlin
+
+_HOME = {
+    "DRAA": "transforms",
+    "ModelInfo": "registry",
+    "create_model": "factory",
+    "create_transform": "factory",
+    "import_checkpoint": "factory",
+    "list_datasets": "registry",
+    "list_models": "registry",
+    "list_networks": "registry",
+    "log_amplitude": "transforms",
+    "model_info": "registry",
+    "normalize_amplitude": "transforms",
+    "ptls": "transforms",
+    "reinhard_devlin": "transforms",
+}
+
+__all__ = [
+    "DRAA",
+    "ModelInfo",
+    "__version__",
+    "create_model",
+    "create_transform",
+    "import_checkpoint",
+    "list_datasets",
+    "list_models",
+    "list_networks",
+    "log_amplitude",
+    "model_info",
+    "normalize_amplitude",
+    "ptls",
+    "reinhard_devlin",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,70 @@
+"""Every exception that this package raises on purpose.
+
+Each subclasses the built-in exception that a caller would expect as well as :class:`SarHubError`, so
+``except ValueError`` and ``except SarHubError`` both work. The message is one paragraph for a person: what was
+expected, what came instead, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError",
+    "DownloadError",
+    "ImageError",
+    "IntegrityError",
+    "ManifestError",
+    "MissingDependencyError",
+    "OfflineError",
+    "SarHubError",
+    "UnknownNameError",
+    "closest",
+]
+
+
+class SarHubError(Exception):
+    """Base class of all errors of this package."""
+
+
+class UnknownNameError(SarHubError, KeyError):
+    """A model, network, data set or option of that name does not exist."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message, quotes included
+        return str(self.args[0]) if self.args else ""
+
+
+class ManifestError(SarHubError, ValueError):
+    """The list of weights is malformed, or asks for something that is not allowed."""
+
+
+class CheckpointError(SarHubError, ValueError):
+    """A file of weights is truncated, foreign, unsafe, or does not fit its network."""
+
+
+class ImageError(SarHubError, ValueError):
+    """An image cannot be used: unreadable, not finite, of the wrong shape, or out of the value range."""
+
+
+class DownloadError(SarHubError, OSError):
+    """No source of a set of weights could deliver it."""
+
+
+class IntegrityError(DownloadError):
+    """Bytes arrived, but they are not the promised ones (size, checksum or pin)."""
+
+
+class OfflineError(DownloadError):
+    """The weights are not on this machine and the network must not be used."""
+
+
+class MissingDependencyError(SarHubError, ImportError):
+    """An optional package is needed for this; the message names the extra that brings it."""
+
+
+def closest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """Return ``"; did you mean 'a' or 'b'?"`` for the names closest to ``name``, or ``""`` if none is close."""
+    folded = {k.lower(): k for k in known}
+    matches = [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.5)]
+    return "; did you mean " + " or ".join(repr(m) for m in matches) + "?" if matches else ""

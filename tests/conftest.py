@@ -1,0 +1,25 @@
+"""Fixtures for the whole suite: an isolated cache, and the optional folder of reference data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def isolated_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test its own cache, and none of the caller's settings."""
+    for name in ("SARHUB_OFFLINE", "HF_HUB_OFFLINE", "SARHUB_MIRROR", "SARHUB_MANIFEST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SARHUB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder with reference vectors and real patches; tests that need it are skipped without it."""
+    folder = os.environ.get("SARHUB_TEST_DATA")
+    if not folder:
+        pytest.skip("set SARHUB_TEST_DATA to the folder with the reference data to run this test")
+    return Path(folder)
