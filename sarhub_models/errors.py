@@ -18,6 +18,7 @@ __all__ = [
     "ManifestError",
     "MissingDependencyError",
     "OfflineError",
+    "OptionError",
     "SarHubError",
     "UnknownNameError",
     "closest",
@@ -33,6 +34,10 @@ class UnknownNameError(SarHubError, KeyError):
 
     def __str__(self) -> str:  # KeyError would print the repr of the message, quotes included
         return str(self.args[0]) if self.args else ""
+
+
+class OptionError(SarHubError, ValueError):
+    """An argument asks for something that this network or these weights cannot do."""
 
 
 class ManifestError(SarHubError, ValueError):

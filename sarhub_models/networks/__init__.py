@@ -1,0 +1,137 @@
+"""The architectures: build one, or fit a checkpoint to one.
+
+A new network is one file here that defines ``SPECS``, and its line in ``_FILES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import CheckpointError, UnknownNameError, closest
+from . import densenet, mobilenetv3, resnet, senet, swin
+from ._empty import assign, without_numbers
+from ._spec import NetworkSpec, Tensors
+
+__all__ = [
+    "NetworkSpec",
+    "Tensors",
+    "assign",
+    "build",
+    "head_classes",
+    "identify",
+    "rename_checkpoint",
+    "spec",
+    "tensor_layout",
+    "without_numbers",
+]
+
+_FILES = (resnet, senet, mobilenetv3, densenet, swin)
+_SPECS: dict[str, NetworkSpec] = {name: entry for file in _FILES for name, entry in file.SPECS.items()}
+
+Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+def spec(network: str) -> NetworkSpec:
+    """Return the description of an architecture.
+
+    Raises:
+        UnknownNameError: there is no such network.
+    """
+    if network not in _SPECS:
+        raise UnknownNameError(
+            f"no network is called {network!r}{closest(network, _SPECS)}; known: {', '.join(sorted(_SPECS))}"
+        )
+    return _SPECS[network]
+
+
+def build(
+    network: str, *, num_classes: int, in_chans: int = 3, features_only: bool = False, **options: Any
+) -> nn.Module:
+    """Build an architecture with timm's initialisation.
+
+    Args:
+        network: one of ``list_networks()``.
+        num_classes: outputs of the classifier; 0 leaves it out.
+        in_chans: channels of the input.
+        features_only: return the feature maps of the stages (a list) instead of logits, as timm does.
+        **options: passed to timm's model: ``img_size`` (Swin), ``drop_rate``, ``drop_path_rate``, ``global_pool``,
+            ``out_indices``, ``output_stride`` (ResNets, SENet), …
+
+    Returns:
+        The module; input (B, in_chans, H, W) float, output (B, num_classes) logits.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        OptionError: the trained weights do not fit an option (Swin's windows an ``img_size``).
+    """
+    entry = spec(network)
+    size = options.get("img_size", 128)
+    config = {
+        "architecture": entry.timm_name,
+        "num_classes": num_classes,
+        "input_size": (in_chans, *((size, size) if isinstance(size, int) else size)),
+        "fixed_input_size": "img_size" in entry.timm_args,
+        "crop_pct": 1.0,
+        "interpolation": "bilinear",
+        "first_conv": entry.stem,
+        "classifier": entry.head,
+    }
+    return entry.build(
+        num_classes=num_classes,
+        in_chans=in_chans,
+        features_only=features_only,
+        pretrained_cfg=config,
+        **options,
+    )
+
+
+def rename_checkpoint(network: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """Return the tensors of a released checkpoint under this package's names; ours are returned as they are."""
+    return spec(network).rename(tensors)
+
+
+@lru_cache(maxsize=32)
+def tensor_layout(network: str, num_classes: int) -> Layout:
+    """Return ``{name: (shape, dtype)}`` of every tensor that the network with that head stores (3 input channels)."""
+    with without_numbers():
+        model = build(network, num_classes=num_classes)
+    return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
+
+
+def head_classes(network: str, tensors: Mapping[str, torch.Tensor]) -> int:
+    """Return the number of classes of the classifier among ``tensors`` (under our names); 0 where there is none."""
+    weight = tensors.get(f"{spec(network).head}.weight")
+    return weight.shape[0] if weight is not None and weight.ndim == 2 else 0
+
+
+def identify(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return the network whose tensors these are, by names and shapes, whatever the size of the head.
+
+    Args:
+        tensors: a checkpoint, under released or our names.
+
+    Raises:
+        CheckpointError: they fit no network; the message names the nearest and what differs.
+    """
+    nearest, fewest, example = "", None, ""
+    for network in _SPECS:
+        renamed = rename_checkpoint(network, tensors)
+        layout = tensor_layout(network, head_classes(network, renamed))
+        wrong = sorted(
+            name
+            for name in layout.keys() | renamed.keys()
+            if name not in layout or name not in renamed or tuple(renamed[name].shape) != layout[name][0]
+        )
+        if not wrong:
+            return network
+        if fewest is None or len(wrong) < fewest:
+            nearest, fewest, example = network, len(wrong), wrong[0]
+    raise CheckpointError(
+        f"these {len(tensors)} tensors are of no known network; nearest is {nearest}, where {fewest} tensors are missing, "
+        f"unexpected or of another shape (first: {example})"
+    )

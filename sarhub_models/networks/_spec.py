@@ -1,0 +1,48 @@
+"""What the rest of the package needs to know about one architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+Tensors = dict[str, torch.Tensor]
+
+
+def keep_names(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """Rename nothing: the released file uses timm's names already."""
+    return dict(tensors)
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """One architecture.
+
+    Attributes:
+        timm_name: its name in timm's registry; the ones that only this package has start with ``sarhub_``.
+        stem: name of the first convolution.
+        head: name of the classifier.
+        timm_args: what timm's builder must be told to get this very network.
+        rename: turns the tensors of a released checkpoint into this package's, and leaves ours as they are.
+        create: builds it in place of timm, for networks that timm lacks.
+        check: refuses options that the trained weights do not fit.
+    """
+
+    timm_name: str
+    stem: str
+    head: str
+    timm_args: Mapping[str, Any] = field(default_factory=dict)
+    rename: Callable[[Mapping[str, torch.Tensor]], Tensors] = keep_names
+    create: Callable[..., nn.Module] | None = None
+    check: Callable[[Mapping[str, Any]], None] | None = None
+
+    def build(self, **options: Any) -> nn.Module:
+        """Build the network with timm's initialisation; ``options`` come before ``timm_args``."""
+        options = {**self.timm_args, **options}
+        if self.check is not None:
+            self.check(options)
+        return self.create(**options) if self.create is not None else timm.create_model(self.timm_name, **options)
