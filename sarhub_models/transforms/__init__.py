@@ -1,0 +1,14 @@
+"""Amplitude chips become network inputs: dynamic-range operators, their augmentation, and the whole chain."""
+
+from .dynamic_range import DRAA, OPERATORS, log_amplitude, ptls, reinhard_devlin
+from .preprocess import SarTransform, normalize_amplitude
+
+__all__ = [
+    "DRAA",
+    "OPERATORS",
+    "SarTransform",
+    "log_amplitude",
+    "normalize_amplitude",
+    "ptls",
+    "reinhard_devlin",
+]

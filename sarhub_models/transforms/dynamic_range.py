@@ -1,0 +1,302 @@
+"""Dynamic-range operators for SAR amplitude, and DRAA, the augmentation that draws their parameter.
+
+All operators take NumPy arrays or tensors of shape (..., H, W) with amplitude in [0, 1], on any device, and treat
+every (H, W) chip by itself; their parameter is one number, or one for each chip (shape ``x.shape[:-2]``). The result
+has the type, shape, dtype and device of the input; half precision is computed in float32. A chip that holds a NaN
+comes out as all NaN, never as something plausible. Values are not checked otherwise: see
+:class:`~sarhub_models.transforms.SarTransform` for the chain that does. Nothing here waits for an accelerator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import ImageError, UnknownNameError, closest
+
+__all__ = ["DRAA", "OPERATORS", "log_amplitude", "ptls", "reinhard_devlin"]
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+Parameter = float | np.ndarray | Tensor
+
+_ADAPTATION = 0.169  # u: the level that the eye is adapted to
+_LOCAL = 1e-4  # l: share of the pixel itself in the adaptation
+# 1 - min x is held at this or more, so that a chip of ones has a finite (if huge) contrast exponent
+_LEAST_RANGE = 1e-6
+# Pixels looked at to bracket a percentile: enough for a tight bracket, few beside a chip
+_SAMPLE = 512
+
+
+def reinhard_devlin(x: Array, b: Parameter) -> Array:
+    r"""Photoreceptor tone mapping on one channel.
+
+    With :math:`u = 0.169` and :math:`l = 10^{-4}`:
+    :math:`m = 0.3 + 0.7\,((1 - u)/(1 - \min x))^{1.4}`, :math:`I_a = l\,x + (1 - l)\,u`,
+    :math:`y = x / (x + (b\,I_a)^m)`.
+
+    Where :math:`\min x = 1` the formula divides by zero; :math:`1 - \min x` is held at :math:`10^{-6}` or more, so
+    a chip of ones gives ones for every b below 5.9. Tensors: differentiable in ``x`` and ``b``.
+
+    Args:
+        x: amplitude in [0, 1], shape (..., H, W), floating point.
+        b: brightness, above 0; scalar or shape (...). The TerraSAR-X weights were trained with 3.5 to 4.5.
+
+    Returns:
+        Array like ``x`` with values in [0, 1].
+
+    Raises:
+        ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
+        ValueError: ``b`` has the wrong shape or is not above 0 (its values are not looked at on an accelerator).
+
+    Source: Reinhard and Devlin, Dynamic range reduction inspired by photoreceptor physiology, IEEE TVCG 11(1), 2005.
+    """
+    xp, work = _working(x)
+    brightness = _per_pixel(_parameter("b", b, x, math.ulp(0.0), math.inf), work)
+    darkest = xp.amin(work, axis=(-2, -1), keepdims=True)
+    exponent = 0.3 + 0.7 * ((1 - _ADAPTATION) / xp.clip(1 - darkest, _LEAST_RANGE, None)) ** 1.4
+    adaptation = _LOCAL * work + (1 - _LOCAL) * _ADAPTATION
+    with np.errstate(over="ignore", under="ignore"):
+        return _like(work / (work + (brightness * adaptation) ** exponent), x)
+
+
+def ptls(x: Array, p: Parameter) -> Array:
+    r"""Percent-truncated linear stretch: the chip's p-th percentile becomes 0, its (100 - p)-th becomes 1.
+
+    :math:`y = \mathrm{clip}((x - lo)/(hi - lo), 0, 1)`; the percentiles are interpolated linearly between order
+    statistics, as ``numpy.percentile`` does. As p is below 50, y always reaches 0 and 1, so no further stretch is
+    needed. Where lo equals hi, which divides by zero, y is the limit of the stretch: 1 above hi and 0 elsewhere;
+    a constant chip gives zeros. Tensors: differentiable in ``x`` and ``p``.
+
+    Args:
+        x: amplitude in [0, 1], shape (..., H, W), floating point.
+        p: percent cut off at each end, in [0, 50); scalar or shape (...).
+
+    Returns:
+        Array like ``x`` with values in [0, 1].
+
+    Raises:
+        ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
+        ValueError: ``p`` has the wrong shape or is outside [0, 50) (its values are not looked at on an accelerator).
+    """
+    _, work = _working(x)
+    percent = _parameter("p", p, x, 0.0, math.nextafter(50.0, 0.0))
+    if isinstance(work, np.ndarray):
+        return _like(_ptls_numpy(work, percent), x)
+    differentiable = torch.is_grad_enabled() and (work.requires_grad or percent.requires_grad)
+    if work.device.type == "cpu" and not differentiable:  # selecting few order statistics beats sorting them all
+        return _like(torch.from_numpy(_ptls_numpy(work.detach().numpy(), percent.detach().numpy())), x)
+    return _like(_ptls_sorting(work, percent), x)
+
+
+def log_amplitude(x: Array, bits: Parameter) -> Array:
+    r"""Logarithm of amplitude that was quantised with so many bits: :math:`y = \log_2(1 + (2^{bits} - 1)\,x)/bits`.
+
+    Maps 0 to 0 and 1 to 1. Tensors: differentiable in ``x`` and ``bits``.
+
+    Args:
+        x: amplitude in [0, 1], shape (..., H, W), floating point.
+        bits: bits of the digital numbers, above 0 and at most 64; scalar or shape (...).
+
+    Returns:
+        Array like ``x`` with values in [0, 1].
+
+    Raises:
+        ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
+        ValueError: ``bits`` has the wrong shape or is outside (0, 64] (not looked at on an accelerator).
+    """
+    xp, work = _working(x)
+    depth = _per_pixel(_parameter("bits", bits, x, math.ulp(0.0), 64.0), work)
+    poisoned = work + 0 * xp.amin(work, axis=(-2, -1), keepdims=True)  # one NaN makes the whole chip NaN
+    return _like(xp.clip(xp.log2(1 + (2.0**depth - 1) * poisoned) / depth, 0, 1), x)
+
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "log_amplitude": log_amplitude,
+    "ptls": ptls,
+    "reinhard_devlin": reinhard_devlin,
+}
+
+
+class DRAA(nn.Module):
+    """Dynamic range adapted augmentation: a dynamic-range operator with a parameter drawn anew for every chip.
+
+    In training mode each (H, W) chip of the input gets its own parameter, uniform in [low, high]; in evaluation
+    mode all get ``evaluation``. The module holds no tensors, works in any ``torchvision.transforms.v2.Compose``,
+    and draws from torch's random numbers, which ``DataLoader`` seeds differently in each worker.
+
+    Args:
+        operator: ``"reinhard_devlin"``, ``"ptls"`` or ``"log_amplitude"``.
+        low: lower end of the parameter's range.
+        high: upper end of the parameter's range.
+        evaluation: parameter in evaluation mode; by default the middle of the range.
+
+    Raises:
+        UnknownNameError: there is no such operator.
+        ValueError: ``low`` is above ``high``, or one of the numbers is not finite.
+
+    >>> draa = DRAA("ptls", 0.0, 3.0).eval()
+    >>> draa(torch.linspace(0, 1, 16).reshape(4, 4)).max()
+    tensor(1.)
+    """
+
+    def __init__(self, operator: str, low: float, high: float, evaluation: float | None = None) -> None:
+        super().__init__()
+        if operator not in OPERATORS:
+            hint = closest(operator, OPERATORS)
+            raise UnknownNameError(
+                f"no dynamic-range operator is called {operator!r}{hint}; known: {', '.join(OPERATORS)}"
+            )
+        middle = (low + high) / 2 if evaluation is None else evaluation
+        if not (low <= high and all(map(math.isfinite, (low, high, middle)))):
+            raise ValueError(f"expected finite low <= high, got low={low}, high={high}, evaluation={evaluation}")
+        self.operator = operator
+        self.low, self.high, self.evaluation = float(low), float(high), float(middle)
+
+    def forward(self, x: Array, generator: torch.Generator | None = None) -> Array:
+        """Apply the operator to every chip of ``x``.
+
+        Args:
+            x: amplitude in [0, 1], NumPy array or tensor of shape (..., H, W), floating point.
+            generator: source of the drawn parameters; by default torch's generator of the device of ``x``.
+
+        Returns:
+            Array like ``x`` with values in [0, 1].
+
+        Raises:
+            ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
+        """
+        operator = OPERATORS[self.operator]
+        if not self.training:
+            return operator(x, self.evaluation)
+        device = generator.device if generator is not None else getattr(x, "device", "cpu")
+        device = "cpu" if isinstance(x, np.ndarray) else device
+        drawn = torch.rand(x.shape[:-2], generator=generator, device=device)
+        return operator(x, self.low + (self.high - self.low) * drawn)
+
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return f"operator={self.operator!r}, low={self.low}, high={self.high}, evaluation={self.evaluation}"
+
+
+def _working(x: Any) -> tuple[Any, Any]:
+    """Check ``x``; return the library it belongs to and ``x`` in the precision to compute in."""
+    xp: Any
+    if isinstance(x, Tensor):
+        xp, floating, narrow = torch, x.dtype.is_floating_point, x.dtype in (torch.float16, torch.bfloat16)
+    elif isinstance(x, np.ndarray):
+        xp, floating, narrow = np, x.dtype.kind == "f", x.dtype == np.float16
+    else:
+        raise ImageError(f"expected a NumPy array or a tensor, got {type(x).__name__}")
+    if not floating:
+        raise ImageError(
+            f"expected floating-point amplitude in [0, 1], got {x.dtype}; call normalize_amplitude on it first"
+        )
+    if x.ndim < 2 or 0 in x.shape:
+        raise ImageError(f"expected chips of shape (..., H, W) with at least one pixel, got {tuple(x.shape)}")
+    if not narrow:
+        return xp, x
+    return xp, x.float() if isinstance(x, Tensor) else x.astype(np.float32)
+
+
+def _like(y: Any, x: Any) -> Any:
+    if isinstance(y, Tensor):
+        return y.to(x.dtype)
+    return y.astype(x.dtype, copy=False)
+
+
+def _parameter(name: str, value: Parameter, x: Any, low: float, high: float) -> Any:
+    """Return a parameter as float64, of the kind and on the device of ``x``, with shape () or ``x.shape[:-2]``."""
+    on_host = not (isinstance(value, Tensor) and value.device.type != "cpu")
+    if on_host:
+        numbers = np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=np.float64)
+        if not ((numbers >= low) & (numbers <= high)).all():
+            raise ValueError(f"expected {name} in [{low:g}, {high:g}], got {numbers[()]}")
+    if isinstance(x, np.ndarray):
+        value = numbers if on_host else np.asarray(value.detach().cpu(), dtype=np.float64)  # type: ignore[union-attr]
+    else:
+        double = torch.float32 if x.device.type == "mps" else torch.float64  # mps has no float64
+        if isinstance(value, float | int):  # a fill needs no copy from the host, which would wait for the device
+            value = torch.full((), value, dtype=double, device=x.device)
+        else:
+            value = torch.as_tensor(value).to(x.device, double, non_blocking=True)
+    if value.ndim and value.shape != x.shape[:-2]:
+        raise ValueError(
+            f"expected {name} as a scalar or of shape {tuple(x.shape[:-2])}, one for each chip, "
+            f"got shape {tuple(value.shape)}"
+        )
+    return value
+
+
+def _per_pixel(parameter: Any, work: Any) -> Any:
+    """Return a parameter in the dtype of ``work`` with two axes that broadcast over the pixels."""
+    cast = parameter.to(work.dtype) if isinstance(work, Tensor) else parameter.astype(work.dtype)
+    return cast[..., None, None]
+
+
+def _ptls_numpy(x: np.ndarray, p: np.ndarray) -> np.ndarray:
+    y = np.empty_like(x)
+    percents = np.broadcast_to(p, x.shape[:-2])
+    for index in np.ndindex(x.shape[:-2]):
+        _stretch(x[index], float(percents[index]), y[index])
+    return y
+
+
+def _stretch(chip: np.ndarray, percent: float, out: np.ndarray) -> None:
+    flat = chip.ravel()
+    if np.isnan(flat.max()):  # NaN compares as neither small nor large, so no percentile would notice it
+        out.fill(np.nan)
+        return
+    low, high = flat.dtype.type([_percentile(flat, percent), -_percentile(-flat, percent)])
+    if low == high:
+        np.greater(chip, high, out=out, casting="unsafe")
+        return
+    np.subtract(chip, low, out=out)
+    np.divide(out, high - low, out=out)
+    np.clip(out, 0, 1, out=out)
+
+
+def _percentile(flat: np.ndarray, percent: float) -> float:
+    position = (flat.size - 1) * (percent / 100)
+    below = int(position)
+    above = min(below + 1, flat.size - 1)
+    smallest = _smallest(flat, above + 1)
+    low, high = float(smallest[below]), float(smallest[above])
+    return low + (high - low) * (position - below)
+
+
+def _smallest(flat: np.ndarray, count: int) -> np.ndarray:
+    """Return, sorted, at least the ``count`` smallest values.
+
+    A sorted sample suggests a threshold that about that many values stay under, plus four standard deviations of
+    the suggestion; only those are sorted. Should they be too few, all values are.
+    """
+    sample = np.sort(flat[:: max(1, flat.size // _SAMPLE)])
+    expected = count / flat.size * sample.size
+    rank = int(expected + 4 * math.sqrt(expected) + 2)
+    if rank < sample.size:
+        tail = flat[flat <= sample[rank]]
+        if tail.size >= count:
+            tail.sort()
+            return tail
+    return np.sort(flat)
+
+
+def _ptls_sorting(x: Tensor, p: Tensor) -> Tensor:
+    """PTLS of all chips at once, differentiable, without a look at any value from the host."""
+    ordered = x.flatten(-2).sort(dim=-1).values
+    last = ordered.shape[-1] - 1
+    position = (last * (p / 100)).expand(x.shape[:-2]).unsqueeze(-1)
+    below = position.detach().long().clamp(max=last)
+    above = (below + 1).clamp(max=last)
+    weight = (position - below).to(x.dtype)
+    low = torch.lerp(ordered.gather(-1, below), ordered.gather(-1, above), weight).unsqueeze(-1)
+    high = torch.lerp(ordered.gather(-1, last - below), ordered.gather(-1, last - above), weight).unsqueeze(-1)
+    width = high - low
+    stretched = ((x - low) / torch.where(width > 0, width, 1)).clamp(0, 1)
+    y = torch.where(width > 0, stretched, (x > high).to(x.dtype))
+    return torch.where(ordered[..., -1:, None].isnan(), torch.nan, y)  # NaN sorts last

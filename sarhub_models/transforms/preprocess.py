@@ -1,0 +1,211 @@
+"""From the amplitude of a chip to the input of a network: the chain that belongs to a set of weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ImageError
+from .dynamic_range import DRAA
+
+__all__ = ["SarTransform", "normalize_amplitude"]
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+
+_MAX_ROTATION = math.radians(10)
+_FLIP_PROBABILITY = 0.5
+# |z| of a complex chip that was scaled to 1 can exceed 1 by rounding; so much is clipped in silence
+_ROUNDING = 1e-6
+
+
+def normalize_amplitude(x: Array, full_scale: float | None = None) -> Array:
+    """Return the amplitude of an image in [0, 1].
+
+    Complex values are replaced by their magnitude. Then, without ``full_scale``, the dtype alone decides, so that
+    all images of a folder are treated alike: integers are divided by the largest value of their dtype (255 for
+    uint8, 65535 for uint16); floating-point and complex images are taken to be in [0, 1] already, and it is an
+    error if they are not. With ``full_scale``, every dtype is divided by it and clipped to [0, 1].
+
+    Args:
+        x: image or images of any shape; integer, floating point or complex.
+        full_scale: amplitude that becomes 1, in the units of ``x``.
+
+    Returns:
+        Array of the same shape in [0, 1]: float32 for integers, else the precision of ``x``.
+
+    Raises:
+        ImageError: ``x`` is empty, holds NaN or infinity, or without ``full_scale`` a value outside [0, 1]; or its
+            dtype is not numeric.
+        ValueError: ``full_scale`` is not a positive number.
+
+    >>> normalize_amplitude(np.array([[0, 255]], dtype=np.uint8))
+    array([[0., 1.]], dtype=float32)
+    """
+    if full_scale is not None and not (math.isfinite(full_scale) and full_scale > 0):
+        raise ValueError(f"expected full_scale to be a positive number, got {full_scale}")
+    if isinstance(x, np.ndarray):
+        return _normalized(_tensor(x), full_scale).numpy()
+    return _normalized(x, full_scale)
+
+
+def _tensor(x: Any) -> Tensor:
+    """Copy a NumPy array (of either byte order) to a tensor; pass a tensor through."""
+    if isinstance(x, Tensor):
+        return x
+    if not isinstance(x, np.ndarray):
+        raise ImageError(f"expected a NumPy array or a tensor, got {type(x).__name__}")
+    if x.dtype.kind not in "biufc" or x.dtype.itemsize > 16 or x.dtype == np.longdouble:
+        raise ImageError(f"expected an image of integer, floating-point or complex dtype, got {x.dtype}")
+    return torch.tensor(x.astype(x.dtype.newbyteorder("="), copy=False))
+
+
+def _normalized(x: Tensor, full_scale: float | None) -> Tensor:
+    if x.dtype == torch.bool:
+        raise ImageError("expected an image of integer, floating-point or complex dtype, got bool")
+    if x.numel() == 0:
+        raise ImageError(f"expected an image with at least one pixel, got shape {tuple(x.shape)}")
+    if x.is_complex():
+        x = x.abs()
+    if not x.is_floating_point():
+        scale = torch.iinfo(x.dtype).max if full_scale is None else 1
+        x = x.float() / scale
+    check_range(x, bounded=full_scale is None)
+    return (x if full_scale is None else x / full_scale).clamp(0, 1)
+
+
+def check_range(x: Tensor, bounded: bool = True) -> None:
+    """Raise unless all values of real ``x`` are finite and, if ``bounded``, in [0, 1]; waits for the device once.
+
+    Raises:
+        ImageError: a value is NaN, infinite or (``bounded``) out of range.
+    """
+    low, high = torch.stack(torch.aminmax(x.detach())).tolist()
+    if not (math.isfinite(low) and math.isfinite(high)):  # aminmax passes NaN on
+        kind = "NaN" if math.isnan(low) else "infinite values"
+        raise ImageError(f"expected finite amplitude, got {kind}; mask or replace these pixels first")
+    if bounded and not (low >= 0 and high <= 1 + _ROUNDING):
+        raise ImageError(
+            f"expected amplitude in [0, 1], got values from {low:g} to {high:g}; give the amplitude that stands for 1 "
+            "as full_scale: normalize_amplitude(x, full_scale=...)"
+        )
+
+
+class SarTransform(nn.Module):
+    """The preprocessing of a set of weights: amplitude in [0, 1] becomes the input of its network.
+
+    In this order: dynamic-range operator → ``(y − mean)/std`` → resize to a square (bilinear with antialiasing, as
+    ``torchvision.transforms.v2.Resize`` does; a chip that is not square is squeezed) → in training mode a
+    horizontal flip with probability ½ and a rotation of up to ±10° about the centre (bilinear; pixels from outside
+    become 0, the mean) → repetition to ``channels``. Repeating last equals repeating before the resizing, which
+    treats all channels alike. In training mode each chip of a batch gets its own random numbers. The module holds
+    no tensors and works on the device of its input; with ``validate=False`` it never waits for that device.
+
+    Args:
+        operator: ``"reinhard_devlin"``, ``"ptls"`` or ``"log_amplitude"``.
+        low: lower end of the operator's parameter in training (:class:`DRAA`).
+        high: upper end of the operator's parameter in training.
+        evaluation: the operator's parameter in evaluation mode.
+        mean: subtracted after the operator.
+        std: divided by after the mean, above 0.
+        size: side of the square output in pixels; ``None`` keeps the size of the chip.
+        channels: channels of the output.
+        training: start in training mode; :meth:`train` and :meth:`eval` switch.
+        validate: look for NaN, infinity and values outside [0, 1].
+
+    Raises:
+        UnknownNameError: there is no such operator.
+        ValueError: a number is out of its range.
+
+    >>> transform = SarTransform("ptls", 0.0, 3.0, 1.5, mean=0.316, std=0.0343, size=128)
+    >>> transform(np.random.default_rng(0).random((64, 64), dtype=np.float32)).shape
+    torch.Size([3, 128, 128])
+    """
+
+    def __init__(
+        self,
+        operator: str,
+        low: float,
+        high: float,
+        evaluation: float | None,
+        mean: float,
+        std: float,
+        size: int | None,
+        channels: int = 3,
+        training: bool = False,
+        validate: bool = True,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
+            raise ValueError(f"expected a finite mean and std above 0, got mean={mean}, std={std}")
+        if channels < 1 or (size is not None and size < 1):
+            raise ValueError(f"expected channels and size of at least 1, got channels={channels}, size={size}")
+        self.dynamic_range = DRAA(operator, low, high, evaluation)
+        self.mean, self.std = float(mean), float(std)
+        self.size, self.channels, self.validate = size, channels, validate
+        self.train(training)
+
+    def forward(self, x: np.ndarray | Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Prepare one chip or a batch.
+
+        Args:
+            x: amplitude in [0, 1], floating point or complex (the magnitude is taken): (H, W) or (1, H, W) for one
+                chip, (B, 1, H, W) for a batch; NumPy array or tensor on any device.
+            generator: random numbers for training mode, on the device of ``x``; by default torch's own.
+
+        Returns:
+            float32 tensor, (channels, size, size) for one chip and (B, channels, size, size) for a batch, on the
+            device of ``x``.
+
+        Raises:
+            ImageError: ``x`` has another dtype or shape, is empty, or (with ``validate``) holds NaN, infinity or a
+                value outside [0, 1].
+        """
+        batch, single = self._batch(_tensor(x))
+        if self.validate:
+            check_range(batch)
+            batch = batch.clamp(0, 1)
+        batch = (self.dynamic_range(batch, generator) - self.mean) / self.std
+        if self.size is not None and batch.shape[-2:] != (self.size, self.size):
+            batch = F.interpolate(batch, (self.size, self.size), mode="bilinear", antialias=True)
+        if self.training:
+            batch = _flip_and_rotate(batch, generator)
+        batch = batch.repeat(1, self.channels, 1, 1)
+        return batch[0] if single else batch
+
+    def _batch(self, x: Tensor) -> tuple[Tensor, bool]:
+        """Return real float32 amplitude of shape (B, 1, H, W), and whether ``x`` was a single chip."""
+        if not (x.is_floating_point() or x.is_complex()):
+            raise ImageError(
+                f"expected floating-point or complex amplitude in [0, 1], got {x.dtype}; "
+                "normalize_amplitude(x) divides integers by the largest value of their dtype"
+            )
+        if not (x.ndim == 2 or (x.ndim in (3, 4) and x.shape[-3] == 1)) or x.numel() == 0:
+            raise ImageError(
+                "expected one channel of shape (H, W), (1, H, W) or (B, 1, H, W) with at least one pixel, "
+                f"got {tuple(x.shape)}; pick one band, and add the channel axis to a batch with x[:, None]"
+            )
+        amplitude = (x.abs() if x.is_complex() else x).float()
+        return amplitude.reshape(-1, 1, *x.shape[-2:]), x.ndim < 4
+
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return f"mean={self.mean}, std={self.std}, size={self.size}, channels={self.channels}"
+
+
+def _flip_and_rotate(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Flip each (1, H, W) chip of a batch with probability ½ and rotate it by up to ±10°."""
+    count, _, height, width = x.shape
+    drawn = torch.rand(2, count, generator=generator, device=x.device)
+    angle = (2 * drawn[0] - 1) * _MAX_ROTATION
+    mirror = torch.where(drawn[1] < _FLIP_PROBABILITY, -1.0, 1.0)
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    # affine_grid counts in half-widths and half-heights: the aspect ratio keeps the rotation rigid
+    rows = [mirror * cos, -mirror * sin * height / width, zero, sin * width / height, cos, zero]
+    matrix = torch.stack(rows, dim=-1).view(count, 2, 3)
+    grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
