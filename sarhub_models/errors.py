@@ -12,8 +12,10 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError",
+    "DataError",
     "DownloadError",
     "ImageError",
+    "InputError",
     "IntegrityError",
     "ManifestError",
     "MissingDependencyError",
@@ -50,6 +52,14 @@ class CheckpointError(SarHubError, ValueError):
 
 class ImageError(SarHubError, ValueError):
     """An image cannot be used: unreadable, not finite, of the wrong shape, or out of the value range."""
+
+
+class InputError(SarHubError, ValueError):
+    """A tensor or number has the wrong shape, dtype or range."""
+
+
+class DataError(SarHubError, OSError):
+    """A data set is not where it was expected, or a file of it is damaged."""
 
 
 class DownloadError(SarHubError, OSError):
