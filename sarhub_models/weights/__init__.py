@@ -1,0 +1,37 @@
+"""Bytes become a trusted file on this disk.
+
+Knows nothing of networks: what a checkpoint must hold arrives as a :class:`Layout`. Importing this package loads no
+torch; :class:`Layout` and :func:`write_weights` do when they are first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .hub import fetch_hub_model, offline
+from .store import Entry, Store, Verification
+
+if TYPE_CHECKING:
+    from .convert import Layout, Tensors, load_checkpoint, read_tensors, read_weights, write_weights
+
+__all__ = [
+    "Entry",
+    "Layout",
+    "Store",
+    "Tensors",
+    "Verification",
+    "fetch_hub_model",
+    "load_checkpoint",
+    "offline",
+    "read_tensors",
+    "read_weights",
+    "write_weights",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import convert
+
+    return getattr(convert, name)

@@ -1,0 +1,115 @@
+"""Files from the Hugging Face Hub, through its own client."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from ..errors import CheckpointError, DownloadError, OfflineError
+from .files import read_header
+
+__all__ = ["fetch_hub_model", "hub_file", "offline"]
+
+
+def offline() -> bool:
+    """Whether the network must not be touched: ``SARHUB_OFFLINE`` or ``HF_HUB_OFFLINE`` is 1, true, yes or on."""
+    values = (os.environ.get(name, "") for name in ("SARHUB_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value.lower() in ("1", "true", "yes", "on") for value in values)
+
+
+def fetch_hub_model(repo: str, revision: str | None = None, *, progress: bool = True) -> tuple[dict[str, Any], Path]:
+    """Fetch a model in timm's Hub format: ``config.json`` and ``model.safetensors``.
+
+    Both come from one commit and stay in the Hugging Face cache (``HF_HOME``), shared with every other tool.
+
+    Args:
+        repo: ``"organisation/name"``, or ``"organisation/name@revision"`` as timm writes it.
+        revision: branch, tag or commit; ``None`` is the one in ``repo``, or the main branch.
+        progress: whether the client may draw its bars.
+
+    Returns:
+        The parsed configuration and the path of the weights, which is an intact safetensors file.
+
+    Raises:
+        OfflineError: the network must not be used and the files are not in the cache.
+        DownloadError: the Hub has no such repository, revision or file, or cannot be reached.
+        CheckpointError: the configuration is not a JSON object, or the weights are not intact safetensors.
+    """
+    repo, _, written = repo.partition("@")
+    config_path = hub_file(repo, "config.json", revision or written or None, progress=progress)
+    commit = config_path.parent.name  # .../snapshots/<commit>/config.json
+    weights = hub_file(repo, "model.safetensors", commit, progress=progress)
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise CheckpointError(f"config.json of {repo} on the Hub is not JSON: {err}") from err
+    if not isinstance(config, dict):
+        raise CheckpointError(f"config.json of {repo} on the Hub must hold an object, found {type(config).__name__}")
+    read_header(weights)
+    return config, weights
+
+
+def hub_file(
+    repo: str, filename: str, revision: str | None, *, folder: Path | None = None, progress: bool = True
+) -> Path:
+    """Download one file of a repository on the Hub.
+
+    Args:
+        repo: ``"organisation/name"``.
+        filename: path within the repository.
+        revision: branch, tag or commit; ``None`` is the main branch.
+        folder: where to put it; ``None`` is the Hugging Face cache.
+        progress: whether the client may draw its bar.
+
+    Raises:
+        OfflineError: the network must not be used and the file is not in the cache.
+        DownloadError: the file could not be had.
+    """
+    from huggingface_hub import hf_hub_download
+
+    try:
+        with nullcontext() if progress else _no_bars():
+            path = hf_hub_download(
+                repo,
+                filename,
+                revision=revision,
+                local_dir=folder,
+                library_name="sarhub-models",
+                library_version=__version__,
+                local_files_only=offline(),
+            )
+    except Exception as err:  # the client raises its own errors, those of its HTTP library and ValueError
+        if isinstance(err, OSError) and err.errno is not None:
+            raise  # the disk, not the Hub
+        what = f"{filename} of {repo} ({revision or 'main'}) on the Hugging Face Hub"
+        if offline():
+            raise OfflineError(
+                f"{what} is not in the Hugging Face cache, and SARHUB_OFFLINE or HF_HUB_OFFLINE forbids the network; "
+                "unset it and try again"
+            ) from err
+        raise DownloadError(f"cannot fetch {what}: {_reason(err)}; check the name and the connection") from err
+    return Path(path)
+
+
+def _reason(err: BaseException) -> str:
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(err).__name__
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()

@@ -1,0 +1,333 @@
+"""Where released files are: one class for each kind of place, one interface.
+
+A new kind is one subclass of :class:`Source`, named in :data:`KINDS`. The fields of the class are the fields of the
+manifest's source object beside its ``"type"``.
+"""
+
+from __future__ import annotations
+
+import abc
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import requests
+
+from ..errors import DownloadError, ManifestError
+from . import transfer
+from .files import check_name, publish
+from .hub import hub_file
+from .progress import Progress
+
+__all__ = ["KINDS", "Bundled", "GoogleDrive", "Http", "HuggingFace", "Manual", "Mirror", "Source", "source_from"]
+
+BUNDLED = Path(__file__).resolve().parents[1] / "bundled"
+_CHUNK = 1 << 20
+
+
+class Source(abc.ABC):
+    """A place from which one released file can be had.
+
+    Attributes:
+        kind: the ``"type"`` in the manifest.
+        vouches: whether the user named this place and so believes what its converted files say of their origin.
+    """
+
+    kind: ClassVar[str]
+    vouches: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def __str__(self) -> str:
+        """Name the place for a message."""
+
+    @abc.abstractmethod
+    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+        """Put the released file at ``destination``.
+
+        What an interrupted call leaves beside ``destination`` may be used by the next one to resume; the name
+        ``destination`` itself never stands for a part of the file.
+
+        Args:
+            destination: the file to write; its folder exists and belongs to this download alone.
+            progress: called with the bytes at hand and the total.
+
+        Raises:
+            DownloadError: the place cannot deliver; the message gives the reason.
+            OSError: the local disk refuses.
+        """
+
+    def needs_network(self) -> bool:
+        """Whether :meth:`fetch` must not be called offline."""
+        return True
+
+    def in_place(self) -> Path | None:
+        """Return a verified safetensors file that needs no fetching, or ``None``."""
+        return None
+
+
+@dataclass(frozen=True)
+class Http(Source):
+    """A plain web address, resumed with range requests."""
+
+    kind: ClassVar[str] = "http"
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+        """See :meth:`Source.fetch`."""
+        transfer.download(self.url, destination, progress)
+
+
+@dataclass(frozen=True)
+class GoogleDrive(Source):
+    """The one file of a shared Google Drive folder whose name holds all the words of ``match``.
+
+    Attributes:
+        folder: id of the folder.
+        match: words to find in the file's name; case, ``-``, ``_`` and spaces do not count.
+    """
+
+    kind: ClassVar[str] = "google_drive"
+    folder: str
+    match: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.match, str) or not self.match:
+            raise ManifestError(f"'match' of a Google Drive source must be a list of words, found {self.match!r}")
+
+    def __str__(self) -> str:
+        return f"Google Drive folder {self.folder}"
+
+    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+        """See :meth:`Source.fetch`."""
+        import gdown
+
+        try:
+            listing = gdown.download_folder(
+                id=self.folder, skip_download=True, quiet=True, use_cookies=False, timeout=transfer.TIMEOUT
+            )
+            file_id = self._choose({file.path: file.id for file in listing})
+            self._download(file_id, destination, progress)
+        except (gdown.exceptions.DownloadError, requests.RequestException) as err:
+            raise DownloadError(" ".join(str(err).split())) from err
+
+    def _choose(self, listing: Mapping[str, str]) -> str:
+        words = [_fold(word) for word in self.match]
+        matches = [path for path in listing if all(word in _fold(path) for word in words)]
+        if len(matches) != 1:
+            found = "several files match" if matches else "no file matches"
+            raise DownloadError(
+                f"{found} the words {', '.join(map(repr, self.match))}; "
+                f"the folder holds: {', '.join(sorted(listing)) or 'nothing'}"
+            )
+        return listing[matches[0]]
+
+    @staticmethod
+    def _download(file_id: str, destination: Path, progress: Progress | None) -> None:
+        """Let gdown download and resume; it keeps ``<output>????????.part`` beside its output."""
+        import gdown
+
+        output = destination.with_name(f"drive-{check_name(file_id)}")
+
+        def partial() -> dict[Path, int]:
+            return {path: path.stat().st_size for path in output.parent.glob(f"{output.name}*.part")}
+
+        def download() -> None:
+            gdown.download(
+                id=file_id,
+                output=str(output),
+                quiet=True,
+                use_cookies=False,
+                resume=True,
+                progress=progress,
+                timeout=transfer.TIMEOUT,
+                retries=len(transfer.RETRY_WAITS),
+            )
+
+        before = partial()
+        try:
+            download()
+        except gdown.exceptions.FileURLRetrievalError:  # private, removed, or over Drive's quota: nothing was sent
+            raise
+        except gdown.exceptions.DownloadError:
+            if not before or partial() != before:
+                raise
+            for path in before:  # what is there cannot be continued, for instance because the file changed
+                path.unlink()
+            download()
+        publish(output, destination)
+
+
+def _fold(text: str) -> str:
+    return re.sub(r"[-_\s]", "", text.lower())
+
+
+@dataclass(frozen=True)
+class HuggingFace(Source):
+    """A file of a repository on the Hugging Face Hub.
+
+    Attributes:
+        repo: ``"organisation/name"``.
+        filename: path within the repository.
+        revision: branch, tag or commit; ``None`` is the main branch.
+    """
+
+    kind: ClassVar[str] = "hf"
+    repo: str
+    filename: str
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        for part in self.filename.split("/"):
+            check_name(part)
+
+    def __str__(self) -> str:
+        return f"Hugging Face {self.repo}/{self.filename}"
+
+    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+        """See :meth:`Source.fetch`. The client draws a bar of its own: not every version of it takes a callback."""
+        folder = destination.with_name("hub")
+        path = hub_file(self.repo, self.filename, self.revision, folder=folder, progress=progress is not None)
+        publish(path, destination)
+        shutil.rmtree(folder)
+
+
+@dataclass(frozen=True)
+class Mirror(Source):
+    """A folder or web address with ``<model name>.safetensors`` or ``<model name>.pth``, set with ``SARHUB_MIRROR``.
+
+    The first is a converted file, as a cache of this package holds it, so a copied cache is a mirror; the second is
+    the released one.
+    """
+
+    kind: ClassVar[str] = "mirror"
+    vouches: ClassVar[bool] = True
+    location: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"mirror {self.location}"
+
+    def needs_network(self) -> bool:
+        """See :meth:`Source.needs_network`: a folder does not."""
+        return self.location.lower().startswith(("http://", "https://"))
+
+    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+        """See :meth:`Source.fetch`."""
+        names = [f"{check_name(self.name)}{suffix}" for suffix in (".safetensors", ".pth")]
+        for name in names:
+            if self.needs_network():
+                try:
+                    transfer.download(f"{self.location.rstrip('/')}/{name}", destination, progress)
+                except transfer.NotThereError:
+                    continue
+                return
+            path = Path(self.location).expanduser() / name
+            if path.is_file():
+                _copy(path, destination, progress)
+                return
+        raise DownloadError(f"it has neither {' nor '.join(names)}")
+
+
+def _copy(path: Path, destination: Path, progress: Progress | None) -> None:
+    part = destination.with_name(destination.name + ".copy")
+    try:
+        source = path.open("rb")
+    except OSError as err:
+        raise DownloadError(f"{path} cannot be read: {err.strerror}") from err
+    with source, part.open("wb") as target:
+        total = os.fstat(source.fileno()).st_size
+        while chunk := source.read(_CHUNK):
+            target.write(chunk)
+            if progress is not None:
+                progress(target.tell(), total)
+    publish(part, destination)
+
+
+@dataclass(frozen=True)
+class Bundled(Source):
+    """A safetensors file that is installed with the package and used where it lies.
+
+    Attributes:
+        file: its name in the package's folder ``bundled``.
+    """
+
+    kind: ClassVar[str] = "bundled"
+    file: str
+
+    def __post_init__(self) -> None:
+        check_name(self.file)
+
+    def __str__(self) -> str:
+        return f"bundled file {self.file}"
+
+    def needs_network(self) -> bool:
+        """See :meth:`Source.needs_network`: it does not."""
+        return False
+
+    def in_place(self) -> Path | None:
+        """See :meth:`Source.in_place`."""
+        path = BUNDLED / self.file
+        return path if path.is_file() else None
+
+    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+        """See :meth:`Source.fetch`. Called only where the file is missing."""
+        raise DownloadError(f"{BUNDLED / self.file} is missing from the installation; reinstall sarhub-models")
+
+
+@dataclass(frozen=True)
+class Manual(Source):
+    """A place that no program may fetch from.
+
+    Attributes:
+        url: the page to open in a browser.
+        code: the extraction code it asks for.
+    """
+
+    kind: ClassVar[str] = "manual"
+    url: str
+    code: str
+
+    def __str__(self) -> str:
+        return "by hand"
+
+    def needs_network(self) -> bool:
+        """See :meth:`Source.needs_network`: telling the user how needs none."""
+        return False
+
+    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+        """See :meth:`Source.fetch`. Always raises, telling the user what to do."""
+        raise DownloadError(
+            f"open {self.url} (extraction code {self.code}) in a browser, download the file, "
+            "then run 'sarhub import FILE'"
+        )
+
+
+KINDS: Mapping[str, type[Source]] = {
+    cls.kind: cls for cls in (Http, GoogleDrive, HuggingFace, Bundled, Manual)
+}  # Mirror is not one: users name theirs, the manifest does not
+
+
+def source_from(entry: Mapping[str, Any]) -> Source:
+    """Build the source that a manifest's object describes.
+
+    Args:
+        entry: ``{"type": ..., **fields of the class}``.
+
+    Raises:
+        ManifestError: the type is unknown, a field is missing or unknown, or a file name is unsafe.
+    """
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+    kind = fields.pop("type", None)
+    if kind not in KINDS:
+        raise ManifestError(f"unknown type of source {kind!r}; expected one of {', '.join(sorted(KINDS))}")
+    try:
+        return KINDS[kind](**fields)
+    except TypeError as err:
+        raise ManifestError(f"source of type {kind!r}: {err}") from err
