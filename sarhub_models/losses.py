@@ -166,7 +166,9 @@ class _BalancedLoss(nn.Module):
         if not valid.all():
             raise InputError(f"target {targets[~valid][0].item()} is out of range: expected {allowed}")
         if not logits.isfinite().all():
-            raise InputError("the logits hold NaN or infinite values; the training has diverged or the input was not finite")
+            raise InputError(
+                "the logits hold NaN or infinite values: the training diverged, or its input was not finite"
+            )
 
 
 class ClassBalancedLoss(_BalancedLoss):
