@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sarhub_models.errors import ImageError, UnknownNameError
+from sarhub_models.transforms import DRAA, OPERATORS, log_amplitude, ptls, reinhard_devlin
+
+RANGES = {"reinhard_devlin": (3.0, 5.0), "ptls": (0.0, 49.0), "log_amplitude": (1.0, 32.0)}
+PIXELS = [1, 2, 3, 50, 98]
+
+
+def excerpt() -> np.ndarray:
+    """A 9×11 chip given by a formula; the numbers below were computed from the operators' equations in float64."""
+    return ((((np.arange(99) * 37) % 101) / 100) ** 2).reshape(9, 11)
+
+
+EXPECTED = [
+    (ptls, excerpt(), 1.5, [0.14079848, 0.5639388, 0.01005461, 0.10525345, 0.8529353]),
+    (ptls, excerpt(), 0.0, [0.1369, 0.5476, 0.01, 0.1024, 0.8281]),
+    (ptls, excerpt(), 20.0, [0.16194079, 0.83743421, 0.0, 0.10519737, 1.0]),
+    (reinhard_devlin, 0.05 + 0.9 * excerpt(), 4.0, [0.1964673, 0.43378999, 0.07688595, 0.16713673, 0.52880711]),
+    (reinhard_devlin, 0.05 + 0.9 * excerpt(), 3.6, [0.21152415, 0.45669743, 0.08373332, 0.18045054, 0.55184188]),
+    (log_amplitude, excerpt(), 16.0, [0.82070832, 0.94570078, 0.5848951, 0.79453004, 0.98299259]),
+]
+
+
+@st.composite
+def chips(draw: st.DrawFn, lead: int = 0) -> np.ndarray:
+    shape = draw(hnp.array_shapes(min_dims=2 + lead, max_dims=2 + lead, min_side=1, max_side=12))
+    values = st.floats(0, 1, width=32) | st.sampled_from([0.0, 0.25, 0.5, 1.0])  # ties are what images have
+    return draw(hnp.arrays(np.float32, shape, elements=values))
+
+
+def tensor_paths(x: np.ndarray) -> list[torch.Tensor]:
+    """The same chips as a plain tensor, and as one that is differentiated, which takes another path."""
+    return [torch.from_numpy(x), torch.from_numpy(x).requires_grad_()]
+
+
+@pytest.mark.parametrize(("operator", "x", "value", "expected"), EXPECTED)
+def test_operators_match_their_equations(operator, x, value, expected) -> None:
+    for dtype, tolerance in ((np.float64, 1e-8), (np.float32, 1e-5), (np.float16, 4e-3)):
+        given_x = x.astype(dtype)
+        result = operator(given_x, value)
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result.ravel()[PIXELS], expected, atol=tolerance, rtol=0)
+        for tensor in tensor_paths(given_x):
+            result = operator(tensor, value).detach()
+            assert result.dtype == tensor.dtype
+            np.testing.assert_allclose(result.ravel()[PIXELS].numpy(), expected, atol=tolerance, rtol=0)
+
+
+def test_operators_match_the_released_code(test_data: Path) -> None:
+    vectors = np.load(test_data / "vectors" / "draa.npz")
+    for i in range(4):
+        x = vectors[f"x{i}"]
+        cases = [
+            (reinhard_devlin, float(vectors[f"b{i}"]), f"reinhard_devlin{i}"),
+            (reinhard_devlin, 4.0, f"reinhard_devlin_eval{i}"),
+            (ptls, float(vectors[f"p{i}"]), f"ptls{i}"),
+            (ptls, 1.5, f"ptls_eval_osu{i}"),
+            (ptls, 1.0, f"ptls_eval_ben{i}"),
+        ]
+        for operator, value, key in cases:
+            for chip in (x, *tensor_paths(x)):
+                result = operator(chip, value)
+                result = result.detach().numpy() if isinstance(result, torch.Tensor) else result
+                np.testing.assert_allclose(result, vectors[key], atol=1e-5, rtol=0, err_msg=key)
+
+
+@given(chips(), st.floats(0, 50, exclude_max=True))
+def test_ptls_uses_the_percentiles_of_numpy(x: np.ndarray, p: float) -> None:
+    exact = x.astype(np.float64)
+    low, high = np.percentile(exact, [p, 100 - p])
+    for result in (ptls(exact, p), ptls(torch.from_numpy(exact).requires_grad_(), p).detach().numpy()):
+        if high - low > 1e-6:  # below, rounding of the percentiles decides
+            np.testing.assert_allclose(result, np.clip((exact - low) / (high - low), 0, 1), atol=1e-6)
+            assert result.min() == 0
+            assert result.max() == 1
+
+
+@given(chips(), st.sampled_from(sorted(OPERATORS)), st.floats(0, 1))
+def test_results_are_in_range_and_monotone(x: np.ndarray, name: str, share: float) -> None:
+    low, high = RANGES[name]
+    y = OPERATORS[name](x, low + share * (high - low))
+    assert ((y >= 0) & (y <= 1)).all()
+    order = np.argsort(x, axis=None)
+    assert (np.diff(y.ravel()[order]) >= -1e-6).all()
+
+
+@given(chips(lead=2), st.sampled_from(sorted(OPERATORS)), st.data())
+def test_a_batch_equals_its_chips_on_every_path(x: np.ndarray, name: str, data: st.DataObject) -> None:
+    low, high = RANGES[name]
+    # PTLS jumps where both percentiles meet; there, float32 and float64 interpolation may fall on either side
+    values = np.round(data.draw(hnp.arrays(np.float64, x.shape[:2], elements=st.floats(low, high))))
+    operator = OPERATORS[name]
+    one_by_one = np.stack([[operator(x[i, j], values[i, j]) for j in range(x.shape[1])] for i in range(x.shape[0])])
+    np.testing.assert_array_equal(operator(x, values), one_by_one)
+    for tensor in tensor_paths(x):
+        np.testing.assert_allclose(operator(tensor, torch.from_numpy(values)).detach(), one_by_one, atol=2e-5)
+        np.testing.assert_allclose(operator(tensor, values).detach(), one_by_one, atol=2e-5)
+
+
+@given(chips(), st.floats(0, 49), st.sampled_from([0.5, 0.25]))
+def test_ptls_ignores_scale_and_order(x: np.ndarray, p: float, scale: float) -> None:
+    exact = np.round(x, 3).astype(np.float64)
+    reference = ptls(exact, p)
+    np.testing.assert_allclose(ptls(exact * scale, p), reference, atol=1e-9)
+    np.testing.assert_array_equal(ptls(np.ascontiguousarray(exact.T), p), reference.T)
+    np.testing.assert_array_equal(ptls(exact.T, p), reference.T)  # not contiguous
+    np.testing.assert_array_equal(ptls(exact[::-1], p), reference[::-1])
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_constant_chip_is_defined(value: float) -> None:
+    chip = np.full((5, 7), value, dtype=np.float32)
+    for x in (chip, *tensor_paths(chip)):
+        assert (ptls(x, 1.5) == 0).all()
+        toned = reinhard_devlin(x, 4.0)
+        assert (toned == toned[0, 0]).all()
+        assert 0 <= toned[0, 0] <= 1
+        if value == 1.0:
+            assert (toned == 1).all()
+
+
+def test_ptls_with_equal_percentiles_is_a_step() -> None:
+    chip = np.zeros((10, 10), dtype=np.float32)
+    chip[0, 0] = 0.2
+    for x in (chip, *tensor_paths(chip)):
+        np.testing.assert_array_equal(np.asarray(torch.as_tensor(ptls(x, 5.0)).detach()), chip > 0)
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+def test_nan_spoils_its_own_chip_and_no_other(name: str) -> None:
+    batch = np.random.default_rng(0).random((3, 8, 8), dtype=np.float32)
+    batch[1, 2, 3] = np.nan
+    for x in (batch, *tensor_paths(batch)):
+        nan = torch.as_tensor(OPERATORS[name](x, 4.0)).detach().isnan()
+        assert nan[1].all()
+        assert not nan[[0, 2]].any()
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+def test_gradients_in_float64(name: str) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(2, 4, 5, dtype=torch.float64, generator=generator) * 0.8 + 0.1
+    value = torch.tensor([4.0, 6.3], dtype=torch.float64)
+    x.requires_grad_()
+    value.requires_grad_()
+    assert torch.autograd.gradcheck(OPERATORS[name], (x, value))
+
+
+def test_gradients_are_finite_where_the_formula_is_not() -> None:
+    for value in (0.0, 0.5, 1.0):
+        for operator, parameter in ((ptls, 1.0), (reinhard_devlin, 4.0)):
+            x = torch.full((6, 6), value, requires_grad=True)
+            operator(x, parameter).sum().backward()
+            assert x.grad is not None
+            assert x.grad.isfinite().all(), (operator, value)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    x = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for name, operator in OPERATORS.items():
+        result = operator(x, 4.0)
+        assert result.dtype == dtype, name
+        torch.testing.assert_close(result, operator(x.float(), 4.0).to(dtype))
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+@pytest.mark.parametrize(
+    ("x", "hint"),
+    [
+        (np.zeros((4, 4), np.uint8), "normalize_amplitude"),
+        (torch.zeros(4, 4, dtype=torch.complex64), "normalize_amplitude"),
+        (np.zeros(4, np.float32), r"\(4,\)"),
+        (torch.zeros(2, 0, 4), r"\(2, 0, 4\)"),
+        ([[0.5]], "list"),
+    ],
+)
+def test_bad_input_is_named(name: str, x: object, hint: str) -> None:
+    with pytest.raises(ImageError, match=hint):
+        OPERATORS[name](x, 2.0)
+
+
+@pytest.mark.parametrize("value", [-0.1, 50.0, float("nan"), torch.tensor(60.0), np.array([1.0, 51.0])])
+def test_percent_out_of_range_is_refused(value: object) -> None:
+    for x in (np.zeros((2, 4, 4), np.float32), torch.zeros(2, 4, 4)):
+        with pytest.raises(ValueError, match="expected p in"):
+            ptls(x, value)
+
+
+def test_parameters_of_the_wrong_shape_are_refused() -> None:
+    for x in (np.zeros((2, 4, 4), np.float32), torch.zeros(2, 4, 4)):
+        with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
+            reinhard_devlin(x, np.array([4.0, 4.0, 4.0]))
+    for value in (0.0, -1.0):
+        with pytest.raises(ValueError, match="expected b"):
+            reinhard_devlin(np.zeros((4, 4), np.float32), value)
+
+
+@settings(max_examples=25)
+@given(st.sampled_from([(6, 6), (5, 6, 6), (5, 1, 6, 6)]), st.booleans())
+def test_draa_draws_one_parameter_a_chip(shape: tuple[int, ...], as_array: bool) -> None:
+    chip = torch.linspace(0, 1, 36).reshape(6, 6)
+    batch = chip.expand(shape).clone()
+    draa = DRAA("ptls", 0.0, 20.0).train()
+    x = batch.numpy() if as_array else batch
+    drawn = torch.as_tensor(draa(x, torch.Generator().manual_seed(3))).reshape(-1, 6, 6)
+    again = torch.as_tensor(draa(x, torch.Generator().manual_seed(3))).reshape(-1, 6, 6)
+    assert torch.equal(drawn, again)
+    # On a ramp the pixel in the middle of the left half tells p: y = (x − p/100)/(1 − 2p/100)
+    percents = 100 * (chip[1, 4] - drawn[:, 1, 4]) / (1 - 2 * drawn[:, 1, 4])
+    assert ((percents > -1e-3) & (percents < 20.001)).all()
+    assert len(percents.unique()) == len(percents)
+
+
+def test_draa_covers_its_range_and_follows_the_seed() -> None:
+    chip = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(2000, 8, 8)
+    draa = DRAA("log_amplitude", 2.0, 6.0).train()
+    torch.manual_seed(5)
+    first = draa(chip)
+    torch.manual_seed(5)
+    assert torch.equal(first, draa(chip))
+    assert not torch.equal(first, draa(chip))
+    candidates = torch.linspace(2, 6, 41)
+    pixel = log_amplitude(chip[:41], candidates)[:, 0, 0]
+    drawn = candidates[(first[:, 0, 0, None] - pixel).abs().argmin(1)]
+    assert drawn.min() < 2.15
+    assert drawn.max() > 5.85
+    assert abs(drawn.mean() - 4.0) < 0.15
+
+
+def test_draa_evaluates_at_the_middle_unless_told() -> None:
+    chip = np.random.default_rng(0).random((9, 9))
+    np.testing.assert_array_equal(DRAA("ptls", 0, 3).eval()(chip), ptls(chip, 1.5))
+    np.testing.assert_array_equal(DRAA("ptls", 0, 3, evaluation=0.5).eval()(chip), ptls(chip, 0.5))
+    assert "low=0.0, high=3.0, evaluation=1.5" in repr(DRAA("ptls", 0, 3))
+
+
+def test_draa_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'ptls'"):
+        DRAA("ptsl", 0, 1)
+    with pytest.raises(ValueError, match="low <= high"):
+        DRAA("ptls", 2, 1)
+    with pytest.raises(ValueError, match="finite"):
+        DRAA("ptls", 0, float("inf"))
+
+
+def test_draa_composes_with_torchvision() -> None:
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    pipeline = v2.Compose([DRAA("reinhard_devlin", 3.5, 4.5).eval(), v2.Resize(8, antialias=True)])
+    assert pipeline(torch.rand(1, 16, 16)).shape == (1, 8, 8)

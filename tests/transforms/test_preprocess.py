@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from sarhub_models.errors import ImageError, UnknownNameError
+from sarhub_models.transforms import OPERATORS, SarTransform, normalize_amplitude
+
+RECIPES = {
+    "tsx": ("reinhard_devlin", 3.5, 4.5, 4.0, 0.17721633016340846, 0.023696591996910408),
+    "ben": ("ptls", 0.0, 2.0, 1.0, 0.5995, 0.0005743462),
+    "osu": ("ptls", 0.0, 3.0, 1.5, 0.3159206957121415, 0.034312685984107194),
+}
+
+
+def transform(name: str = "osu", size: int | None = 32, **options: object) -> SarTransform:
+    return SarTransform(*RECIPES[name], size=size, **options)
+
+
+def speckle(*shape: int) -> np.ndarray:
+    return np.random.default_rng(7).rayleigh(0.1, shape).clip(0, 1).astype(np.float32)
+
+
+# ----------------------------------------------------------------------------------------- normalize_amplitude
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int16, np.int32])
+def test_integers_are_divided_by_the_largest_value_of_their_dtype(dtype: type) -> None:
+    largest = np.iinfo(dtype).max
+    image = np.array([[0, largest // 2, largest]], dtype=dtype)
+    result = normalize_amplitude(image)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, [[0, 0.5, 1]], atol=0.005)
+
+
+def test_the_dtype_decides_and_never_the_values() -> None:
+    dark = np.array([[0, 1]], dtype=np.uint8)
+    np.testing.assert_allclose(normalize_amplitude(dark), [[0, 1 / 255]])
+    np.testing.assert_array_equal(normalize_amplitude(np.array([[0.0, 0.1]])), [[0.0, 0.1]])
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from([np.uint8, np.int16, np.float16, np.float32, np.float64, np.complex64, np.complex128]),
+        hnp.array_shapes(min_dims=1, max_dims=4),
+        elements=st.integers(0, 100),
+    ),
+    st.floats(1, 200),
+)
+def test_full_scale_divides_and_clips_every_dtype(image: np.ndarray, full_scale: float) -> None:
+    for x in (image, torch.from_numpy(image)):
+        result = np.asarray(normalize_amplitude(x, full_scale))
+        assert result.shape == image.shape
+        expected = np.clip(np.abs(image.astype(np.complex128)) / full_scale, 0, 1)
+        np.testing.assert_allclose(result, expected, atol=1e-3 if image.dtype == np.float16 else 1e-6)
+
+
+def test_complex_becomes_its_magnitude_in_its_precision() -> None:
+    for complex_dtype, dtype in ((np.complex64, np.float32), (np.complex128, np.float64)):
+        result = normalize_amplitude(np.array([[0.6 + 0.8j, -0.5]], dtype=complex_dtype))
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result, [[1.0, 0.5]], atol=1e-6)
+        assert result.max() <= 1
+
+
+def test_negative_integers_need_a_full_scale() -> None:
+    with pytest.raises(ImageError, match=r"\[0, 1\]"):
+        normalize_amplitude(np.array([[-5, 5]], dtype=np.int16))
+    np.testing.assert_array_equal(normalize_amplitude(np.array([[-5, 5]], dtype=np.int16), 10), [[0, 0.5]])
+
+
+@pytest.mark.parametrize(
+    ("image", "hint"),
+    [
+        (np.array([[0.5, 1.5]]), "full_scale"),
+        (np.array([[-0.5, 0.5]]), "from -0.5 to 0.5"),
+        (np.array([[300 + 4j]]), "full_scale"),
+        (np.array([[np.nan, 0.5]]), "NaN"),
+        (np.array([[np.inf, 0.5]]), "infinite"),
+        (np.array([[complex(np.nan, 0)]]), "NaN"),
+        (np.zeros((0, 3)), r"\(0, 3\)"),
+        (np.array([["a"]]), "<U1"),
+        (np.array([[None]], dtype=object), "object"),
+        (np.array([[True]]), "bool"),
+    ],
+)
+def test_an_image_that_has_no_amplitude_in_range_is_refused(image: np.ndarray, hint: str) -> None:
+    with pytest.raises(ImageError, match=hint):
+        normalize_amplitude(image)
+
+
+def test_nan_is_refused_with_full_scale_too() -> None:
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ImageError, match="finite"):
+            normalize_amplitude(np.array([[bad, 3.0]]), 10)
+
+
+@pytest.mark.parametrize("full_scale", [0, -1.0, math.nan, math.inf])
+def test_full_scale_must_be_positive(full_scale: float) -> None:
+    with pytest.raises(ValueError, match="full_scale"):
+        normalize_amplitude(np.array([[1.0]]), full_scale)
+
+
+def test_other_byte_orders_are_read() -> None:
+    image = np.array([[0, 65535]], dtype=np.uint16)
+    np.testing.assert_array_equal(normalize_amplitude(image.astype(">u2")), [[0, 1]])
+
+
+# ------------------------------------------------------------------------------------------------ SarTransform
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_the_chain_is_operator_then_mean_and_std_then_channels_then_size(name: str) -> None:
+    v2 = pytest.importorskip("torchvision.transforms.v2.functional")
+    operator, _, _, evaluation, mean, std = RECIPES[name]
+    chip = speckle(41, 37)
+    standardized = torch.from_numpy((OPERATORS[operator](chip, evaluation) - mean) / std)
+    for size in (32, 64):
+        expected = v2.resize(standardized.expand(3, 41, 37), [size, size], antialias=True)
+        torch.testing.assert_close(transform(name, size)(chip), expected)
+    torch.testing.assert_close(transform(name, None)(chip), standardized.expand(3, 41, 37))
+
+
+def test_all_forms_of_one_chip_give_the_same() -> None:
+    chip = speckle(40, 40)
+    expected = transform()(chip)
+    assert expected.dtype == torch.float32
+    assert expected.shape == (3, 32, 32)
+    phase = np.exp(1j * np.random.default_rng(0).uniform(-np.pi, np.pi, chip.shape)).astype(np.complex64)
+    for same in (chip[None], torch.from_numpy(chip), torch.from_numpy(chip)[None], np.asfortranarray(chip)):
+        assert torch.equal(transform()(same), expected)
+    for close in (chip.astype(np.float64), chip.astype(">f4"), chip * phase, torch.from_numpy(chip * phase)):
+        torch.testing.assert_close(transform()(close), expected, atol=1e-4, rtol=1e-4)
+
+
+@given(st.integers(1, 4), st.sampled_from([None, 8, 20]), st.sampled_from(sorted(RECIPES)), st.integers(1, 4))
+@settings(max_examples=30)
+def test_a_batch_equals_its_chips(count: int, size: int | None, name: str, channels: int) -> None:
+    batch = speckle(count, 1, 15, 13)
+    prepare = transform(name, size, channels=channels)
+    result = prepare(batch)
+    assert result.shape == (count, channels, size or 15, size or 13)
+    torch.testing.assert_close(result, torch.stack([prepare(chip) for chip in batch]))
+    assert all(torch.equal(result[:, 0], result[:, c]) for c in range(channels))
+
+
+def test_the_input_is_left_alone() -> None:
+    chip = speckle(20, 20)
+    copy = chip.copy()
+    output = transform("osu", None, channels=1)(torch.from_numpy(chip))
+    output.zero_()
+    np.testing.assert_array_equal(chip, copy)
+
+
+@pytest.mark.parametrize(
+    ("x", "hint"),
+    [
+        (np.zeros((8, 8), np.uint8), "normalize_amplitude"),
+        (np.zeros((3, 8, 8), np.float32), r"x\[:, None\]"),
+        (np.zeros((2, 3, 8, 8), np.float32), r"\(2, 3, 8, 8\)"),
+        (np.zeros(8, np.float32), r"\(8,\)"),
+        (torch.zeros(0, 1, 8, 8), r"\(0, 1, 8, 8\)"),
+        (torch.zeros(8, 0), r"\(8, 0\)"),
+        (torch.full((8, 8), math.nan), "NaN"),
+        (torch.full((8, 8), -math.inf), "infinite"),
+        (torch.full((8, 8), 1.5), "full_scale"),
+        (torch.full((8, 8), -0.5), r"\[0, 1\]"),
+        ([[0.1]], "list"),
+        (np.array([[None]], dtype=object), "object"),
+    ],
+)
+def test_bad_input_is_named(x: object, hint: str) -> None:
+    with pytest.raises(ImageError, match=hint):
+        transform()(x)
+
+
+def test_values_are_not_looked_at_without_validation() -> None:
+    chip = torch.full((8, 8), 0.5)
+    chip[0, 0] = math.nan
+    assert transform(validate=False)(chip).isnan().any()
+
+
+@pytest.mark.parametrize("options", [{"std": 0.0}, {"std": math.nan}, {"mean": math.inf}, {"size": 0}, {"channels": 0}])
+def test_impossible_numbers_are_refused(options: dict[str, float]) -> None:
+    arguments = {"mean": 0.0, "std": 1.0, "size": 8, "channels": 3} | options
+    with pytest.raises(ValueError, match="expected"):
+        SarTransform("ptls", 0, 1, None, **arguments)
+    with pytest.raises(UnknownNameError):
+        SarTransform("gamma", 0, 1, None, 0.0, 1.0, 8)
+
+
+# ---------------------------------------------------------------------------------------------- training mode
+
+
+def geometry(x: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Run the chain in training mode with an operator that does not vary, so that only the geometry is random."""
+    prepare = SarTransform("log_amplitude", 8.0, 8.0, 8.0, mean=0.0, std=1.0, size=None, channels=1, training=True)
+    return prepare(x, torch.Generator().manual_seed(seed))[:, 0]
+
+
+def centroid(x: torch.Tensor) -> torch.Tensor:
+    """Centre of mass of each (H, W) chip relative to the image centre, as (row, column)."""
+    rows = torch.arange(x.shape[-2]) - (x.shape[-2] - 1) / 2
+    columns = torch.arange(x.shape[-1]) - (x.shape[-1] - 1) / 2
+    mass = x.sum((-2, -1))
+    return torch.stack([(x.sum(-1) * rows).sum(-1) / mass, (x.sum(-2) * columns).sum(-1) / mass], dim=-1)
+
+
+@pytest.mark.parametrize("shape", [(65, 65), (65, 97)])
+def test_training_flips_half_and_rotates_by_up_to_ten_degrees(shape: tuple[int, int]) -> None:
+    chips = torch.zeros(400, 1, *shape)
+    row, column = shape[0] // 2, shape[1] // 2 + 24
+    chips[:, :, row - 2 : row + 3, column - 2 : column + 3] = 1.0
+    y, x = centroid(geometry(chips)).unbind(-1)
+    flipped = x < 0
+    assert 0.4 < flipped.float().mean() < 0.6
+    angles = torch.rad2deg(torch.atan2(y, x.abs()))
+    assert angles.abs().max() <= 10.2
+    assert angles.max() > 8.5
+    assert angles.min() < -8.5
+    torch.testing.assert_close(torch.hypot(x, y), torch.full((400,), 24.0), atol=0.2, rtol=0)  # rigid
+    assert abs(float(angles[flipped].mean() - angles[~flipped].mean())) < 2
+
+
+def test_pixels_from_outside_become_the_mean() -> None:
+    prepare = SarTransform("log_amplitude", 8.0, 8.0, 8.0, mean=0.3, std=0.1, size=None, channels=1, training=True)
+    corners = prepare(torch.ones(50, 1, 33, 33), torch.Generator().manual_seed(0))[:, 0, 0, 0]
+    assert (corners == 0).any()
+    assert (corners >= 0).all()
+
+
+def test_training_draws_anew_for_each_chip_and_repeats_with_the_seed() -> None:
+    batch = torch.from_numpy(speckle(1, 1, 24, 24)).expand(6, 1, 24, 24).clone()
+    prepare = transform(training=True)
+    first = prepare(batch, torch.Generator().manual_seed(1))
+    assert torch.equal(first, prepare(batch, torch.Generator().manual_seed(1)))
+    assert len({chip.sum().item() for chip in first}) == 6
+    torch.manual_seed(3)
+    single = prepare(batch[0])
+    assert single.shape == (3, 32, 32)
+    assert not torch.equal(single, prepare(batch[0]))
+    assert torch.equal(prepare.eval()(batch[0]), transform()(batch[0]))
