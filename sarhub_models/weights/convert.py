@@ -247,8 +247,11 @@ def write_weights(tensors: Mapping[str, torch.Tensor], path: Path, info: Mapping
 
 
 def _save(tensors: Mapping[str, torch.Tensor], path: Path, info: dict[str, str]) -> None:
+    path.touch()
+    mode = path.stat().st_mode
     try:
         save_file({name: _own(tensor) for name, tensor in tensors.items()}, path, metadata=info)
+        path.chmod(mode)  # safetensors makes files that only their owner may read; a cache may be shared
         read_header(path)  # a short write that nobody reported ends here
     except SafetensorError as err:
         code = re.search(r"os error (\d+)", str(err))

@@ -174,14 +174,14 @@ class HuggingFace(Source):
 
     Attributes:
         repo: ``"organisation/name"``.
+        revision: branch, tag or commit.
         filename: path within the repository.
-        revision: branch, tag or commit; ``None`` is the main branch.
     """
 
     kind: ClassVar[str] = "hf"
     repo: str
+    revision: str
     filename: str
-    revision: str | None = None
 
     def __post_init__(self) -> None:
         for part in self.filename.split("/"):
