@@ -1,0 +1,7 @@
+"""``python -m sarhub_models`` is ``sarhub``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,108 @@
+"""The commands ``sarhub cache …``, and the arguments that they share with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from . import console, describe
+from .errors import DownloadError, UnknownNameError
+from .registry import list_models, model_info
+
+__all__ = ["Json", "Name", "cache_app", "complete_name", "on_disk"]
+
+cache_app = typer.Typer(rich_markup_mode=None)
+
+
+def complete_name(incomplete: str) -> list[str]:
+    """Return the models that a shell may complete ``incomplete`` to."""
+    return [name for name in list_models() if name.startswith(incomplete)]
+
+
+@contextmanager
+def on_disk(name: str | None) -> Iterator[None]:
+    """Tell weights that are not on this disk (a failure) from names that nobody knows (a wrong call)."""
+    try:
+        yield
+    except UnknownNameError as err:
+        if name is not None:
+            model_info(name)
+        raise DownloadError(str(err)) from err
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+
+
+@cache_app.callback(invoke_without_command=True)
+def cache(context: typer.Context) -> None:
+    """Look into the cache, or empty it.
+
+    \b
+    Examples:
+      sarhub cache                       what is in it
+      sarhub cache path                  where it is
+      sarhub cache remove resnet50_ben
+      sarhub cache clear --yes
+    """
+    if context.invoked_subcommand is None:
+        cache_list()
+
+
+@cache_app.command("list")
+def cache_list(as_json: Json = False) -> None:
+    """List the weights in the cache."""
+    from .weights import Store
+
+    entries = Store().entries()
+    if as_json:
+        console.print_json([vars(entry) for entry in entries])
+    elif entries:
+        console.print_table(
+            ("name", "size", "date", "source"),
+            [(entry.name, describe.size(entry.size), entry.date, entry.source) for entry in entries],
+        )
+    else:
+        print("the cache is empty")
+
+
+@cache_app.command("path")
+def cache_path() -> None:
+    """Print the folder of the cache."""
+    from .weights import Store
+
+    print(Store().root)
+
+
+@cache_app.command("remove")
+def cache_remove(
+    name: Name,
+    forget_pin: Annotated[
+        bool, typer.Option("--forget-pin", help="Forget the hash of the first download, too: accept a new release.")
+    ] = False,
+) -> None:
+    """Delete the weights of one model from the cache."""
+    from .weights import Store
+
+    with on_disk(name):
+        Store().remove(name, forget_pin=forget_pin)
+    print(f"removed {name}")
+
+
+@cache_app.command("clear")
+def cache_clear(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete all weights from the cache; the hashes of first downloads are kept."""
+    from .weights import Store
+
+    entries = Store().entries()
+    total = describe.size(sum(entry.size for entry in entries))
+    if entries and not yes:
+        typer.confirm(f"delete {len(entries)} files, {total}, from {Store().root}?", abort=True)
+    for entry in entries:
+        Store().remove(entry.name)
+    print(f"removed {len(entries)} files, {total}")

@@ -1,0 +1,171 @@
+"""What a person must know about a set of weights, in words: for ``sarhub info`` and for model cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .registry import ModelInfo, Preprocessing, load_manifest
+
+__all__ = [
+    "LICENCES",
+    "classes",
+    "data",
+    "example",
+    "facts",
+    "licence",
+    "network_title",
+    "preprocessing_steps",
+    "size",
+    "sources",
+    "summary",
+    "thousands",
+]
+
+LICENCES = {
+    "Apache-2.0": "apache-2.0",
+    "MIT": "mit",
+    "CC-BY-4.0": "cc-by-4.0",
+    "CC-BY-SA-4.0": "cc-by-sa-4.0",
+    "CC0-1.0": "cc0-1.0",
+    "ODC-BY": "odc-by",
+    "OpenRAIL": "openrail",
+}
+"""Licences that the terms of a set of weights may begin with, and their ids on the Hugging Face Hub."""
+
+_OPERATORS = {
+    "reinhard_devlin": ("Reinhard-Devlin operator", "b"),
+    "ptls": ("percent-truncated linear stretch (PTLS)", "p"),
+    "log_amplitude": ("log2(1 + (2^bits - 1) x) / bits", "bits"),
+}
+
+
+def licence(info: ModelInfo) -> str | None:
+    """Return the licence that the weights are under, or ``None`` where their terms begin with none."""
+    return next((name for name in LICENCES if info.terms.startswith(name)), None)
+
+
+def data(info: ModelInfo) -> str:
+    """Return what the weights were trained on."""
+    dataset = info.dataset
+    kind = "several labels a chip" if dataset.multilabel else "one label a chip"
+    return f"{dataset.title} ({dataset.sensor}; {kind})"
+
+
+def classes(info: ModelInfo) -> str:
+    """Return the number of classes and, where they are known, their names."""
+    if info.num_classes is None:
+        return "known from the file only"
+    names = f": {'; '.join(info.class_names)}" if info.class_names else " (their names were not published)"
+    return f"{info.num_classes}{names}"
+
+
+def preprocessing_steps(preprocessing: Preprocessing) -> list[str]:
+    """Return the way of a chip to the network's input, step by step, with every number."""
+    p = preprocessing
+    title, parameter = _OPERATORS.get(p.operator, (p.operator, "parameter"))
+    drawn = f"; in training {parameter} is drawn from U({p.low:g}, {p.high:g})" if p.low != p.high else ""
+    steps = ["amplitude of one polarisation, in [0, 1]"]
+    if p.full_scale is not None:
+        steps[0] += f" (the training data were digital numbers divided by {p.full_scale:g})"
+    steps += [
+        f"{title}, {parameter} = {p.evaluation:g}{drawn}",
+        f"(x - {p.mean!r}) / {p.std!r}",
+        "repeated to 3 channels",
+    ]
+    return [*steps, f"resized to {p.size} x {p.size}"] if p.size is not None else steps
+
+
+def sources(info: ModelInfo) -> list[str]:
+    """Return where the weights come from, in the order in which the places are tried."""
+    return [_source(entry) for entry in info.sources]
+
+
+def _source(entry: Mapping[str, Any]) -> str:
+    if entry["type"] == "google_drive":
+        return f"https://drive.google.com/drive/folders/{entry['folder']}"
+    if entry["type"] == "hf":
+        return f"https://huggingface.co/{entry['repo']} ({entry['filename']})"
+    if entry["type"] == "manual":
+        return f"in a browser: {entry['url']} (code {entry['code']}), then 'sarhub import FILE'"
+    if entry["type"] == "bundled":
+        return f"{entry['file']}, installed with the package"
+    return str(entry.get("url", entry["type"]))
+
+
+def example(name: str) -> str:
+    """Return the lines of Python that use a model.
+
+    Args:
+        name: as for :func:`~sarhub_models.create_model`.
+    """
+    return (
+        "import sarhub_models as sarhub\n"
+        f'model = sarhub.create_model("{name}", pretrained=True).eval()\n'
+        f'transform = sarhub.create_transform("{name}")\n'
+        "logits = model(transform(chip)[None])  # chip: (H, W) amplitude in [0, 1]"
+    )
+
+
+def facts(info: ModelInfo, here: str | None) -> list[tuple[str, str]]:
+    """Return labels and texts of all that is known about a model.
+
+    Args:
+        info: the model.
+        here: ``"cached"``, ``"bundled"``, or ``None`` where its weights are not on this disk.
+    """
+    steps = preprocessing_steps(info.preprocessing)
+    rows = [
+        ("name", info.name),
+        ("network", f"{info.network}: {network_title(info)}"),
+        ("parameters", thousands(info.params)),
+        ("trained on", data(info)),
+        ("classes", classes(info)),
+        ("preprocessing", "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))),
+        ("weights here", here or f"no; 'sarhub download {info.name}' fetches them"),
+        ("sources", "\n".join(f"{number}. {source}" for number, source in enumerate(sources(info), 1))),
+        ("checksum", checksum(info)),
+        ("terms", info.terms),
+        ("cite", info.citation),
+        ("in Python", example(info.name)),
+    ]
+    if info.preprocessing.note is not None:
+        rows.insert(6, ("note", info.preprocessing.note))
+    if info.training is not None:
+        rows.insert(5, ("training", "\n".join(f"{key}: {value}" for key, value in info.training.items())))
+    return rows
+
+
+def checksum(info: ModelInfo) -> str:
+    """Return the checksum of the released file, or what is done where none was published."""
+    if info.checksum is None:
+        return "none published; the first download is pinned on this disk, later ones must equal it"
+    return f"{info.checksum.algorithm} {info.checksum.value}"
+
+
+def summary(info: ModelInfo, here: str | None) -> dict[str, Any]:
+    """Return the JSON-ready row of a model in ``sarhub list``."""
+    return {
+        "name": info.name,
+        "network": info.network,
+        "dataset": info.dataset.name,
+        "num_classes": info.num_classes,
+        "params": info.params,
+        "licence": licence(info),
+        "here": here,
+    }
+
+
+def network_title(info: ModelInfo) -> str:
+    """Return what the architecture is."""
+    return load_manifest().networks.get(info.network, info.network)
+
+
+def thousands(count: int | None) -> str:
+    """Return a number of parameters for people: ``"23.6 M"``."""
+    return "-" if count is None else f"{count / 1e6:.1f} M"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people: ``"94.4 MB"``."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

@@ -1,0 +1,202 @@
+"""A network as one file for other runtimes: ONNX, or PyTorch's own ``.pt2`` (torch.export)."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import networks
+from .errors import MissingDependencyError, OptionError, SarHubError
+from .factory import create_model
+from .registry import model_info
+
+__all__ = ["FORMATS", "Export", "ExportError", "export_model", "export_named"]
+
+FORMATS = ("onnx", "pt2")
+_INPUT, _OUTPUT = "image", "logits"
+# Relative to the largest logit: what reordered float32 sums leave behind in a hundred layers, and nothing more.
+_TOLERANCE = 1e-3
+
+Run = Callable[[torch.Tensor], torch.Tensor]
+
+
+class ExportError(SarHubError, RuntimeError):
+    """The exported file does not compute what the network computes."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        file: the file.
+        format: ``"onnx"`` or ``"pt2"``.
+        bytes: its size.
+        input_shape: (channels, height, width) that it takes; the batch is free.
+        difference: largest absolute difference between its logits and the network's, or ``None`` where it could not
+            be run because onnxruntime is not installed.
+    """
+
+    file: Path
+    format: str
+    bytes: int
+    input_shape: tuple[int, int, int]
+    difference: float | None
+
+
+def export_named(
+    name: str,
+    file: str | os.PathLike[str],
+    *,
+    format: str,
+    pretrained: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    num_classes: int | None = None,
+    in_chans: int = 3,
+    image_size: int | None = None,
+) -> Export:
+    """Write a model of the list of weights as one file, with its preprocessing in the file's metadata.
+
+    Args:
+        name: as for :func:`~sarhub_models.create_model`.
+        file: where to write.
+        format: ``"onnx"`` or ``"pt2"``.
+        pretrained: load the SAR-pretrained weights.
+        checkpoint: load this file in their place.
+        num_classes: size of the head; ``None`` keeps the trained one, 0 gives features.
+        in_chans: channels of the input.
+        image_size: side of the input in pixels; ``None`` is the size of the preprocessing, or 128.
+
+    Returns:
+        As :func:`export_model`, whose errors are raised, and those of :func:`~sarhub_models.create_model`.
+    """
+    info = model_info(name)
+    side = image_size or info.preprocessing.size or 128
+    options: dict[str, Any] = {"img_size": side} if "img_size" in networks.spec(info.network).timm_args else {}
+    model = create_model(
+        name, pretrained, num_classes=num_classes, in_chans=in_chans, checkpoint_path=checkpoint, **options
+    )
+    return export_model(model, file, format=format, input_shape=(in_chans, side, side), metadata=info.to_dict())
+
+
+def export_model(
+    model: nn.Module,
+    file: str | os.PathLike[str],
+    *,
+    format: str,
+    input_shape: tuple[int, int, int] = (3, 128, 128),
+    metadata: Mapping[str, Any] | None = None,
+) -> Export:
+    """Write a network as one file, run the file, and compare it with the network.
+
+    The file takes a float32 batch ``(B, C, H, W)`` of any size B, prepared as the weights demand (the preprocessing is
+    not in the file; pass it as ``metadata``), and returns logits ``(B, num_classes)``.
+
+    Args:
+        model: the network, on the CPU; it is put in evaluation mode.
+        file: where to write; it appears when it is complete and checked.
+        format: ``"onnx"`` or ``"pt2"``.
+        input_shape: (channels, height, width) of the input.
+        metadata: JSON-serialisable facts to store in the file under the key ``"sarhub"``.
+
+    Returns:
+        What was written, and how far its output is from the network's.
+
+    Raises:
+        OptionError: there is no such format.
+        MissingDependencyError: ONNX was asked for, and ``onnx`` or ``onnxscript`` is not installed.
+        ExportError: the file computes something else than the network.
+        OSError: the file cannot be written.
+    """
+    if format not in FORMATS:
+        raise OptionError(f"no export format is called {format!r}; known: {', '.join(FORMATS)}")
+    if format == "onnx":
+        _require_onnx()
+    model.eval()
+    target = Path(file)
+    facts = json.dumps(metadata or {})
+    write, load = (_write_onnx, _load_onnx) if format == "onnx" else (_write_pt2, _load_pt2)
+    with _complete_file(target) as partial:
+        write(model, input_shape, partial, facts)
+        run = load(partial)
+        difference = _compare(model, run, input_shape) if run is not None else None
+        size = partial.stat().st_size
+    return Export(target, format, size, input_shape, difference)
+
+
+@contextmanager
+def _complete_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target`` that becomes ``target`` when all went well, and vanishes otherwise."""
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        partial = Path(folder, target.name)
+        yield partial
+        partial.replace(target)
+
+
+def _example(input_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Return the arguments that leave the batch free."""
+    images = torch.zeros(2, *input_shape)  # a batch of 1 would be taken for a constant
+    return {"args": (images,), "dynamic_shapes": ({0: torch.export.Dim("batch")},)}
+
+
+def _require_onnx() -> None:
+    missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"ONNX export needs {' and '.join(missing)}: pip install 'sarhub-models[export]' (pt2 needs nothing more)"
+        )
+
+
+def _write_onnx(model: nn.Module, input_shape: tuple[int, int, int], file: Path, facts: str) -> None:
+    exported = torch.onnx.export(
+        model, **_example(input_shape), dynamo=True, verbose=False, input_names=[_INPUT], output_names=[_OUTPUT]
+    )
+    assert exported is not None  # dynamo=True always returns the program
+    exported.model.metadata_props["sarhub"] = facts
+    exported.save(str(file), external_data=False)
+
+
+def _load_onnx(file: Path) -> Run | None:
+    if find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return lambda images: torch.from_numpy(session.run([_OUTPUT], {_INPUT: images.numpy()})[0])
+
+
+def _write_pt2(model: nn.Module, input_shape: tuple[int, int, int], file: Path, facts: str) -> None:
+    torch.export.save(torch.export.export(model, **_example(input_shape)), file, extra_files={"sarhub": facts})
+
+
+def _load_pt2(file: Path) -> Run:
+    return torch.export.load(file).module()
+
+
+def _compare(model: nn.Module, run: Run, input_shape: tuple[int, int, int]) -> float:
+    """Return the largest difference over batches of 1 and 3: neither is the size that was traced."""
+    generator = torch.Generator().manual_seed(0)
+    worst = 0.0
+    for batch in (1, 3):
+        images = torch.randn(batch, *input_shape, generator=generator)
+        with torch.inference_mode():
+            expected, got = model(images), run(images)
+        difference = (got - expected).abs().max().item()
+        allowed = _TOLERANCE * expected.abs().max().item()
+        if not difference <= allowed:  # a NaN compares false
+            raise ExportError(
+                f"the exported file differs from the network by {difference:.2g} on a batch of {batch}, more than "
+                f"{allowed:.2g}; nothing was written"
+            )
+        worst = max(worst, difference)
+    return worst

@@ -1,0 +1,230 @@
+"""A model as a repository on the Hugging Face Hub, in timm's format and with a model card."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from . import describe, networks
+from ._version import __version__
+from .errors import DownloadError, OfflineError, OptionError
+from .factory import create_model
+from .registry import ModelInfo, model_info
+from .weights import offline
+
+__all__ = ["PublishError", "publish", "write_repository"]
+
+_FILES = ("config.json", "model.safetensors", "README.md")
+
+
+class PublishError(DownloadError):
+    """The Hub refused a repository or could not be reached."""
+
+
+def publish(
+    name: str,
+    repo: str,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    private: bool = False,
+    permitted: bool = False,
+) -> str:
+    """Put a model on the Hub, all files in one commit; the repository is created if it is not there.
+
+    Args:
+        name: a name of :func:`~sarhub_models.list_models`.
+        repo: ``"organisation/name"``.
+        checkpoint: weights to publish in place of the registered ones.
+        private: create a private repository. One that exists stays as it is.
+        permitted: the caller has the permission of whoever owns the weights; needed where no licence gives it.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        UnknownNameError: no model has that name.
+        OptionError: the weights have no licence and ``permitted`` is false, or ``repo`` is not a repository's name.
+        OfflineError: the network must not be used.
+        PublishError: the Hub refused or could not be reached.
+    """
+    if offline():
+        raise OfflineError("publishing needs the network, which SARHUB_OFFLINE or HF_HUB_OFFLINE forbids; unset it")
+    _check_permission(model_info(name), permitted)
+    with tempfile.TemporaryDirectory() as folder:
+        write_repository(name, folder, repo, checkpoint=checkpoint, permitted=permitted)
+        return _upload(Path(folder), repo, private, f"Add {name}")
+
+
+def write_repository(
+    name: str,
+    folder: str | os.PathLike[str],
+    repo: str,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    permitted: bool = False,
+) -> list[Path]:
+    """Write the files of a model's repository: ``config.json``, ``model.safetensors`` and ``README.md``.
+
+    timm reads the first two (the networks that timm lacks, once sarhub_models is imported). Under the key
+    ``"sarhub"`` the configuration also holds the whole entry of the model, preprocessing included.
+
+    Args:
+        name: a name of :func:`~sarhub_models.list_models`.
+        folder: where to write; it is created.
+        repo: the repository's name, for the examples of the card.
+        checkpoint: weights in place of the registered ones.
+        permitted: as for :func:`publish`.
+
+    Returns:
+        The files.
+
+    Raises:
+        UnknownNameError: no model has that name.
+        OptionError: the weights have no licence and ``permitted`` is false, or ``repo`` is not a repository's name.
+        DownloadError: the weights are not here and could not be fetched.
+        CheckpointError: the checkpoint does not fit the network.
+        OSError: a file cannot be written.
+    """
+    import timm
+
+    _check_repo(repo)
+    info = model_info(name)
+    _check_permission(info, permitted)
+    model = create_model(name, pretrained=True, checkpoint_path=checkpoint)
+    info = _as_published(info, model, repo)
+    settings: dict[str, Any] = {"sarhub": info.to_dict()}
+    if info.class_names is not None:
+        settings["label_names"] = list(info.class_names)
+    timm.models.save_for_hf(
+        model,
+        folder,
+        model_config=settings,
+        model_args=dict(networks.spec(info.network).timm_args),
+        safe_serialization=True,
+    )
+    card = Path(folder, "README.md")
+    card.write_text(model_card(info, repo), encoding="utf-8")
+    return [Path(folder, file) for file in _FILES]
+
+
+def model_card(info: ModelInfo, repo: str) -> str:
+    """Return the model card (Markdown with the Hub's YAML header) of a published model."""
+    in_timm = not networks.spec(info.network).timm_name.startswith("sarhub_")
+    licence = describe.licence(info)
+    steps = "\n".join(
+        f"{number}. {step}" for number, step in enumerate(describe.preprocessing_steps(info.preprocessing), 1)
+    )
+    note = f"\n\n{info.preprocessing.note}" if info.preprocessing.note else ""
+    unlicensed = (
+        "\n\n**No licence was published with these weights.** Without one, the law of most countries reserves their "
+        "use and redistribution to their authors: ask them."
+    )
+    plain = (
+        f"\n\nPlain timm reads the network and its weights too, but not the preprocessing:\n\n```python\nimport timm\n"
+        f'model = timm.create_model("hf-hub:{repo}", pretrained=True)\n```'
+        if in_timm
+        else "\n\ntimm has no such network: `import sarhub_models` before `timm.create_model`."
+    )
+    training = "".join(f"\n- {key}: {value}" for key, value in (info.training or {}).items())
+    return f"""---
+license: {describe.LICENCES[licence] if licence else "unknown"}
+library_name: {"timm" if in_timm else "sarhub-models"}
+pipeline_tag: image-classification
+tags:
+- image-classification
+- timm
+- sarhub-models
+- synthetic-aperture-radar
+- remote-sensing
+---
+# {info.name}
+
+{describe.network_title(info)}, pre-trained on synthetic-aperture radar (SAR) images.
+
+- Network: {info.network} ({describe.thousands(info.params)} parameters)
+- Trained on: {describe.data(info)}
+- Classes: {describe.classes(info)}{training}
+
+## Preprocessing
+
+The features are right only for chips that are prepared as the training data were:
+
+{steps}{note}
+
+`sarhub_models.create_transform` does all of it.
+
+## Use
+
+```python
+{describe.example(f"hf-hub:{repo}")}
+```{plain}
+
+## Terms
+
+{info.terms}{"" if licence else unlicensed}
+
+## Citation
+
+{info.citation}
+"""
+
+
+def _as_published(info: ModelInfo, model: nn.Module, repo: str) -> ModelInfo:
+    """Return the entry of what is published: its head may be another one than that of the registered weights."""
+    classes = int(model.num_classes)  # type: ignore[arg-type]
+    return dataclasses.replace(
+        info,
+        num_classes=classes,
+        class_names=info.class_names if classes == info.num_classes else None,
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        sources=({"type": "hf", "repo": repo, "filename": "model.safetensors"},),
+        checksum=None,
+    )
+
+
+def _check_permission(info: ModelInfo, permitted: bool) -> None:
+    if describe.licence(info) is None and not permitted:
+        raise OptionError(
+            f"the weights of {info.name} must not be published without their authors' permission: {info.terms} "
+            "If you have it, say so with --i-have-permission (permitted=True)"
+        )
+
+
+def _check_repo(repo: str) -> None:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as err:
+        raise OptionError(f"{repo!r} is not the name of a repository: {err}") from err
+    if repo.count("/") != 1:
+        raise OptionError(f"expected a repository as ORGANISATION/NAME, got {repo!r}")
+
+
+def _upload(folder: Path, repo: str, private: bool, message: str) -> str:
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = HfApi(library_name="sarhub-models", library_version=__version__)
+    files = [CommitOperationAdd(file, str(folder / file)) for file in _FILES]
+    with _hub_errors(repo):
+        repo = api.create_repo(repo, private=private, exist_ok=True).repo_id
+        # One commit, so that nobody can ever fetch a configuration and weights that do not belong together.
+        return api.create_commit(repo, files, commit_message=message).commit_url
+
+
+@contextmanager
+def _hub_errors(repo: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as err:  # the client raises its own errors, those of its HTTP library, RuntimeError and ValueError
+        reason = next((line.strip() for line in str(err).splitlines() if line.strip()), type(err).__name__)
+        status = getattr(getattr(err, "response", None), "status_code", None)
+        mend = "log in with 'hf auth login' as someone who may write there" if status in (401, 403) else "try again"
+        raise PublishError(f"cannot publish {repo} on the Hugging Face Hub: {reason.rstrip('.')}; {mend}") from err
