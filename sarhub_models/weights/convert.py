@@ -250,7 +250,7 @@ def _save(tensors: Mapping[str, torch.Tensor], path: Path, info: dict[str, str])
     path.touch()
     mode = path.stat().st_mode
     try:
-        save_file({name: _own(tensor) for name, tensor in tensors.items()}, path, metadata=info)
+        save_file(_separate(tensors), path, metadata=info)
         path.chmod(mode)  # safetensors makes files that only their owner may read; a cache may be shared
         read_header(path)  # a short write that nobody reported ends here
     except SafetensorError as err:
@@ -260,11 +260,18 @@ def _save(tensors: Mapping[str, torch.Tensor], path: Path, info: dict[str, str])
         raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from err
 
 
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    """Give a tensor that is a part of a larger or shared memory its own: safetensors refuses the others."""
-    tensor = tensor.detach().contiguous()
-    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-    return tensor if whole else tensor.clone()
+def _separate(tensors: Mapping[str, torch.Tensor]) -> Tensors:
+    """Give tensors that are views of larger or shared memory their own: safetensors refuses the others."""
+    separate: Tensors = {}
+    used: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().contiguous()
+        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        if not whole or tensor.data_ptr() in used:
+            tensor = tensor.clone()
+        used.add(tensor.data_ptr())
+        separate[name] = tensor
+    return separate
 
 
 def _fill_digest(path: Path) -> None:

@@ -91,16 +91,14 @@ def test_a_truncated_safetensors_file(server: FileServer, store: Store, tmp_path
     whole = Store(tmp_path / "other").import_file(tmp_path / "w.pth", tiny.INFO, LAYOUT).read_bytes()
     server.files["/w"] = whole[:keep]
     model = info({"type": "http", "url": server.url + "/w"})
-    with pytest.raises(CheckpointError, match="cut off|truncated"):
+    with pytest.raises(CheckpointError, match=r"cut off|truncated"):
         store.path(model, LAYOUT)
     assert store.cached(NAME) is None
     server.files["/w"] = whole
     assert_same(store.path(model, LAYOUT))
 
 
-def test_eight_processes_make_one_download(
-    server: FileServer, store: Store, model: ModelInfo, tmp_path: Path
-) -> None:
+def test_eight_processes_make_one_download(server: FileServer, store: Store, model: ModelInfo, tmp_path: Path) -> None:
     children = [Child(tmp_path / f"child{i}", tiny.fetch, store.root, model) for i in range(8)]
     outcomes = [child.outcome() for child in children]
     assert outcomes == [("ok", str(store.root / f"{NAME}.safetensors"))] * 8
@@ -149,9 +147,7 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_a_cache_of_somebody_else(
-    server: FileServer, model: ModelInfo, open_folder: Path, tmp_path: Path
-) -> None:
+def test_a_cache_of_somebody_else(server: FileServer, model: ModelInfo, open_folder: Path, tmp_path: Path) -> None:
     store = Store(open_folder / "cache")
     store.root.mkdir()
     store.root.chmod(0o555)
@@ -238,9 +234,7 @@ class Attack:
         return os.system, (f"touch {self.victim}",)
 
 
-def test_a_pickle_with_code_in_it(
-    server: FileServer, store: Store, model: ModelInfo, tmp_path: Path
-) -> None:
+def test_a_pickle_with_code_in_it(server: FileServer, store: Store, model: ModelInfo, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     good = server.files["/w.pth"]
     server.files["/w.pth"] = tiny.pth({"net.stem.weight": torch.ones(1), "extra": Attack(victim)})

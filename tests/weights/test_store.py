@@ -214,9 +214,7 @@ def test_a_damaged_mirror_is_refused_and_the_next_source_used(
     assert_same(other.path(info(http(server)), LAYOUT))
 
 
-def test_only_a_mirror_is_believed_about_the_origin_of_a_file(
-    server: FileServer, store: Store, tmp_path: Path
-) -> None:
+def test_only_a_mirror_is_believed_about_the_origin_of_a_file(server: FileServer, store: Store, tmp_path: Path) -> None:
     """A converted file on the web that claims the published hash is judged by its own bytes."""
     server.files["/w.pth"] = data = tiny.pth()
     server.files["/forged"] = store.path(info(http(server)), LAYOUT).read_bytes()
@@ -233,14 +231,12 @@ def test_a_truncated_cached_file_is_put_aside_and_fetched_again(server: FileServ
     assert_same(store.path(info(http(server)), LAYOUT))
     assert len(quarantined(store)) == 1
     path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="cut off.*put in"):
+    with pytest.raises(CheckpointError, match=r"cut off.*put in"):
         store.path(info(), LAYOUT)
     assert not path.exists()
 
 
-def test_bundled_weights_are_used_where_they_lie(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bundled_weights_are_used_where_they_lie(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "BUNDLED", tmp_path)
     monkeypatch.setenv("SARHUB_OFFLINE", "1")
     model = info({"type": "bundled", "file": "toy.safetensors"})

@@ -1,0 +1,219 @@
+"""Released checkpoints in every form they come in, and everything that must be refused."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from sarhub_models.errors import CheckpointError
+from sarhub_models.weights import Layout, load_checkpoint, read_tensors, read_weights, write_weights
+from sarhub_models.weights.files import CONTENT, content_digest, metadata
+
+from . import tiny
+from .tiny import LAYOUT, Tensors
+
+
+def save(folder: Path, content: Any, **options: Any) -> Path:
+    path = folder / "w.pth"
+    torch.save(content, path, **options)
+    return path
+
+
+def assert_equal(found: Tensors, wanted: Tensors) -> None:
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[key], wanted[key]) and found[key].dtype == wanted[key].dtype for key in wanted)
+
+
+@pytest.mark.parametrize("wrap", [lambda d: d, lambda d: {"model": d, "epoch": 3}, lambda d: {"state_dict": d}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_every_released_form_gives_the_same_tensors(tmp_path: Path, wrap: Any, prefix: str, legacy: bool) -> None:
+    content = wrap({prefix + key: value for key, value in tiny.released().items()})
+    path = save(tmp_path, content, _use_new_zipfile_serialization=not legacy)
+    assert_equal(load_checkpoint(path, LAYOUT), tiny.tensors())
+
+
+def test_the_layout_reads_the_number_of_classes_from_the_file(tmp_path: Path) -> None:
+    path = save(tmp_path, tiny.released(classes=11))
+    assert load_checkpoint(path, LAYOUT)["head.weight"].shape == (11, 256)
+
+
+def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
+    path = save(tmp_path, {"module.a": torch.ones(1), "b": torch.ones(1)})
+    assert set(read_tensors(path)) == {"module.a", "b"}
+
+
+def test_released_safetensors_are_renamed_and_checked(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    save_file(tiny.released(), path)
+    assert_equal(load_checkpoint(path, LAYOUT), tiny.tensors())
+    save_file(tiny.released() | {"net.head.weight": torch.full((3, 256), torch.nan)}, path)
+    with pytest.raises(CheckpointError, match="not finite"):
+        load_checkpoint(path, LAYOUT)
+
+
+def test_converted_files_keep_their_names_and_may_be_of_half_precision(tmp_path: Path) -> None:
+    half = {k: v.half() if v.is_floating_point() else v for k, v in tiny.tensors().items()}
+    write_weights(half, tmp_path / "w.safetensors", {})
+    layout = Layout(lambda tensors: pytest.fail("renamed twice"), tiny.expected)
+    for read in (load_checkpoint, read_weights):
+        assert_equal(read(tmp_path / "w.safetensors", layout), half)
+
+
+def test_read_weights_checks_released_files_whole_and_converted_ones_by_layout(tmp_path: Path) -> None:
+    bad = tiny.released() | {"net.head.weight": torch.full((3, 256), torch.inf)}
+    with pytest.raises(CheckpointError, match="not finite"):
+        read_weights(save(tmp_path, bad), LAYOUT)
+    write_weights({"head.weight": torch.ones(3, 256)}, tmp_path / "w.safetensors", {})
+    with pytest.raises(CheckpointError, match=r"2 are missing \(stem.count, stem.weight\)"):
+        read_weights(tmp_path / "w.safetensors", LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"net.head.weight": torch.ones(3, 255)}, r"head\.weight must have the shape \(3, 256\), found \(3, 255\)"),
+        ({"net.stem.weight": torch.ones(256, 256).double()}, r"stem\.weight must be torch\.float32, found .*float64"),
+        ({"net.stem.weight": torch.ones(256, 256).half()}, r"stem\.weight must be torch\.float32, found .*float16"),
+        ({"net.stem.count": torch.tensor(7.0)}, r"stem\.count must be torch\.int64"),
+        ({"net.stem.weight": torch.full((256, 256), torch.nan)}, r"stem\.weight holds values that are not finite"),
+        ({"net.other": torch.ones(1)}, r"0 are missing \(none\) and 1 are unexpected \(other\)"),
+        ({f"net.x{i}": torch.ones(1) for i in range(9)}, r"9 are unexpected \(x0, x1, x2, x3, x4 and 4 more\)"),
+        ({"net.stem.weight": "text"}, r"no plain state dict.*net\.stem\.weight"),
+        ({"net.stem.weight": torch.ones(2, 2).to_sparse()}, r"no plain state dict.*net\.stem\.weight"),
+        ({"net.stem.weight": torch.ones(2, device="meta")}, r"no plain state dict.*net\.stem\.weight"),
+        ({3: torch.ones(1)}, r"no plain state dict.*3"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[Any, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(save(tmp_path, tiny.released() | change), LAYOUT)
+
+
+def test_a_checkpoint_that_confuses_the_layout_is_foreign(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"another network.*conv\.weight"):
+        load_checkpoint(save(tmp_path, {"conv.weight": torch.ones(1)}), LAYOUT)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {}, torch.ones(3), 5, {"model": {}}])
+def test_a_checkpoint_without_a_state_dict(tmp_path: Path, content: Any) -> None:
+    with pytest.raises(CheckpointError, match="state dict"):
+        load_checkpoint(save(tmp_path, content), LAYOUT)
+
+
+class Code:
+    """A class that only its own program knows."""
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_pickle_with_objects_is_refused_by_name(tmp_path: Path, legacy: bool) -> None:
+    path = save(tmp_path, {"model": Code()}, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(CheckpointError, match=r"refused.*\(tests\.weights\.test_convert\.Code\)"):
+        load_checkpoint(path, LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cut off after 0 bytes"),
+        (b"<!DOCTYPE html><html>quota exceeded</html>", "web page"),
+        (b"\n <html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "cannot be opened"),
+        (b"\x00" * 1000, "cannot be opened"),
+        (pickle.dumps({"a": 1}, protocol=4), "cannot be opened|state dict"),
+    ],
+)
+def test_what_is_no_checkpoint_at_all(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path, LAYOUT)
+
+
+def test_a_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(CheckpointError, match="cannot be opened"):
+        load_checkpoint(tmp_path / "w.pth", LAYOUT)
+
+
+def test_checkpoints_saved_without_checksums_can_be_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = save(tmp_path, tiny.released())
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert_equal(load_checkpoint(path, LAYOUT), tiny.tensors())
+
+
+@given(st.data())
+def test_any_truncation_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    whole = data.draw(st.sampled_from(_forms()))
+    path = tmp_path_factory.mktemp("cut") / "w"
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    with pytest.raises(CheckpointError):
+        load_checkpoint(path, LAYOUT)
+
+
+@given(st.data())
+def test_damage_gives_a_checkpoint_error_or_nothing_worse(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """A byte changed anywhere: refused in words, or, in old formats without a checksum, read with other numbers."""
+    damaged = bytearray(data.draw(st.sampled_from(_forms())))
+    damaged[data.draw(st.integers(0, len(damaged) - 1))] ^= data.draw(st.integers(1, 255))
+    path = tmp_path_factory.mktemp("damaged") / "w"
+    path.write_bytes(damaged)
+    try:
+        found = load_checkpoint(path, LAYOUT)
+    except CheckpointError as err:
+        assert str(err)
+    else:
+        assert found.keys() == tiny.tensors().keys()
+
+
+def _forms() -> list[bytes]:
+    import io
+
+    legacy = io.BytesIO()
+    torch.save(tiny.released(), legacy, _use_new_zipfile_serialization=False)
+    from safetensors.torch import save as safetensors_bytes
+
+    return [tiny.pth(), legacy.getvalue(), safetensors_bytes(tiny.released())]
+
+
+def test_written_files_carry_their_own_digest(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(tiny.tensors(), path, {"model": "tiny"})
+    known = metadata(path)
+    assert known.pop(CONTENT) == content_digest(path)
+    assert known == {"model": "tiny", "format": "pt"}
+    assert_equal(load_file(path), tiny.tensors())
+    write_weights(tiny.tensors(), tmp_path / "again.safetensors", {"model": "other"})
+    assert content_digest(path) == content_digest(tmp_path / "again.safetensors"), "metadata does not count"
+
+
+def test_views_and_shared_tensors_can_be_written(tmp_path: Path) -> None:
+    base = torch.arange(12.0).reshape(3, 4)
+    tensors = {"a": base, "b": base, "c": base.t(), "d": base[1], "e": base[0].expand(2, 4)}
+    write_weights(tensors, tmp_path / "w.safetensors", {})
+    assert_equal(load_file(tmp_path / "w.safetensors"), tensors)
+
+
+def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(tiny.tensors(), path, {})
+    before = path.read_bytes()
+    monkeypatch.setattr("sarhub_models.weights.convert.publish", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        write_weights(tiny.tensors(seed=1), path, {})
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]

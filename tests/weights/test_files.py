@@ -1,0 +1,110 @@
+"""Hashes, headers and names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sarhub_models.errors import CheckpointError, ManifestError
+from sarhub_models.weights import progress
+from sarhub_models.weights.files import check_name, content_digest, digests, read_header, write_text
+
+
+@given(st.binary(max_size=5000))
+def test_digests(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("files") / "f"
+    path.write_bytes(content)
+    found = digests(path)
+    assert found.by("sha256") == hashlib.sha256(content).hexdigest()
+    assert found.by("git-blob") == hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    with pytest.raises(ManifestError, match="md5"):
+        found.by("md5")
+
+
+def test_git_agrees_on_blob_ids(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"hello\n")
+    assert digests(tmp_path / "f").git_blob == "ce013625030ba8dba906f756967f9e9ca394464a"  # git hash-object
+
+
+@given(st.text(max_size=12))
+def test_a_name_that_passes_stays_in_its_folder(name: str) -> None:
+    try:
+        check_name(name)
+    except ManifestError:
+        return
+    assert (Path("/root/folder") / name).resolve().parent == Path("/root/folder")
+    assert not name.startswith(".")
+
+
+@given(st.binary(max_size=300))
+def test_arbitrary_bytes_are_no_safetensors(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("files") / "f"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError):
+        read_header(path)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=3),
+        lambda x: st.lists(x) | st.dictionaries(st.text(max_size=13), x),
+    )
+)
+def test_arbitrary_headers_are_refused_or_parsed(tmp_path_factory: pytest.TempPathFactory, header: object) -> None:
+    path = tmp_path_factory.mktemp("files") / "f"
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    try:
+        parsed, start = read_header(path)
+    except CheckpointError:
+        return
+    assert parsed == header
+    assert start == 8 + len(text)
+
+
+def test_the_content_digest_depends_on_names_and_bytes(tmp_path: Path) -> None:
+    def write(name: str, data: bytes) -> str:
+        header = json.dumps({name: {"dtype": "U8", "shape": [len(data)], "data_offsets": [0, len(data)]}}).encode()
+        (tmp_path / "f").write_bytes(len(header).to_bytes(8, "little") + header + data)
+        return content_digest(tmp_path / "f")
+
+    assert len({write("a", b"12"), write("b", b"12"), write("a", b"13"), write("a", b"123")}) == 4
+    assert write("a", b"12") == write("a", b"12")
+
+
+def test_write_text_replaces_whole_files(tmp_path: Path) -> None:
+    target = tmp_path / "folder" / "f"
+    write_text(target, "one")
+    write_text(target, "two")
+    assert target.read_text() == "two"
+    assert [path.name for path in target.parent.iterdir()] == ["f"]
+
+
+def test_progress_is_silent_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.progress_bar("label", True) as bar:
+        assert bar is None
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress.progress_bar("label", False) as bar:
+        assert bar is None
+    assert capsys.readouterr() == ("", "")
+    with progress.progress_bar("label", True) as bar:
+        assert bar is not None
+        bar(1, None)
+        bar(2, 4)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "label" in captured.err
+
+
+def test_asking_the_cache_needs_no_torch() -> None:
+    code = "import sys, sarhub_models.weights as w; w.Store().entries(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

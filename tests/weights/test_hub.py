@@ -1,0 +1,114 @@
+"""Models in the Hub format, through the real client and a Hub on loopback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save
+
+from sarhub_models.errors import CheckpointError, DownloadError, OfflineError
+from sarhub_models.weights import fetch_hub_model, offline
+from tests.hub_server import HubServer
+
+from . import tiny
+
+CONFIG = {"architecture": "resnet18", "num_classes": 3}
+
+
+def publish(hub: HubServer, seed: int = 0, **config: object) -> str:
+    files = {
+        "config.json": json.dumps({**CONFIG, **config}).encode(),
+        "model.safetensors": save(tiny.tensors(seed=seed)),
+    }
+    return hub.commit("org/tiny", files)
+
+
+def test_configuration_and_weights_come_back(hub: HubServer) -> None:
+    publish(hub)
+    config, path = fetch_hub_model("org/tiny")
+    assert config == CONFIG
+    assert load_file(path).keys() == tiny.tensors().keys()
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_revision_is_honoured(hub: HubServer, written: bool) -> None:
+    first = publish(hub, step=1)
+    publish(hub, step=2)
+    assert fetch_hub_model("org/tiny")[0]["step"] == 2
+    config, path = fetch_hub_model(f"org/tiny@{first}") if written else fetch_hub_model("org/tiny", first)
+    assert config["step"] == 1
+    assert path.parent.name == first
+
+
+def test_both_files_are_of_one_commit(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that is pushed between the two requests does not mix with the one before."""
+    first = publish(hub, seed=1)
+    from sarhub_models.weights import hub as module
+
+    whole = module.hub_file
+
+    def pushed_between(repo: str, filename: str, revision: str | None, **options: object) -> Path:
+        path = whole(repo, filename, revision, **options)  # type: ignore[arg-type]
+        if filename == "config.json":
+            publish(hub, seed=2)
+        return path
+
+    monkeypatch.setattr(module, "hub_file", pushed_between)
+    _, path = fetch_hub_model("org/tiny")
+    assert path.parent.name == first
+
+
+@pytest.mark.parametrize("variable", ["SARHUB_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_uses_the_cache_and_nothing_else(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    publish(hub)
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(OfflineError, match=r"config\.json of org/tiny.*unset"):
+        fetch_hub_model("org/tiny")
+    assert hub.log == []
+    monkeypatch.delenv(variable)
+    _, path = fetch_hub_model("org/tiny")
+    asked = len(hub.log)
+    monkeypatch.setenv(variable, "1")
+    assert fetch_hub_model("org/tiny") == (CONFIG, path)
+    assert len(hub.log) == asked
+
+
+@pytest.mark.parametrize(
+    ("files", "error", "message"),
+    [
+        ({"config.json": b"{"}, DownloadError, "model.safetensors"),
+        ({"config.json": b"{", "model.safetensors": save(tiny.tensors())}, CheckpointError, "not JSON"),
+        ({"config.json": b"[]", "model.safetensors": save(tiny.tensors())}, CheckpointError, "object"),
+        ({"config.json": b"{}", "model.safetensors": save(tiny.tensors())[:-1]}, CheckpointError, "truncated"),
+        ({"model.safetensors": save(tiny.tensors())}, DownloadError, "config.json"),
+    ],
+)
+def test_what_is_wrong_with_a_repository_is_said(
+    hub: HubServer, files: dict[str, bytes], error: type[Exception], message: str
+) -> None:
+    hub.commit("org/tiny", files)
+    with pytest.raises(error, match=message):
+        fetch_hub_model("org/tiny")
+
+
+@pytest.mark.parametrize("repo", ["org/none", "not a name", "a/b/c", "../../etc"])
+def test_names_that_are_no_repository(hub: HubServer, repo: str) -> None:
+    with pytest.raises(DownloadError, match="cannot fetch"):
+        fetch_hub_model(repo)
+
+
+@pytest.mark.parametrize("value", ["1", "true", "YES", "On"])
+def test_the_offline_switch_is_on(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SARHUB_OFFLINE", value)
+    assert offline()
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "no"])
+def test_the_offline_switch_is_off(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SARHUB_OFFLINE", value)
+    monkeypatch.setenv("HF_HUB_OFFLINE", value)
+    assert not offline()
