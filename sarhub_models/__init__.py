@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from wrapt import when_imported
+
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -47,6 +49,16 @@ __all__ = [
     "ptls",
     "reinhard_devlin",
 ]
+
+
+def _register_with_timm(_module: Any) -> None:
+    from .plugins.timm_registry import register
+
+    register()
+
+
+# timm's users find our names as soon as timm is there, and nobody else pays for importing it.
+when_imported("timm")(_register_with_timm)
 
 
 def __getattr__(name: str) -> Any:

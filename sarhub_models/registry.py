@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -124,6 +125,32 @@ class ModelInfo:
     terms: str
     training: Mapping[str, Any] | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as JSON-ready data, for :meth:`from_dict`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelInfo:
+        """Rebuild an entry from :meth:`to_dict`, after a round trip through JSON or not.
+
+        Raises:
+            ManifestError: a field is missing or unknown.
+        """
+        try:
+            dataset, checksum = dict(data["dataset"]), data["checksum"]
+            return cls(
+                **{
+                    **data,
+                    "dataset": DatasetInfo(**{**dataset, "class_names": _tuple(dataset["class_names"])}),
+                    "class_names": _tuple(data["class_names"]),
+                    "preprocessing": Preprocessing(**data["preprocessing"]),
+                    "sources": tuple(data["sources"]),
+                    "checksum": Checksum(**checksum) if checksum is not None else None,
+                }
+            )
+        except (KeyError, TypeError) as err:
+            raise ManifestError(f"not the description of a model: {err}") from err
+
     @property
     def tag(self) -> str | None:
         """The part of the name behind the dot, or ``None``."""
@@ -192,14 +219,17 @@ def _parse(path: Path, modified: int) -> Manifest:
     return Manifest(path, models, networks, datasets)
 
 
+def _tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    return tuple(names) if names is not None else None
+
+
 def _dataset(name: str, fields: Mapping[str, Any]) -> DatasetInfo:
-    names = fields["class_names"]
     return DatasetInfo(
         name=name,
         title=fields["title"],
         sensor=fields["sensor"],
         num_classes=fields["num_classes"],
-        class_names=tuple(names) if names is not None else None,
+        class_names=_tuple(fields["class_names"]),
         multilabel=fields["multilabel"],
     )
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import CheckpointError, UnknownNameError, closest
 from . import densenet, mobilenetv3, resnet, senet, swin
-from ._empty import assign, without_numbers
+from ._empty import assign, select_for_features, without_numbers
 from ._spec import NetworkSpec, Tensors
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "head_classes",
     "identify",
     "rename_checkpoint",
+    "select_for_features",
     "spec",
     "tensor_layout",
     "without_numbers",
@@ -132,6 +133,6 @@ def identify(tensors: Mapping[str, torch.Tensor]) -> str:
         if fewest is None or len(wrong) < fewest:
             nearest, fewest, example = network, len(wrong), wrong[0]
     raise CheckpointError(
-        f"these {len(tensors)} tensors are of no known network; nearest is {nearest}, where {fewest} tensors are missing, "
-        f"unexpected or of another shape (first: {example})"
+        f"these {len(tensors)} tensors are of no known network; nearest is {nearest}, where "
+        f"{fewest} tensors are missing, unexpected or of another shape (first: {example})"
     )

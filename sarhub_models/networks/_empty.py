@@ -38,6 +38,23 @@ def without_numbers() -> Iterator[None]:
         yield
 
 
+def select_for_features(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors that a ``features_only`` network keeps, under the names it gives them.
+
+    timm's feature wrappers drop the head and later stages, and rename what is left by joining levels with an
+    underscore (``layers.0`` → ``layers_0``) or by putting ``model.`` in front.
+
+    Args:
+        model: the wrapped network.
+        tensors: every tensor of the network itself.
+
+    Raises:
+        KeyError: the wrapper has a tensor that the network has not.
+    """
+    joined = {name.replace(".", "_"): tensor for name, tensor in tensors.items()}
+    return {name: joined[name.removeprefix("model.").replace(".", "_")] for name in model.state_dict()}
+
+
 def assign(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """Give a module built :func:`without_numbers` its tensors, without copying them.
 

@@ -87,12 +87,12 @@ class MobileNetV3Small(MobileNetV3):
                 module.bn2.act = nn.Identity()
 
 
-def _create(**options: Any) -> nn.Module:
+def _create(pretrained: bool = False, **options: Any) -> nn.Module:
     # The features of a stage are the outputs of its blocks, which timm reads off through forward_intermediates.
     return build_model_with_cfg(
         MobileNetV3Small,
         "sarhub_mobilenetv3",
-        pretrained=False,
+        pretrained,
         feature_cfg={"feature_cls": "getter"},
         **options,
     )

@@ -33,8 +33,8 @@ class SENet(ResNet):
         super().__init__(SEBottleneck, layers, **kwargs)
 
 
-def _create(**options: Any) -> nn.Module:
-    return build_model_with_cfg(SENet, "sarhub_senet50", pretrained=False, **options)
+def _create(pretrained: bool = False, **options: Any) -> nn.Module:
+    return build_model_with_cfg(SENet, "sarhub_senet50", pretrained, **options)
 
 
 _RENAMES = (

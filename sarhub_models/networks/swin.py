@@ -25,6 +25,8 @@ def _check(options: Mapping[str, Any]) -> None:
             f"img_size {height}x{width} is too small: the trained windows need at least {_SMALLEST}x{_SMALLEST} "
             "pixels; resize the chips"
         )
+    if options["window_size"] != _WINDOW:
+        raise OptionError(f"window_size {options['window_size']}: the attention windows were trained at {_WINDOW}")
     if height % _PATCH or width % _PATCH:
         raise OptionError(f"img_size {height}x{width}: both sides must be multiples of {_PATCH}")
 

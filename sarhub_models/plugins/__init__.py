@@ -1,0 +1,1 @@
+"""Where this package plugs into others."""
