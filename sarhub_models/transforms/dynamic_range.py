@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import ImageError, UnknownNameError, closest
+from ..errors import ImageError, OptionError, UnknownNameError, closest
 
 __all__ = ["DRAA", "OPERATORS", "log_amplitude", "ptls", "reinhard_devlin"]
 
@@ -49,7 +49,7 @@ def reinhard_devlin(x: Array, b: Parameter) -> Array:
 
     Raises:
         ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
-        ValueError: ``b`` has the wrong shape or is not above 0 (its values are not looked at on an accelerator).
+        OptionError: ``b`` has the wrong shape or is not above 0 (its values are not looked at on an accelerator).
 
     Source: Reinhard and Devlin, Dynamic range reduction inspired by photoreceptor physiology, IEEE TVCG 11(1), 2005.
     """
@@ -79,7 +79,7 @@ def ptls(x: Array, p: Parameter) -> Array:
 
     Raises:
         ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
-        ValueError: ``p`` has the wrong shape or is outside [0, 50) (its values are not looked at on an accelerator).
+        OptionError: ``p`` has the wrong shape or is outside [0, 50) (its values are not looked at on an accelerator).
     """
     _, work = _working(x)
     if isinstance(work, Tensor) and work.device.type == "cpu" and not _differentiated(work, p):
@@ -103,7 +103,7 @@ def log_amplitude(x: Array, bits: Parameter) -> Array:
 
     Raises:
         ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
-        ValueError: ``bits`` has the wrong shape or is outside (0, 64] (not looked at on an accelerator).
+        OptionError: ``bits`` has the wrong shape or is outside (0, 64] (not looked at on an accelerator).
     """
     xp, work = _working(x)
     depth = _per_pixel(_parameter("bits", bits, x, math.ulp(0.0), 64.0), work)
@@ -133,7 +133,7 @@ class DRAA(nn.Module):
 
     Raises:
         UnknownNameError: there is no such operator.
-        ValueError: ``low`` is above ``high``, or one of the numbers is not finite.
+        OptionError: ``low`` is above ``high``, or one of the numbers is not finite.
 
     >>> draa = DRAA("ptls", 0.0, 3.0).eval()
     >>> draa(torch.linspace(0, 1, 16).reshape(4, 4)).max()
@@ -149,7 +149,7 @@ class DRAA(nn.Module):
             )
         middle = (low + high) / 2 if evaluation is None else evaluation
         if not (low <= high and all(map(math.isfinite, (low, high, middle)))):
-            raise ValueError(f"expected finite low <= high, got low={low}, high={high}, evaluation={evaluation}")
+            raise OptionError(f"expected finite low <= high, got low={low}, high={high}, evaluation={evaluation}")
         self.operator = operator
         self.low, self.high, self.evaluation = float(low), float(high), float(middle)
 
@@ -210,18 +210,18 @@ def _parameter(name: str, value: Parameter, x: Any, low: float, high: float) -> 
     double = torch.float32 if isinstance(x, Tensor) and x.device.type == "mps" else torch.float64  # mps lacks it
     if isinstance(value, float | int):
         if not low <= value <= high:
-            raise ValueError(f"expected {name} in [{low:g}, {high:g}], got {value}")
+            raise OptionError(f"expected {name} in [{low:g}, {high:g}], got {value}")
         if isinstance(x, np.ndarray):
             return np.float64(value)
         return torch.full((), value, dtype=double, device=x.device)  # a copy from the host would wait for the device
     numbers = torch.as_tensor(value)
     if numbers.ndim and numbers.shape != x.shape[:-2]:
-        raise ValueError(
+        raise OptionError(
             f"expected {name} as a scalar or of shape {tuple(x.shape[:-2])}, one for each chip, "
             f"got shape {tuple(numbers.shape)}"
         )
     if numbers.device.type == "cpu" and not ((numbers >= low) & (numbers <= high)).all():
-        raise ValueError(f"expected {name} in [{low:g}, {high:g}], got {numbers.tolist()}")
+        raise OptionError(f"expected {name} in [{low:g}, {high:g}], got {numbers.tolist()}")
     if isinstance(x, np.ndarray):
         return numbers.detach().cpu().numpy().astype(np.float64)
     return numbers.to(x.device, double, non_blocking=True)

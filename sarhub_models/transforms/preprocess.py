@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ImageError
+from ..errors import ImageError, OptionError
 from .dynamic_range import DRAA
 
 __all__ = ["SarTransform", "normalize_amplitude"]
@@ -41,13 +41,13 @@ def normalize_amplitude(x: Array, full_scale: float | None = None) -> Array:
     Raises:
         ImageError: ``x`` is empty, holds NaN or infinity, or without ``full_scale`` a value outside [0, 1]; or its
             dtype is not numeric.
-        ValueError: ``full_scale`` is not a positive number.
+        OptionError: ``full_scale`` is not a positive number.
 
     >>> normalize_amplitude(np.array([[0, 255]], dtype=np.uint8))
     array([[0., 1.]], dtype=float32)
     """
     if full_scale is not None and not (math.isfinite(full_scale) and full_scale > 0):
-        raise ValueError(f"expected full_scale to be a positive number, got {full_scale}")
+        raise OptionError(f"expected full_scale to be a positive number, got {full_scale}")
     if isinstance(x, np.ndarray):
         return _normalized(_tensor(x), full_scale).numpy()
     return _normalized(x, full_scale)
@@ -119,7 +119,7 @@ class SarTransform(nn.Module):
 
     Raises:
         UnknownNameError: there is no such operator.
-        ValueError: a number is out of its range.
+        OptionError: a number is out of its range.
 
     >>> transform = SarTransform("ptls", 0.0, 3.0, 1.5, mean=0.316, std=0.0343, size=128)
     >>> transform(np.random.default_rng(0).random((64, 64), dtype=np.float32)).shape
@@ -141,9 +141,9 @@ class SarTransform(nn.Module):
     ) -> None:
         super().__init__()
         if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
-            raise ValueError(f"expected a finite mean and std above 0, got mean={mean}, std={std}")
+            raise OptionError(f"expected a finite mean and std above 0, got mean={mean}, std={std}")
         if channels < 1 or (size is not None and size < 1):
-            raise ValueError(f"expected channels and size of at least 1, got channels={channels}, size={size}")
+            raise OptionError(f"expected channels and size of at least 1, got channels={channels}, size={size}")
         self.dynamic_range = DRAA(operator, low, high, evaluation)
         self.mean, self.std = float(mean), float(std)
         self.size, self.channels, self.validate = size, channels, validate

@@ -1,0 +1,363 @@
+"""Images become feature vectors: the pooled features of a network for many images, resumable and in one file."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from .errors import ImageError, MissingDependencyError, OptionError
+from .images import read_image
+from .transforms import normalize_amplitude
+from .weights.files import publish
+
+__all__ = ["Features", "extract_features", "journal_path", "save_features"]
+
+Transform = Callable[[np.ndarray], Tensor]
+_SUFFIXES = (".safetensors", ".parquet")
+# Relative difference of features: another device or batch stays far below, other weights or preprocessing far above
+_SAME = 1e-2
+
+
+@dataclass(frozen=True)
+class Features:
+    """Feature vectors of images.
+
+    Attributes:
+        names: one for each row, in the order in which the images were given.
+        values: float32 (N, D).
+        skipped: by name, why an image has no row.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def extract_features(
+    model: nn.Module,
+    transform: Transform,
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    names: Sequence[str] | None = None,
+    full_scale: float | None = None,
+    band: int | None = None,
+    batch_size: int = 64,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+    on_error: Literal["stop", "skip"] = "stop",
+    progress: bool = True,
+) -> Features:
+    """Compute the features of images: what the network's head sees, after pooling and before the logits.
+
+    Images stream through the network, so memory holds only the features. With ``out``, rows are also written as they
+    come to a journal beside it (:func:`journal_path`). Whatever ends the run, a bad image, an interrupt, a kill, a
+    later run with the same arguments continues from the journal; when all is done ``out`` appears whole and the
+    journal goes. Images whose size or time of change differ from the journal's are computed anew.
+
+    Args:
+        model: network with timm's ``forward_features`` and ``forward_head``; it is moved to ``device`` and put in
+            evaluation mode.
+        transform: amplitude (H, W) in [0, 1] → input of the network (C, H, W), such as
+            ``create_transform(name)``. It must give one size, unless ``batch_size`` is 1.
+        paths: files that :func:`~sarhub_models.images.read_image` reads.
+        out: file to write, see :func:`save_features`.
+        names: name of each image in the result; by default its path as given.
+        full_scale: amplitude that becomes 1 (:func:`~sarhub_models.transforms.normalize_amplitude`).
+        band: band to read, counted from 1.
+        batch_size: images that go through the network at once.
+        workers: processes that read and prepare images; 0 does it in this one.
+        device: where the network runs.
+        on_error: what a bad image does, one that cannot be read or normalised or whose pixels are all equal:
+            ``"stop"`` ends the run with its error, ``"skip"`` goes on and notes it in ``skipped``.
+        progress: draw a bar on stderr where that is a terminal.
+
+    Returns:
+        The features, those from the journal included.
+
+    Raises:
+        ImageError: a bad image with ``on_error="stop"``, images of different sizes in one batch, or no image that
+            could be used. The message names the image.
+        OptionError: an argument is impossible, names repeat, the network has no such features, or the journal comes
+            from another network or preprocessing.
+        MissingDependencyError: ``out`` is a Parquet file and pyarrow is missing.
+    """
+    if on_error not in ("stop", "skip"):
+        raise OptionError(f"expected on_error to be 'stop' or 'skip', got {on_error!r}")
+    if not (callable(getattr(model, "forward_features", None)) and callable(getattr(model, "forward_head", None))):
+        raise OptionError(
+            f"expected a network with timm's forward_features and forward_head, got {type(model).__name__}"
+        )
+    images = _Images([Path(path) for path in paths], transform, full_scale, band)
+    labels = _labels(images.files, names)
+    target = _checked_target(out) if out is not None else None
+    journal = journal_path(target) if target is not None else None
+    model = model.to(device).eval()
+
+    rows = _resume(journal, model, images, labels, device) if journal is not None else {}
+    todo = Subset(images, [i for i in range(len(images)) if i not in rows])
+    pin = torch.device(device).type == "cuda"
+    loader = DataLoader(todo, batch_size, num_workers=workers, collate_fn=_collate, pin_memory=pin)
+    skipped: dict[str, str] = {}
+    with _bar(len(images), len(rows), progress) as advance:
+        for batch in loader:
+            if batch.inputs is not None:
+                values = _pooled(model, batch.inputs.to(device, non_blocking=True))
+                rows.update(zip(batch.indices, values, strict=True))
+                if journal is not None:
+                    _append(journal, images, labels, batch.indices, values)
+            skipped.update((labels[index], reason) for index, reason in batch.failures.items())
+            if batch.clash is not None or (skipped and on_error == "stop"):
+                raise ImageError(_stop_message(batch.clash or next(iter(skipped.values())), len(rows), journal))
+            advance(len(batch.indices) + len(batch.failures))
+
+    if not rows:
+        raise ImageError(f"none of the {len(images)} images could be used: {next(iter(skipped.values()))}")
+    order = sorted(rows)
+    features = Features(tuple(labels[i] for i in order), np.stack([rows[i] for i in order]), skipped)
+    if target is not None:
+        save_features(target, features.names, features.values)
+        journal_path(target).unlink(missing_ok=True)
+    return features
+
+
+def save_features(out: str | os.PathLike[str], names: Sequence[str], features: np.ndarray) -> Path:
+    """Write features to one file, which appears whole or not at all and replaces one of the same name.
+
+    ``.safetensors`` holds the tensor ``features`` and, in its metadata, ``names`` as a JSON list. ``.parquet`` has
+    the columns ``name`` and ``features`` (a list of float32) and needs pyarrow.
+
+    Args:
+        out: the file; its suffix tells the format.
+        names: name of each row.
+        features: floating point (N, D).
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OptionError: another suffix, a missing folder, or as many names as rows were not given.
+        MissingDependencyError: pyarrow is missing.
+    """
+    target = _checked_target(out)
+    if features.ndim != 2 or len(names) != len(features):
+        raise OptionError(f"expected features of shape ({len(names)}, D), one row a name, got {features.shape}")
+    values = np.ascontiguousarray(features, dtype=np.float32)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        if target.suffix == ".parquet":
+            _write_parquet(temporary, names, values)
+        else:
+            from safetensors.numpy import save_file
+
+            save_file({"features": values}, temporary, metadata={"names": json.dumps(list(names))})
+        publish(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def journal_path(out: str | os.PathLike[str]) -> Path:
+    """Return the journal of an unfinished ``out``: lines of JSON, one for each image that is done."""
+    return Path(f"{os.fspath(out)}.partial.jsonl")
+
+
+def _write_parquet(file: Path, names: Sequence[str], values: np.ndarray) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    pq.write_table(pa.table({"name": pa.array(list(names), pa.string()), "features": lists}), file)
+
+
+def _checked_target(out: str | os.PathLike[str]) -> Path:
+    """Return the path of a file that can be written; found out before hours of work, not after."""
+    target = Path(out)
+    if target.suffix not in _SUFFIXES:
+        raise OptionError(f"{target}: expected a file name that ends in {' or '.join(_SUFFIXES)}")
+    if not target.parent.is_dir():
+        raise OptionError(f"{target}: there is no folder {target.parent}; create it first")
+    if target.suffix == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as err:
+            raise MissingDependencyError(
+                "Parquet files need pyarrow: pip install 'sarhub-models[parquet]', or write .safetensors"
+            ) from err
+    return target
+
+
+def _labels(files: Sequence[Path], names: Sequence[str] | None) -> list[str]:
+    labels = [str(file) for file in files] if names is None else list(names)
+    if not labels:
+        raise OptionError("expected at least one image, got none")
+    if len(labels) != len(files) or len(set(labels)) != len(labels):
+        raise OptionError(f"expected {len(files)} different names, got {len(set(labels))}")
+    return labels
+
+
+def _stop_message(reason: str, done: int, journal: Path | None) -> str:
+    kept = f"; the features of {done} images are kept in {journal}, and the next run continues there"
+    advice = "mend or remove the image, or leave bad images out with on_error='skip'"
+    return f"{reason} ({advice}{kept if journal is not None and done else ''})"
+
+
+# ------------------------------------------------------------------------------------------- reading and running
+
+
+@dataclass(frozen=True)
+class _Sample:
+    index: int
+    file: Path
+    image: Tensor | None
+    failure: str | None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    indices: list[int]
+    inputs: Tensor | None
+    failures: dict[int, str]
+    clash: str | None
+
+    def pin_memory(self) -> _Batch:
+        """Let the loader copy the inputs to memory that the accelerator reads directly."""
+        inputs = self.inputs.pin_memory() if self.inputs is not None else None
+        return _Batch(self.indices, inputs, self.failures, self.clash)
+
+
+class _Images(Dataset[_Sample]):
+    """Prepared images; a bad one is a sample with its failure, as an exception would end the worker."""
+
+    def __init__(self, files: Sequence[Path], transform: Transform, full_scale: float | None, band: int | None) -> None:
+        self.files, self.transform, self.full_scale, self.band = files, transform, full_scale, band
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> _Sample:
+        file = self.files[index]
+        try:
+            image = read_image(file, band=self.band)
+        except ImageError as err:
+            return _Sample(index, file, None, str(err))
+        try:
+            amplitude = normalize_amplitude(image, self.full_scale)
+            if (amplitude == amplitude[0, 0]).all():
+                raise ImageError("all pixels are equal, so its features would mean nothing")
+            return _Sample(index, file, self.transform(amplitude), None)
+        except ImageError as err:
+            return _Sample(index, file, None, f"{file}: {err}")
+
+
+def _collate(samples: list[_Sample]) -> _Batch:
+    good = [sample for sample in samples if sample.image is not None]
+    failures = {sample.index: sample.failure for sample in samples if sample.failure is not None}
+    shapes = [tuple(sample.image.shape) for sample in good if sample.image is not None]
+    for sample, shape in zip(good, shapes, strict=True):
+        if shape != shapes[0]:
+            clash = (
+                f"{good[0].file} became {shapes[0]} and {sample.file} {shape}: images of different sizes cannot share "
+                "a batch; use a transform that resizes to one size, or batch_size=1"
+            )
+            return _Batch([], None, failures, clash)
+    inputs = torch.stack([sample.image for sample in good if sample.image is not None]) if good else None
+    return _Batch([sample.index for sample in good], inputs, failures, None)
+
+
+@torch.inference_mode()
+def _pooled(model: Any, inputs: Tensor) -> np.ndarray:
+    values = model.forward_head(model.forward_features(inputs), pre_logits=True)
+    if values.ndim != 2:
+        raise OptionError(f"expected pooled features of shape (N, D), the network gave {tuple(values.shape)}")
+    return values.float().cpu().numpy()
+
+
+@contextmanager
+def _bar(total: int, done: int, show: bool) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
+        task = bar.add_task("images", total=total, completed=done)
+        yield lambda count: bar.advance(task, count)
+
+
+# ----------------------------------------------------------------------------------------------------- journal
+
+
+def _stamp(file: Path) -> list[int]:
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _append(journal: Path, images: _Images, labels: Sequence[str], indices: list[int], values: np.ndarray) -> None:
+    lines = [
+        json.dumps(
+            {
+                "name": labels[index],
+                "stamp": _stamp(images.files[index]),
+                "features": base64.b64encode(row.astype("<f4").tobytes()).decode(),
+            }
+        )
+        for index, row in zip(indices, values, strict=True)
+    ]
+    with journal.open("a", encoding="utf-8") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+
+
+def _resume(
+    journal: Path, model: nn.Module, images: _Images, labels: Sequence[str], device: str | torch.device
+) -> dict[int, np.ndarray]:
+    """Return the rows of a journal that still hold, by index, after computing one of them again."""
+    if not journal.exists():
+        return {}
+    index_of = {label: index for index, label in enumerate(labels)}
+    rows: dict[int, np.ndarray] = {}
+    for name, stamp, values in _read_journal(journal):
+        index = index_of.get(name)
+        if index is not None and images.files[index].exists() and stamp == _stamp(images.files[index]):
+            rows[index] = values
+    for index, stored in rows.items():
+        image = images[index].image
+        if image is not None:
+            again = _pooled(model, image[None].to(device))[0]
+            if again.shape != stored.shape or np.linalg.norm(again - stored) > _SAME * np.linalg.norm(stored):
+                raise OptionError(
+                    f"{journal} was begun with another network or preprocessing: {labels[index]} has other features "
+                    "there. Go on with the former arguments, or delete it to start anew"
+                )
+            break
+    return rows
+
+
+def _read_journal(journal: Path) -> list[tuple[str, list[int], np.ndarray]]:
+    """Read all whole lines and cut off a last one that a kill left unfinished, so that lines can be appended."""
+    records: list[tuple[str, list[int], np.ndarray]] = []
+    whole = 0
+    with journal.open("rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line) if line.endswith(b"\n") else None
+                if record is None:
+                    break
+                values = np.frombuffer(base64.b64decode(record["features"]), dtype="<f4").astype(np.float32)
+                records.append((record["name"], record["stamp"], values))
+            except (ValueError, KeyError, TypeError):  # a power cut can leave other bytes behind
+                break
+            whole += len(line)
+    os.truncate(journal, whole)
+    return records
