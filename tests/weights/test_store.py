@@ -81,6 +81,7 @@ def test_a_published_hash_is_checked(server: FileServer, store: Store, checksum)
     assert store.cached(NAME) is None
     assert [path.read_bytes() for path in quarantined(store)] == [server.files["/bad"]]
     assert_same(store.path(info(http(server, "/bad"), http(server, "/good"), checksum=right), LAYOUT))
+    assert not (store.root / "pins").exists(), "a published hash needs no pin"
 
 
 def test_the_next_source_is_tried_and_all_are_named_when_none_delivers(server: FileServer, store: Store) -> None:
