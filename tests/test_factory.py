@@ -1,0 +1,253 @@
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+
+import sarhub_models as sarhub
+from sarhub_models.errors import CheckpointError, OptionError, UnknownNameError
+
+from .networks.released import checkpoint, image
+from .networks.test_networks import LOGITS, NETWORKS, loaded
+
+FILE = {"mobilenetv3": "MobileNetV3", "swin_t": "Swin-T", "swin_b": "Swin-B"}
+
+
+def release(folder, network, num_classes=32, data="TSX", wrap=lambda state: state):
+    """Write a stand-in for a released file."""
+    path = folder / f"{FILE.get(network, network)}_{data}.pth"
+    torch.save(wrap(checkpoint(network, num_classes)), path)
+    return path
+
+
+def with_prefix(state):
+    return {f"module.{name}": tensor for name, tensor in state.items()}
+
+
+@pytest.fixture(scope="module")
+def swin_file(tmp_path_factory):
+    return release(tmp_path_factory.mktemp("released"), "swin_t")
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_an_imported_file_gives_the_original_network(tmp_path, network):
+    decision = sarhub.import_checkpoint(release(tmp_path, network))
+    assert decision.info.name == f"{network}_tsx"
+    model = sarhub.create_model(f"{network}_tsx", pretrained=True).eval()
+    with torch.inference_mode():
+        logits, expected = model(image()), loaded(network)(image())
+    assert torch.equal(logits, expected)
+    assert (logits[:, :3] - torch.tensor(LOGITS[network][0])).abs().max() <= 1e-5 * LOGITS[network][1] + 5e-8
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda s: s, lambda s: {"model": s}, with_prefix, lambda s: {"model": with_prefix(s), "epoch": 150}],
+    ids=["plain", "model", "module", "model+module"],
+)
+@pytest.mark.parametrize("network", ["resnet18", "mobilenetv3", "swin_t"])
+def test_every_wrapping_of_a_released_file(tmp_path, network, wrap):
+    def with_tables(state):  # what the released Swin files also hold
+        if network == "swin_t":
+            state["layers.0.blocks.1.attn_mask"] = torch.zeros(64, 16, 16)
+            state["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(16, 16, dtype=torch.int64)
+        return wrap(state)
+
+    path = release(tmp_path, network, wrap=with_tables)
+    model = sarhub.create_model(f"{network}_tsx", checkpoint_path=path).eval()
+    with torch.inference_mode():
+        assert torch.equal(model(image()), loaded(network)(image()))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_folded_channels_equal_the_repeated_chip(tmp_path, network, channels):
+    if network in ("resnet101", "swin_b"):
+        network = {"resnet101": "resnet50", "swin_b": "swin_t"}[network]
+    path = tmp_path / "x.safetensors"
+    safetensors.torch.save_file(checkpoint(network), path)
+    model = sarhub.create_model(f"{network}_tsx", in_chans=channels, checkpoint_path=path).eval()
+    chip = image("chip", (2, 1, 128, 128))
+    with torch.inference_mode():
+        expected = loaded(network)(chip.repeat(1, 3, 1, 1))
+        folded = model(chip.repeat(1, channels, 1, 1))
+    assert (folded - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_heads(swin_file):
+    x = image()
+    whole = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file).eval()
+    bare = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file, num_classes=0).eval()
+    new = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file, num_classes=7).eval()
+    with torch.inference_mode():
+        assert whole(x).shape == (2, 32)
+        assert new(x).shape == (2, 7)
+        assert torch.equal(whole.head.fc(bare(x)), whole(x))
+    assert not any(p.is_meta for p in new.parameters())
+    assert all(p.requires_grad for p in new.parameters())
+
+
+def test_feature_maps_are_those_of_the_whole_network(swin_file):
+    x = image()
+    features = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file, features_only=True).eval()
+    whole = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file).eval()
+    with torch.inference_mode():
+        assert torch.equal(features(x)[-1], whole.layers(whole.patch_embed(x)))
+
+
+@pytest.mark.parametrize("network", ["resnet50", "senet50", "mobilenetv3", "densenet121"])
+def test_feature_maps_of_the_convolutional_networks(tmp_path, network):
+    path = release(tmp_path, network)
+    features = sarhub.create_model(
+        f"{network}_tsx", checkpoint_path=path, features_only=True, out_indices=(2, 4)
+    ).eval()
+    whole = loaded(network)
+    with torch.inference_mode():
+        maps, last = features(image()), whole.forward_features(image())
+    assert [m.shape[-1] for m in maps] == [16, 4]
+    if network == "mobilenetv3" or network.startswith(("resnet", "senet")):
+        assert torch.equal(maps[-1], last)
+
+
+def test_loaded_weights_can_be_trained_without_touching_the_file(tmp_path):
+    sarhub.import_checkpoint(release(tmp_path, "mobilenetv3"))
+    model = sarhub.create_model("mobilenetv3_tsx", pretrained=True).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    model(image()).square().sum().backward()
+    optimizer.step()
+    again = sarhub.create_model("mobilenetv3_tsx", pretrained=True).eval()
+    with torch.inference_mode():
+        assert torch.equal(again(image()), loaded("mobilenetv3")(image()))
+
+
+def test_half_precision_copies_load_as_float32(tmp_path):
+    path = tmp_path / "half.safetensors"
+    state = {k: t.half() if t.is_floating_point() else t for k, t in checkpoint("resnet18").items()}
+    safetensors.torch.save_file(state, path)
+    model = sarhub.create_model("resnet18_tsx", checkpoint_path=path).eval()
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    with torch.inference_mode():
+        assert torch.allclose(model(image()), loaded("resnet18")(image()), atol=1e-3)
+
+
+def test_tags_and_paths_as_pretrained(tmp_path):
+    path = release(tmp_path, "resnet18", num_classes=7)
+    model = sarhub.create_model("resnet18_tsx", pretrained=str(path))
+    assert model.num_classes == 7
+    with pytest.raises(UnknownNameError, match="grsl2020"):
+        sarhub.create_model("resnet18_tsx", pretrained="grsl2021")
+    with pytest.raises(OptionError, match="once"):
+        sarhub.create_model("resnet18_tsx", pretrained=path, checkpoint_path=path)
+    with pytest.raises(OptionError, match="num_classes"):
+        sarhub.create_model("resnet18_tsx.grsl2020")
+    assert sarhub.create_model("resnet18_tsx.grsl2020", num_classes=7).num_classes == 7
+
+
+def test_options_that_contradict_the_weights(tmp_path):
+    with pytest.raises(OptionError, match="does not fit"):
+        sarhub.create_model("resnet18_tsx", checkpoint_path=release(tmp_path, "resnet18"), stem_type="deep")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "reason"),
+    [
+        ("resnet18_tsx", "resnet50", "another network"),
+        ("mobilenetv3_osu", "resnet18", "another network"),
+        ("swin_t_tsx", "swin_b", "must have the shape|another network"),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused(tmp_path, name, file, reason):
+    with pytest.raises(CheckpointError, match=reason):
+        sarhub.create_model(name, checkpoint_path=release(tmp_path, file))
+
+
+def test_import_decides_by_head_and_name(tmp_path):
+    assert sarhub.import_checkpoint(release(tmp_path, "resnet18", 19, "BEN")).info.name == "resnet18_ben"
+    plain = release(tmp_path, "resnet18", 10, "epoch_150")
+    decision = sarhub.import_checkpoint(plain)
+    assert decision.info.name == "resnet18_osu"
+    assert any("10 classes" in reason for reason in decision.reasons)
+    with pytest.raises(CheckpointError, match=r"names the data set ben.*32 classes.*resnet18_tsx"):
+        sarhub.import_checkpoint(release(tmp_path, "resnet18", 32, "BEN"))
+    with pytest.raises(CheckpointError, match=r"cannot tell.*45 classes"):
+        sarhub.import_checkpoint(release(tmp_path, "resnet50", 45, "nwpu"))
+    with pytest.raises(CheckpointError, match="is not resnet50_tsx"):
+        sarhub.import_checkpoint(plain, name="resnet50_tsx")
+    with pytest.raises(FileNotFoundError):
+        sarhub.import_checkpoint(tmp_path / "nothing.pth")
+
+
+def test_transform_feeds_the_network():
+    for name in ("resnet18_tsx", "swin_t_ben", "mobilenetv3_osu"):
+        chips = torch.rand(2, 1, 100, 90)
+        x = sarhub.create_transform(name)(chips)
+        assert x.shape == (2, 3, 128, 128)
+        assert x.dtype == torch.float32
+    assert sarhub.create_transform("resnet18_osu", in_chans=1)(chips).shape == (2, 1, 128, 128)
+    training = sarhub.create_transform("resnet18_osu", training=True)
+    assert not torch.equal(training(chips), training(chips))
+
+
+def test_timm_creates_our_models(tmp_path):
+    sarhub.import_checkpoint(release(tmp_path, "resnet50", 19, "BEN"))
+    model = timm.create_model("resnet50_ben", pretrained=True).eval()
+    features = timm.create_model("resnet50_ben", pretrained=True, features_only=True, out_indices=(1, 4)).eval()
+    with torch.inference_mode():
+        assert torch.equal(model(image()), sarhub.create_model("resnet50_ben", pretrained=True).eval()(image()))
+        assert torch.equal(features(image())[1], model.forward_features(image()))
+    assert features.feature_info.channels() == [256, 2048]
+    assert model.pretrained_cfg["mean"] == (0.5995,) * 3
+    assert model.pretrained_cfg["label_names"][-1] == "Marine waters"
+    assert set(timm.list_models("*_ben")) >= {f"{network}_ben" for network in NETWORKS}
+    assert timm.create_model("resnet18_tsx.grsl2020", num_classes=3).pretrained_cfg["tag"] == "grsl2020"
+    assert timm.create_model("swin_t_osu", in_chans=1, num_classes=4)(torch.zeros(1, 1, 128, 128)).shape == (1, 4)
+
+
+@pytest.mark.parametrize("order", ["import timm, sarhub_models", "import sarhub_models, timm"])
+def test_names_are_in_timm_in_any_order_of_imports(order):
+    code = f"{order}; timm.create_model('senet50_tsx'); print(timm.is_model('resnet50_ben'), 'done')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["True", "done"]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_segmentation_models_pytorch_takes_them_as_encoders(network):
+    import segmentation_models_pytorch as smp
+
+    if network.startswith("swin"):
+        # Swin has no stride-2 stage; Unet pads the pyramid for such encoders.
+        options = {"encoder_depth": 4, "decoder_channels": (64, 32, 16, 8)}
+    else:
+        options = {}
+    model = smp.Unet(f"tu-{network}_ben", encoder_weights=None, in_channels=1, classes=2, **options).eval()
+    with torch.inference_mode():
+        assert model(torch.zeros(1, 1, 128, 128)).shape[:2] == (1, 2)
+
+
+def test_unet_starts_from_the_trained_weights(tmp_path):
+    import segmentation_models_pytorch as smp
+
+    sarhub.import_checkpoint(release(tmp_path, "resnet50", 19, "BEN"))
+    model = smp.Unet("tu-resnet50_ben", encoder_weights="imagenet", in_channels=3, classes=2)
+    trained = checkpoint("resnet50", 19)
+    assert torch.equal(model.encoder.model.layer4[0].conv1.weight, trained["layer4.0.conv1.weight"])
+
+
+@pytest.mark.parametrize("network", ["resnet18", "mobilenetv3", "swin_t"])
+def test_compiled_network_gives_the_same(network):
+    model = loaded(network)
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(model, backend=os.environ.get("SARHUB_TEST_COMPILER", "aot_eager"))
+        assert torch.allclose(compiled(image()), model(image()), atol=1e-5)
+
+
+def test_unknown_names_are_explained():
+    with pytest.raises(UnknownNameError, match="swin_t_tsx"):
+        sarhub.create_model("swin_tiny_tsx")
+    with pytest.raises(UnknownNameError, match="resnet18_osu"):
+        sarhub.create_transform("resnet18_oss")
