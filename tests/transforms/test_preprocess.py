@@ -246,3 +246,13 @@ def test_training_draws_anew_for_each_chip_and_repeats_with_the_seed() -> None:
     assert single.shape == (3, 32, 32)
     assert not torch.equal(single, prepare(batch[0]))
     assert torch.equal(prepare.eval()(batch[0]), transform()(batch[0]))
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("training", [False, True])
+def test_a_batch_is_prepared_without_a_look_at_its_values(name: str, training: bool) -> None:
+    """A meta tensor has no values: any step that would make the host wait for an accelerator fails on it."""
+    prepare = transform(name, training=training, validate=False)
+    assert prepare(torch.empty(4, 1, 20, 20, device="meta")).shape == (4, 3, 32, 32)
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        transform(name, training=training)(torch.empty(4, 1, 20, 20, device="meta"))
