@@ -1,0 +1,137 @@
+"""Put a run's weights into the package: ``python -m training.bundle mobilenetv3_dsn RUN_DIR --data DIR``.
+
+Floating-point tensors are stored in half precision. The manifest entry is written from the run and from the scores
+of the stored file, so that the numbers published are those of the weights published.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich import print as show
+from safetensors.torch import load_file, save_file
+
+from sarhub_models.errors import CheckpointError, SarHubError
+from sarhub_models.registry import manifest_path
+
+from .data import load_split
+from .evaluate import evaluate
+from .run import WEIGHTS, Run, load_model, load_run, use_threads
+
+BUNDLED = Path(__file__).resolve().parents[1] / "sarhub_models" / "bundled"
+LARGEST = 4_000_000  # bytes; the wheel carries this file
+_DATASETS = {
+    "dsn": {"title": "DSN-SLC patches", "sensor": "Sentinel-1 and TerraSAR-X", "citation": "dsn2020", "terms": "apache"}
+}
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    name: Annotated[str, typer.Argument(help="Name of the weights, <network>_<dataset>.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    data: Annotated[Path, typer.Option(help="Folder with the data set.")],
+    command: Annotated[str, typer.Option(help="The command that made the run, for the manifest.")],
+    manifest: Annotated[Path | None, typer.Option(help="Manifest to update [the clone's].")] = None,
+    target: Annotated[Path, typer.Option(help="Folder of the bundled files.")] = BUNDLED,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+) -> None:
+    """Store a run's weights in half precision, score them on val and test, and enter them in the manifest."""
+    use_threads(threads)
+    try:
+        run = load_run(folder)
+        file = write_half(folder / WEIGHTS, target / f"{name}.safetensors")
+        scores = _scores(run, file, data)
+        update_manifest(manifest or manifest_path(), name, run, file, scores, command)
+    except SarHubError as err:
+        typer.echo(f"error: {err}", err=True)
+        raise typer.Exit(1) from None
+    show(f"{file}: {file.stat().st_size} bytes, {scores}")
+
+
+def write_half(source: Path, target: Path) -> Path:
+    """Write a safetensors file with its floating-point tensors in half precision.
+
+    Raises:
+        CheckpointError: a value is out of half precision's range, or the file is larger than the package may carry.
+    """
+    tensors = {key: t.half() if t.is_floating_point() else t for key, t in load_file(source).items()}
+    if wrong := [key for key, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]:
+        raise CheckpointError(f"{source}: {', '.join(wrong[:3])} cannot be stored in half precision")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, target, metadata={"format": "pt"})
+    if target.stat().st_size > LARGEST:
+        raise CheckpointError(f"{target} has {target.stat().st_size} bytes, more than the {LARGEST} the package may carry")
+    return target
+
+
+def _scores(run: Run, file: Path, data: Path) -> dict[str, dict[str, float]]:
+    """Return the scores of the stored file on the validation and the test split, rounded as published."""
+    model = load_model(file, run.recipe.network, len(run.class_names))
+    return {
+        name: {
+            key: round(value, 4)
+            for key, value in evaluate(model, load_split(data, run.recipe, name), run.transform()).items()
+        }
+        for name in ("val", "test")
+    }
+
+
+def update_manifest(
+    path: Path, name: str, run: Run, file: Path, scores: dict[str, dict[str, float]], command: str
+) -> None:
+    """Enter the weights and their data set in a manifest, in place of what it held under these names."""
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    recipe, about = run.recipe, _DATASETS[run.recipe.dataset]
+    manifest["datasets"][recipe.dataset] = {
+        "title": about["title"],
+        "sensor": about["sensor"],
+        "num_classes": len(run.class_names),
+        "class_names": list(run.class_names),
+        "multilabel": False,
+        "preprocessing": _preprocessing(run),
+    }
+    tensors = load_file(file)
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    manifest["models"][name] = {
+        "network": recipe.network,
+        "dataset": recipe.dataset,
+        "sources": [{"type": "bundled", "file": file.name}],
+        "checksum": {"algorithm": "sha256", "value": hashlib.sha256(file.read_bytes()).hexdigest()},
+        "citation": about["citation"],
+        "terms": about["terms"],
+        "params": sum(tensor.numel() for key, tensor in tensors.items() if not key.endswith(buffers)),
+        "training": {
+            "command": command,
+            "data": f"DSN-SLC, training split of {' and '.join(recipe.parts)}",
+            "seed": recipe.seed,
+            "epochs": recipe.epochs,
+            "torch": torch.__version__.partition("+")[0],
+            **scores,
+        },
+    }
+    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _preprocessing(run: Run) -> dict[str, Any]:
+    limits = run.recipe.range
+    return {
+        "operator": run.recipe.operator,
+        "low": limits.low,
+        "high": limits.high,
+        "evaluation": limits.evaluation,
+        "mean": run.mean,
+        "std": run.std,
+        "size": run.recipe.size,
+        "full_scale": run.recipe.full_scale,
+        "note": "Amplitude of single-look complex digital numbers divided by full_scale; pixels of about 3 to 20 m.",
+    }
+
+
+if __name__ == "__main__":
+    app()
