@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .errors import OptionError, SarHubError, UnknownNameError
+from ..errors import OptionError, SarHubError, UnknownNameError
 
 if TYPE_CHECKING:
     import typer

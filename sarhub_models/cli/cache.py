@@ -1,43 +1,21 @@
-"""The commands ``sarhub cache …``, and the arguments that they share with the others."""
+"""``sarhub cache …``: what is on this disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from . import console, describe
-from .errors import DownloadError, UnknownNameError
-from .registry import list_models, model_info
+from .. import describe
+from . import console
+from .arguments import Json, Name, on_disk
 
-__all__ = ["Json", "Name", "cache_app", "complete_name", "on_disk"]
+__all__ = ["app"]
 
-cache_app = typer.Typer(rich_markup_mode=None)
-
-
-def complete_name(incomplete: str) -> list[str]:
-    """Return the models that a shell may complete ``incomplete`` to."""
-    return [name for name in list_models() if name.startswith(incomplete)]
+app = typer.Typer(rich_markup_mode=None)
 
 
-@contextmanager
-def on_disk(name: str | None) -> Iterator[None]:
-    """Tell weights that are not on this disk (a failure) from names that nobody knows (a wrong call)."""
-    try:
-        yield
-    except UnknownNameError as err:
-        if name is not None:
-            model_info(name)
-        raise DownloadError(str(err)) from err
-
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
-
-
-@cache_app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True)
 def cache(context: typer.Context) -> None:
     """Look into the cache, or empty it.
 
@@ -52,10 +30,10 @@ def cache(context: typer.Context) -> None:
         cache_list()
 
 
-@cache_app.command("list")
+@app.command("list")
 def cache_list(as_json: Json = False) -> None:
     """List the weights in the cache."""
-    from .weights import Store
+    from ..weights import Store
 
     entries = Store().entries()
     if as_json:
@@ -69,15 +47,15 @@ def cache_list(as_json: Json = False) -> None:
         print("the cache is empty")
 
 
-@cache_app.command("path")
+@app.command("path")
 def cache_path() -> None:
     """Print the folder of the cache."""
-    from .weights import Store
+    from ..weights import Store
 
     print(Store().root)
 
 
-@cache_app.command("remove")
+@app.command("remove")
 def cache_remove(
     name: Name,
     forget_pin: Annotated[
@@ -85,19 +63,19 @@ def cache_remove(
     ] = False,
 ) -> None:
     """Delete the weights of one model from the cache."""
-    from .weights import Store
+    from ..weights import Store
 
     with on_disk(name):
         Store().remove(name, forget_pin=forget_pin)
     print(f"removed {name}")
 
 
-@cache_app.command("clear")
+@app.command("clear")
 def cache_clear(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete all weights from the cache; the hashes of first downloads are kept."""
-    from .weights import Store
+    from ..weights import Store
 
     entries = Store().entries()
     total = describe.size(sum(entry.size for entry in entries))

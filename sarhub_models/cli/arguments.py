@@ -1,0 +1,43 @@
+"""What several commands have in common: arguments, shell completion, and names that are not on this disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ..errors import DownloadError, UnknownNameError
+from ..registry import list_models, model_info
+
+__all__ = ["Checkpoint", "Json", "Name", "Names", "complete_name", "on_disk"]
+
+
+def complete_name(incomplete: str) -> list[str]:
+    """Return the models that a shell may complete ``incomplete`` to."""
+    return [name for name in list_models() if name.startswith(incomplete)]
+
+
+@contextmanager
+def on_disk(name: str | None) -> Iterator[None]:
+    """Tell weights that are not on this disk (a failure) from names that nobody knows (a wrong call)."""
+    try:
+        yield
+    except UnknownNameError as err:
+        if name is not None:
+            model_info(name)
+        raise DownloadError(str(err)) from err
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+Names = Annotated[
+    Optional[list[str]],  # noqa: UP045 (typer evaluates it, also on Python 3.10)
+    typer.Argument(metavar="[NAME]...", help="Names of 'sarhub list'.", autocompletion=complete_name),
+]
+Checkpoint = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="Use this file of weights (.pth or .safetensors) instead of the registered ones."),
+]

@@ -1,0 +1,190 @@
+"""``sarhub features | export | publish | demo``: what models are used for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from .. import describe
+from ..errors import OptionError
+from . import console
+from .arguments import Checkpoint, Json, Name, complete_name
+
+__all__ = ["COMMANDS"]
+
+
+class OnError(str, Enum):
+    """What a bad image does to ``sarhub features``."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+def features_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images; its subfolders are read, too.")],
+    model: Annotated[str, typer.Option(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, .safetensors or .parquet.")],
+    checkpoint: Checkpoint = None,
+    full_scale: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Amplitude that becomes 1. Default: the maximum of integer types; floats are in [0, 1]."),
+    ] = None,
+    band: Annotated[Optional[int], typer.Option(min=1, help="Band to read, counted from 1.")] = None,  # noqa: UP045
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the network at once.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images; 0: none but this one.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps …; auto: a GPU if there is one.")] = "auto",
+    on_error: Annotated[OnError, typer.Option(help="At a bad image: stop, or skip it and go on.")] = OnError.stop,
+    as_json: Json = False,
+) -> None:
+    """Compute the features of a folder of images.
+
+    One row an image, named by its path in the folder. A run that was interrupted goes on where it stopped when it is
+    started again. Reads .npy, .npz, GeoTIFF, PNG and JPEG.
+
+    \b
+    Examples:
+      sarhub features chips/ --model mobilenetv3_dsn --out features.safetensors --full-scale 65535
+      sarhub features tiles/ --model resnet50_ben --out features.parquet --band 1 --on-error skip
+    """
+    from ..factory import create_model, create_transform
+    from ..features import extract_features
+    from ..images import list_images
+
+    files = list_images(folder)
+    features = extract_features(
+        create_model(model, pretrained=True, checkpoint_path=checkpoint),
+        create_transform(model),
+        files,
+        out=out,
+        names=[file.relative_to(folder).as_posix() for file in files],
+        full_scale=full_scale,
+        band=band,
+        batch_size=batch_size,
+        workers=workers,
+        device=_device(device),
+        on_error=on_error.value,
+        progress=not as_json,
+    )
+    rows, columns = features.values.shape
+    if as_json:
+        console.print_json({"file": out, "images": rows, "features": columns, "skipped": features.skipped})
+        return
+    for name, reason in features.skipped.items():
+        console.note(f"skipped {name}: {reason}")
+    print(f"{out}: {rows} images, {columns} features each")
+
+
+class Format(str, Enum):
+    """File formats of ``sarhub export``."""
+
+    onnx = "onnx"
+    pt2 = "pt2"
+
+
+def export_command(
+    name: Name,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+    format: Annotated[Format, typer.Option(help="onnx, or PyTorch's pt2 (torch.export).")] = Format.onnx,
+    checkpoint: Checkpoint = None,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Random weights, to try the way out.")] = False,
+    num_classes: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=0, help="Size of the head; 0: features instead of logits. Default: as trained."),
+    ] = None,
+    in_chans: Annotated[int, typer.Option(min=1, help="Channels of the input.")] = 3,
+    image_size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Side of the input in pixels. Default: the one of the preprocessing, or 128."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a network for other runtimes.
+
+    One file, in which the size of the batch stays free. It is run and compared with the network before it appears
+    (ONNX: where onnxruntime is installed). It takes prepared chips; the preprocessing is written into its metadata, key
+    "sarhub".
+
+    \b
+    Examples:
+      sarhub export mobilenetv3_dsn --out mobilenetv3.onnx
+      sarhub export resnet50_ben --format pt2 --out resnet50.pt2 --in-chans 1
+    """
+    if untrained and checkpoint is not None:
+        raise OptionError("give --checkpoint or --untrained, not both")
+    from ..export import export_named
+
+    export = export_named(
+        name,
+        out,
+        format=format.value,
+        checkpoint=checkpoint,
+        pretrained=not untrained,
+        num_classes=num_classes,
+        in_chans=in_chans,
+        image_size=image_size,
+    )
+    if as_json:
+        console.print_json(vars(export))
+        return
+    shape = " x ".join(map(str, export.input_shape))
+    print(f"{export.file}  {export.format}  {describe.size(export.bytes)}  input: batch x {shape}")
+    if export.difference is None:
+        console.note("not compared with the network: pip install 'sarhub-models[export]' brings onnxruntime")
+    else:
+        print(f"largest difference from the network: {export.difference:.2g}")
+
+
+def publish_command(
+    name: Name,
+    repo: Annotated[str, typer.Option(metavar="ORGANISATION/NAME", help="The repository on the Hugging Face Hub.")],
+    checkpoint: Checkpoint = None,
+    private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files to --out and upload nothing.")] = False,
+    out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Folder for --dry-run.")] = None,  # noqa: UP045
+    permitted: Annotated[
+        bool,
+        typer.Option("--i-have-permission", help="You may publish these weights although they have no licence."),
+    ] = False,
+) -> None:
+    """Put a model on the Hugging Face Hub.
+
+    Weights, configuration and a model card, in timm's format. Whoever has sarhub_models loads it, preprocessing
+    included, with create_model("hf-hub:ORGANISATION/NAME"). Log in first with 'hf auth login' or set HF_TOKEN.
+
+    \b
+    Examples:
+      sarhub publish mobilenetv3_dsn --repo me/mobilenetv3_dsn --dry-run --out card/
+      sarhub publish mobilenetv3_dsn --repo me/mobilenetv3_dsn --private
+    """
+    if dry_run != (out is not None):
+        raise OptionError("--dry-run and --out belong together: give both or neither")
+    from .. import publish
+
+    if out is not None:
+        for file in publish.write_repository(name, out, repo, checkpoint=checkpoint, permitted=permitted):
+            print(file)
+    else:
+        print(publish.publish(name, repo, checkpoint=checkpoint, private=private, permitted=permitted))
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as err:  # which of them depends on how torch was built
+        raise OptionError(f"cannot use the device {name!r}: {str(err).splitlines()[0]}") from err
+    return name
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "features": features_command,
+    "export": export_command,
+    "publish": publish_command,
+}
