@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -188,16 +188,11 @@ def _names(infos: list[ModelInfo]) -> str:
 def layout_of(info: ModelInfo) -> Layout:
     """Return how files of this model's network are renamed and what must be in them.
 
-    The file tells the number of classes; half-precision copies of the weights are accepted as well.
+    The file tells the number of classes.
     """
 
     def expected(tensors: networks.Tensors) -> Mapping[str, tuple[tuple[int, ...], torch.dtype]]:
-        layout = networks.tensor_layout(info.network, networks.head_classes(info.network, tensors))
-        half = {key for key, tensor in tensors.items() if tensor.dtype in (torch.float16, torch.bfloat16)}
-        return {
-            key: (shape, tensors[key].dtype if key in half and dtype.is_floating_point else dtype)
-            for key, (shape, dtype) in layout.items()
-        }
+        return networks.tensor_layout(info.network, networks.head_classes(info.network, tensors))
 
     return Layout(rename=lambda tensors: networks.rename_checkpoint(info.network, tensors), expected=expected)
 
@@ -222,7 +217,7 @@ def _locate(
 ) -> tuple[ModelInfo, networks.Tensors | None]:
     """Return the description of a model and, where weights were asked for, its tensors."""
     if name.startswith(_HUB):
-        config, file = fetch_hub_model(name.removeprefix(_HUB))
+        config, file = fetch_hub_model(name.removeprefix(_HUB), progress=progress)
         info = _hub_info(config)
         return info, load_checkpoint(file, layout_of(info)) if pretrained else None
     info = model_info(name)
@@ -261,7 +256,9 @@ def _assemble(
     try:
         networks.assign(model, tensors)
     except RuntimeError as err:
-        raise OptionError(f"the trained {network} does not fit these options: {dict(options)}: {err}") from err
+        if options:
+            raise OptionError(f"the trained {network} does not fit the options {dict(options)}: {err}") from err
+        raise CheckpointError(f"these weights do not fit {network}: {err}") from err
     if not features_only and num_classes not in (None, trained):
         model.reset_classifier(num_classes)  # type: ignore[operator]
     return model
@@ -279,13 +276,11 @@ def _fold_channels(tensors: networks.Tensors, stem: str, in_chans: int) -> None:
 
 
 def _describe(model: nn.Module, info: ModelInfo) -> None:
-    """Put the model's name, statistics and classes where timm's tools look for them."""
-    channels = model.pretrained_cfg["input_size"][0]  # type: ignore[index, union-attr]
-    description = {
-        "mean": (info.preprocessing.mean,) * channels,
-        "std": (info.preprocessing.std,) * channels,
-        "tag": info.tag,
-    }
+    """Put the model's tag, statistics and classes where timm's tools look for them."""
+    config = cast(dict[str, Any], model.pretrained_cfg)
+    channels = config["input_size"][0]
+    config["mean"] = (info.preprocessing.mean,) * channels
+    config["std"] = (info.preprocessing.std,) * channels
+    config["tag"] = info.tag
     if info.class_names is not None:
-        description["label_names"] = list(info.class_names)
-    model.pretrained_cfg.update(description)  # type: ignore[union-attr, operator]
+        config["label_names"] = list(info.class_names)

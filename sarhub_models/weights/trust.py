@@ -56,7 +56,7 @@ def check_digests(info: ModelInfo, found: Digests, pin: Path) -> None:
                 "damaged, or not the published one"
             )
         return
-    forget = f"run 'sarhub remove {info.name} --forget-pin'"
+    forget = f"run 'sarhub cache remove {info.name} --forget-pin'"
     try:
         pinned = json.loads(pin.read_text(encoding="utf-8"))["sha256"]
     except FileNotFoundError:

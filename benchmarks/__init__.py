@@ -1,0 +1,1 @@
+"""What the networks are good for, and how fast they are. Run from a clone."""
