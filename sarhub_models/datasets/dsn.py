@@ -20,6 +20,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,7 +252,7 @@ def _read_packed(root: Path, part: str) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in _ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError) as err:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
         raise DataError(f"{file} does not hold packed DSN-SLC patches ({err}); delete it and fetch it again") from err
     count = len(arrays["iq"])
     if arrays["iq"].shape != (count, PATCH_SIZE, PATCH_SIZE, 2) or arrays["iq"].dtype != np.int16:
