@@ -1,0 +1,51 @@
+# The front door. `make demo` and `make test` set up everything they need in .venv; a second run installs nothing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Real radar patches for the demonstration: a folder as described in docs/data.md, where there is one.
+DATA ?= $(if $(SARHUB_TEST_DATA),$(wildcard $(SARHUB_TEST_DATA)/data/dsn))
+OUT ?= outputs
+
+.PHONY: help demo test lint docs bench build clean
+
+help:
+	@echo "make demo    set up, then features of radar chips and what they are good for (DATA=folder of real patches)"
+	@echo "make test    set up, then the tests (ARGS='-k weights' passes arguments to pytest)"
+	@echo "make lint    ruff and mypy"
+	@echo "make docs    the documentation, to docs/_build/html"
+	@echo "make bench   speed, beside named peers; tables to $(OUT)/speed"
+	@echo "make build   source distribution and wheel, to dist/"
+
+# One stamp per set of extras, renewed when pyproject.toml changes.
+$(VENV)/.ready-%: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@
+
+demo: $(VENV)/.ready-demo
+	$(BIN)/sarhub demo $(if $(DATA),--data $(DATA)) --out $(OUT)/demo
+
+# One thread per worker: the workers share the cores.
+test: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.ready-dev
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.ready-dev
+	mkdir -p $(OUT)/speed
+	$(BIN)/python -m benchmarks.speed.startup --json $(OUT)/speed/startup.json
+	$(BIN)/python -m benchmarks.speed.loading --json $(OUT)/speed/loading.json
+	$(BIN)/python -m benchmarks.speed.draa --json $(OUT)/speed/draa.json
+
+build: $(VENV)/.ready-dev
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,95 @@
+"""Pages and pictures made from the package itself when the site is built, so that they cannot be out of date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+import sarhub_models as sarhub  # noqa: E402
+from sarhub_models import cli  # noqa: E402
+from sarhub_models.simulate import simulate_chips  # noqa: E402
+
+COMMANDS = ("list", "info", "download", "verify", "import", "export", "features", "cache", "publish", "demo")
+
+
+def everything(folder: Path) -> None:
+    """Write all generated files into ``folder``."""
+    folder.mkdir(exist_ok=True)
+    (folder / "models.md").write_text(models_table(), encoding="utf-8")
+    (folder / "preprocessing.md").write_text(preprocessing_table(), encoding="utf-8")
+    (folder / "commands.md").write_text(command_help(), encoding="utf-8")
+    operators_figure(folder / "operators.png")
+
+
+def models_table() -> str:
+    """One row a model."""
+    rows = ["| name | network | pre-trained on | classes | parameters | weights |", "| --- | --- | --- | --- | --- | --- |"]
+    for name in sarhub.list_models():
+        info = sarhub.model_info(name)
+        where = ", ".join(dict.fromkeys(source["type"].replace("_", " ") for source in info.sources))
+        params = f"{info.params / 1e6:.1f} M" if info.params else "–"
+        rows.append(
+            f"| `{name}` | {info.network} | {info.dataset.title} | {info.num_classes or 'in the file'} | {params} | {where} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def preprocessing_table() -> str:
+    """One row for each distinct preprocessing."""
+    rows = [
+        "| weights | operator | parameter in training | at evaluation | mean | std | resize | full scale |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    groups: dict[sarhub.registry.Preprocessing, list[str]] = {}
+    for name in sarhub.list_models():
+        groups.setdefault(sarhub.model_info(name).preprocessing, []).append(name)
+    for p, names in groups.items():
+        label = f"`{names[0]}`" if len(names) == 1 else f"`*_{sarhub.model_info(names[0]).dataset.name}`"
+        span = f"{p.low:g} to {p.high:g}" if p.low != p.high else f"{p.low:g}"
+        rows.append(
+            f"| {label} | {p.operator} | {span} | {p.evaluation:g} | {p.mean:.6g} | {p.std:.6g} "
+            f"| {p.size or 'no'} | {'not published' if p.full_scale is None else f'{p.full_scale:g}'} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def command_help() -> str:
+    """What ``--help`` prints, command by command."""
+    runner = CliRunner()
+    parts = []
+    for arguments in ([], *([command] for command in COMMANDS)):
+        text = runner.invoke(cli.app, [*arguments, "--help"], prog_name="sarhub", terminal_width=100).output
+        parts.append(f"## sarhub {' '.join(arguments)}\n\n```text\n{text.strip()}\n```\n")
+    return "\n".join(parts)
+
+
+def operators_figure(path: Path) -> None:
+    """Simulated chips as they are, and behind each operator at three parameters."""
+    chips, labels, names = simulate_chips(1, size=128, seed=3)
+    columns = [
+        ("amplitude", lambda x: x),
+        *((f"PTLS, p = {p:g}", lambda x, p=p: sarhub.ptls(x, p)) for p in (0.5, 1.5, 3.0)),
+        *((f"Reinhard–Devlin, b = {b:g}", lambda x, b=b: sarhub.reinhard_devlin(x, b)) for b in (3.5, 4.5)),
+        ("log, 16 bits", lambda x: sarhub.log_amplitude(x, 16)),
+    ]
+    figure, axes = plt.subplots(len(names), len(columns), figsize=(2 * len(columns), 2.1 * len(names)), squeeze=False)
+    for row, label in enumerate(np.unique(labels)):
+        chip = chips[labels == label][0]
+        for column, (title, operator) in enumerate(columns):
+            axis = axes[row, column]
+            axis.imshow(operator(chip), cmap="gray", vmin=0, vmax=1)
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if row == 0:
+                axis.set_title(title, fontsize=9)
+            if column == 0:
+                axis.set_ylabel(names[label], fontsize=9)
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
