@@ -35,7 +35,7 @@ def sarhub(
       sarhub demo                                  see what the features are good for
       sarhub list                                  which networks there are
       sarhub info resnet50_ben                     what one of them is and needs
-      sarhub features CHIPS/ --model mobilenetv3_dsn --out features.npz
+      sarhub features CHIPS/ --model mobilenetv3_dsn --out features.safetensors
 
     \b
     The environment:
