@@ -143,7 +143,7 @@ def run_demo(
             test = _features(net, transform, _amplitude(task.test, info))
             features[task.title][name] = test
             accuracy[task.title][name] = few_label_accuracy(
-                pool, task.pool_labels, test, task.test_labels, counts[task.title], seed=seed
+                pool, task.pool_labels, test, task.test_labels, counts[task.title], draws=_DRAWS, seed=seed
             )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,7 @@ def few_label_accuracy(
     test_labels: np.ndarray,
     counts: tuple[int, ...],
     *,
-    draws: int = _DRAWS,
+    draws: int = 10,
     seed: int = 0,
 ) -> np.ndarray:
     """Return how well a linear classifier does that saw a few labels of each class.

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
 
 if TYPE_CHECKING:
     from .demo import Task
@@ -72,10 +74,8 @@ def _draw_accuracy(axis: Any, task: Task, accuracy: Mapping[str, np.ndarray], co
 
 
 def _draw_components(axis: Any, features: np.ndarray, task: Task, name: str) -> None:
-    centred = features - features.mean(axis=0)
-    scaled = centred / np.maximum(centred.std(axis=0), 1e-12)
-    vectors = np.linalg.svd(scaled, full_matrices=False)[2]
-    points = scaled @ vectors[:2].T
+    components = PCA(2, svd_solver="randomized", random_state=0)  # two of a thousand: many times faster than all
+    points = components.fit_transform(StandardScaler().fit_transform(features))
     for label, class_name in enumerate(task.class_names):
         axis.scatter(*points[task.test_labels == label].T, s=8, label=class_name)
     axis.set(title=f"{name}: principal components", xticks=[], yticks=[])

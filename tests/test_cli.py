@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import sarhub_models
 from sarhub_models.cli import main
@@ -235,6 +237,60 @@ def test_import_refuses_a_truncated_file(checkpoint: Path, tmp_path: Path, capsy
     cut.write_bytes(checkpoint.read_bytes()[:100_000])
     assert main(["import", str(cut)]) == 1
     assert cut.name in only_line(capsys.readouterr().err)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of three chips in [0, 1], one of them in a subfolder."""
+    rng = np.random.default_rng(0)
+    for name in ("a.npy", "b.npy", "sub/c.npy"):
+        file = tmp_path / "images" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file, rng.random((32, 32), dtype=np.float32))
+    return tmp_path / "images"
+
+
+def test_features_of_a_folder(
+    images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "features.safetensors"
+    command = ["features", str(images), "--model", MODEL, "--checkpoint", str(checkpoint), "--out", str(out)]
+    assert main([*command, "--device", "cpu"]) == 0
+    assert "3 images, 1024 features" in capsys.readouterr().out
+    with safe_open(out, "np") as file:
+        assert json.loads(file.metadata()["names"]) == ["a.npy", "b.npy", "sub/c.npy"]
+        values = file.get_tensor("features")
+    model = sarhub_models.create_model(MODEL, checkpoint_path=checkpoint, num_classes=0).eval()
+    chip = sarhub_models.create_transform(MODEL)(np.load(images / "sub" / "c.npy"))
+    with torch.inference_mode():
+        np.testing.assert_allclose(values[2], model(chip[None])[0], rtol=1e-4, atol=1e-5)
+
+
+def test_features_of_a_folder_with_a_bad_image(
+    images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(images / "b.npy", np.full((32, 32), np.nan))
+    out = tmp_path / "features.safetensors"
+    command = ["features", str(images), "--model", MODEL, "--checkpoint", str(checkpoint), "--out", str(out)]
+    assert main(command) == 1
+    assert "b.npy" in only_line(capsys.readouterr().err)
+    assert not out.exists()
+    assert main([*command, "--on-error", "skip", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["images"] == 2
+    assert list(result["skipped"]) == ["b.npy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(["--device", "tpu"], "tpu"), (["--out", "features.npz"], ".safetensors"), (["--model", "nonsense"], "nonsense")],
+)
+def test_features_checks_its_options(
+    change: list[str], words: str, images: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["features", str(images), "--model", MODEL, "--checkpoint", str(checkpoint), "--out", "x.safetensors"]
+    assert main([*command, *change]) == 2
+    assert words in only_line(capsys.readouterr().err)
 
 
 def test_cache_clear_asks(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
