@@ -66,7 +66,9 @@ def write_half(source: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target, metadata={"format": "pt"})
     if target.stat().st_size > LARGEST:
-        raise CheckpointError(f"{target} has {target.stat().st_size} bytes, more than the {LARGEST} the package may carry")
+        raise CheckpointError(
+            f"{target} has {target.stat().st_size} bytes, more than the {LARGEST} the package may carry"
+        )
     return target
 
 

@@ -61,6 +61,7 @@ def fit(recipe: Recipe, train: Split, val: Split, report: Callable[[Row], None])
     mean, std = measure_mean_std(train.amplitude, recipe)
     augment, transform = TrainingTransform(recipe, mean, std), evaluation_transform(recipe, mean, std)
     model = build(recipe.network, num_classes=len(train.class_names), drop_rate=recipe.dropout)
+    reinitialise(model)
     model.to(memory_format=torch.channels_last)
     averaged = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
     optimizer = torch.optim.AdamW(parameter_groups(model, recipe.weight_decay), lr=recipe.max_lr, fused=True)
@@ -98,6 +99,17 @@ def _step(model: nn.Module, images: Tensor, labels: Tensor, loss: nn.Module, pro
         value = kept * value + (1 - kept) * loss(logits, pasted)
     value.backward()
     return value.detach()
+
+
+def reinitialise(model: nn.Module) -> None:
+    """Give convolutions and linear layers PyTorch's own initial weights.
+
+    timm's for the MobileNet family draw a classifier for a thousand classes: with a dozen, the first logits are so
+    large that training on a few thousand patches is erratic.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.reset_parameters()
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:

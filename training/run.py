@@ -70,12 +70,12 @@ def train(recipe: Recipe, data: Path, out: Path) -> Run:
         DataError: the data are not there.
     """
     splits = load_split(data, recipe, "train"), load_split(data, recipe, "val")
-    started = time.monotonic()
-    fitted = _fit_with_bar(recipe, *splits)
-    seconds = time.monotonic() - started
     out.mkdir(parents=True, exist_ok=True)
+    (out / SUMMARY).unlink(missing_ok=True)
+    started = time.monotonic()
+    fitted = _fit_with_bar(recipe, *splits, out / "metrics.csv")
+    seconds = time.monotonic() - started
     save_file(fitted.state, out / WEIGHTS)
-    write_csv(fitted.history, out / "metrics.csv")
     plot_curves(fitted.history, out / "curves.png")
     summary = {
         "recipe": recipe.to_dict(),
@@ -101,7 +101,9 @@ def load_run(folder: Path) -> Run:
     """
     file = folder / SUMMARY
     if not file.is_file():
-        raise DataError(f"expected a finished run in {folder}, found no {SUMMARY}; make one with python -m training.pretrain")
+        raise DataError(
+            f"expected a finished run in {folder}, found no {SUMMARY}; train it: python -m training.pretrain"
+        )
     values = json.loads(file.read_text(encoding="utf-8"))
     return Run(
         folder=folder,
@@ -121,7 +123,9 @@ def evaluate_split(run: Run, split: Split, figure: Path) -> dict[str, float]:
     return score(logits, split.labels, len(run.class_names))
 
 
-def _fit_with_bar(recipe: Recipe, train_split: Split, val_split: Split) -> Fitted:
+def _fit_with_bar(recipe: Recipe, train_split: Split, val_split: Split, table: Path) -> Fitted:
+    """Train with a progress bar; the table grows with every epoch, so that it can be watched."""
+    rows: list[Row] = []
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -133,6 +137,8 @@ def _fit_with_bar(recipe: Recipe, train_split: Split, val_split: Split) -> Fitte
         task = bars.add_task(f"{recipe.network} {recipe.operator}", total=recipe.epochs)
 
         def report(row: Row) -> None:
+            rows.append(row)
+            write_csv(rows, table)
             text = f"loss {row['loss']:.3f}  val accuracy {row['overall_accuracy']:.3f}"
             bars.update(task, advance=1, description=text)
 

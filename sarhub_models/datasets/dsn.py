@@ -10,9 +10,9 @@ Three parts: ``s1`` (Sentinel-1 stripmap, 8 land-cover classes), ``tsx`` (TerraS
 * ``label`` int64 (N,), indexing ``classes``, and ``name`` (N,), ``"<class>/<stem>"`` of the file in the repository,
 * ``split`` (N,), ``"train"``, ``"val"`` or ``"test"``.
 
-:func:`~sarhub_models.datasets.dsn_download.download_dsn` fetches the repository's files and packs them, :func:`pack_folder` packs files already there.
-Many patches of a scene overlap, so a random split would leak pixels: :func:`assign_splits` keeps overlapping ones on
-one side.
+:func:`~sarhub_models.datasets.dsn_download.download_dsn` fetches the repository's files and packs them,
+:func:`pack_folder` packs files already there. Many patches of a scene overlap, so a random split would leak pixels:
+:func:`assign_splits` keeps overlapping ones on one side.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DownloadError, IntegrityError, OfflineError, UnknownNameError, closest
+from ..errors import IntegrityError, OfflineError, UnknownNameError, closest
 from ..weights.files import digests
 from ..weights.hub import offline
 from ..weights.transfer import download
@@ -140,7 +140,9 @@ def _extract(archive: Path, root: Path, missing: dict[str, Blob]) -> None:
         raise IntegrityError(f"the archive of DSN-SLC is damaged ({err}); run the download again") from err
     if left:
         archive.unlink()
-        raise IntegrityError(f"the archive of DSN-SLC lacks {len(left)} listed files, {min(left)} first; try again later")
+        raise IntegrityError(
+            f"the archive of DSN-SLC lacks {len(left)} listed files, {min(left)} first; try again later"
+        )
 
 
 def _write_verified(path: Path, content: bytes, blob: Blob) -> None:

@@ -1,0 +1,37 @@
+"""Made-up patches that a network learns to tell apart within seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+def write_part(file: Path, classes: list[str], per_split: int, seed: int) -> None:
+    """Write a packed part: speckle with stripes whose spacing depends on the class."""
+    rng = np.random.default_rng(seed)
+    splits = np.repeat(["train", "val", "test"], per_split)
+    labels = np.tile(np.arange(len(classes)), len(splits))
+    splits = np.repeat(splits, len(classes))
+    cycles = 2.0 * 4.0 ** (labels + seed)
+    stripes = 1 + 0.95 * np.sin(2 * np.pi * cycles[:, None] * np.arange(64) / 64)
+    iq = 100 * rng.normal(size=(len(labels), 64, 64, 2)) * stripes[:, None, :, None]
+    names = np.array([f"{classes[c]}/{classes[c]}_A_HH_{100 * i}_0" for i, c in enumerate(labels)])
+    arrays = {"iq": iq.astype(np.int16), "label": labels, "split": splits}
+    np.savez_compressed(file, **arrays, name=names, classes=np.array(classes))
+
+
+@pytest.fixture(scope="session")
+def tiny_dsn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packed parts s1 (two classes) and tsx (one class), 16 patches of each class in every split."""
+    folder = tmp_path_factory.mktemp("dsn")
+    write_part(folder / "s1.npz", ["forest", "water"], per_split=16, seed=0)
+    write_part(folder / "tsx.npz", ["ships"], per_split=16, seed=2)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,73 @@
+"""The weights that come with the package are the ones the manifest describes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import sarhub_models
+from sarhub_models.datasets import load_dsn
+from sarhub_models.networks import tensor_layout
+from sarhub_models.registry import ModelInfo, model_info
+from sarhub_models.transforms import SarTransform, normalize_amplitude
+from training.bundle import BUNDLED, LARGEST
+from training.data import Split
+from training.evaluate import evaluate
+
+NAME = "mobilenetv3_dsn"
+
+
+@pytest.fixture
+def info() -> ModelInfo:
+    return model_info(NAME)
+
+
+@pytest.fixture
+def file(info: ModelInfo) -> Path:
+    return BUNDLED / info.sources[0]["file"]
+
+
+def test_the_file_is_the_manifests(info: ModelInfo, file: Path) -> None:
+    assert info.sources[0]["type"] == "bundled"
+    assert info.checksum is not None and info.checksum.algorithm == "sha256"
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == info.checksum.value
+    assert file.stat().st_size <= LARGEST
+
+
+def test_its_tensors_are_the_networks_in_half_precision(info: ModelInfo, file: Path) -> None:
+    tensors = load_file(file)
+    assert info.num_classes is not None
+    expected = tensor_layout(info.network, info.num_classes)
+    assert {key: tuple(tensor.shape) for key, tensor in tensors.items()} == {k: shape for k, (shape, _) in expected.items()}
+    for key, tensor in tensors.items():
+        floating = expected[key][1].is_floating_point
+        assert tensor.dtype == (torch.float16 if floating else torch.int64), key
+        assert tensor.isfinite().all(), key
+
+
+def test_the_entry_says_what_was_trained(info: ModelInfo) -> None:
+    assert info.dataset.name == "dsn" and len(info.class_names or ()) == info.num_classes == 13
+    assert info.preprocessing.full_scale == 65535
+    assert info.training is not None
+    assert {"command", "data", "seed", "epochs", "val", "test"} <= set(info.training)
+
+
+def test_it_reaches_the_published_scores(info: ModelInfo, test_data: Path) -> None:
+    torch.set_num_threads(2)
+    model = sarhub_models.create_model(NAME, pretrained=True)
+    assert info.class_names is not None and info.training is not None
+    parts = tuple(dict.fromkeys(name.partition("/")[0] for name in info.class_names))
+    p = info.preprocessing
+    transform = SarTransform(p.operator, p.low, p.high, p.evaluation, p.mean, p.std, p.size)
+    for name in ("val", "test"):
+        patches = load_dsn(test_data / "data" / "dsn", parts, name)
+        assert patches.class_names == info.class_names
+        amplitude = normalize_amplitude(torch.from_numpy(patches.images), p.full_scale)[:, None]
+        scores = evaluate(model, Split(amplitude, torch.from_numpy(patches.labels), patches.class_names), transform)
+        for key, value in scores.items():
+            # One patch of 265 may fall the other way where another processor rounds differently.
+            assert value == pytest.approx(info.training[name][key], abs=0.004), (name, key)
