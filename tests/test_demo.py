@@ -111,7 +111,7 @@ def test_download_needs_the_network(
 def test_few_labels_find_classes_that_are_apart() -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(4), 30)
-    centres = 10 * np.eye(4, 16)
+    centres = rng.normal(scale=10, size=(4, 16))
     apart = centres[labels] + rng.normal(size=(120, 16))
     noise = rng.normal(size=(120, 16))
     found = demo.few_label_accuracy(apart[::2], labels[::2], apart[1::2], labels[1::2], (1, 5), draws=3)

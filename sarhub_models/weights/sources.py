@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import requests
-
 from ..errors import DownloadError, ManifestError
 from . import transfer
 from .files import check_name, publish
@@ -107,6 +105,7 @@ class GoogleDrive(Source):
     def fetch(self, destination: Path, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`."""
         import gdown
+        import requests
 
         try:
             listing = gdown.download_folder(

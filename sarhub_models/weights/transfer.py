@@ -6,14 +6,17 @@ import json
 import re
 import time
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
-
-import requests
+from typing import TYPE_CHECKING
 
 from .._version import __version__
 from ..errors import DownloadError
 from .files import publish, write_text
 from .progress import Progress
+
+if TYPE_CHECKING:
+    import requests
 
 __all__ = ["NotThereError", "download"]
 
@@ -78,6 +81,8 @@ def download(url: str, destination: Path, progress: Progress | None = None) -> N
 
 
 def _attempt(url: str, part: Path, note: Path, progress: Progress | None) -> None:
+    import requests  # slow to load, and most uses of the cache download nothing
+
     offset, validator = _resumable(url, part, note)
     headers = {"Accept-Encoding": "identity", "User-Agent": f"sarhub-models/{__version__}"}
     if validator is not None:
@@ -85,7 +90,7 @@ def _attempt(url: str, part: Path, note: Path, progress: Progress | None) -> Non
     try:
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             _check_status(response, part)
-            if response.status_code == requests.codes.partial_content:
+            if response.status_code == HTTPStatus.PARTIAL_CONTENT:
                 _check_range(response, offset, part)
             else:
                 offset = 0
@@ -127,14 +132,14 @@ def _is_plain(response: requests.Response) -> bool:
 
 def _check_status(response: requests.Response, part: Path) -> None:
     status = f"HTTP {response.status_code} {response.reason}"
-    if response.status_code == requests.codes.requested_range_not_satisfiable:
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         part.unlink(missing_ok=True)
         raise _TransientError(f"{status}: the partial file did not fit and was dropped")
-    if response.status_code in (requests.codes.not_found, requests.codes.gone):
+    if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         raise NotThereError(status)
     if response.status_code in _TRANSIENT:
         raise _TransientError(status)
-    if response.status_code not in (requests.codes.ok, requests.codes.partial_content):
+    if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise DownloadError(status)
 
 

@@ -104,7 +104,7 @@ def test_an_unknown_hash_is_pinned_and_the_pin_survives_removal(server: FileServ
     store.remove(NAME)
     assert store.entries() == []
     server.files["/w.pth"] = second = tiny.pth(tiny.released(seed=1))
-    with pytest.raises(IntegrityError, match=f"{sha256(first).value}.*sarhub remove {NAME} --forget-pin"):
+    with pytest.raises(IntegrityError, match=f"{sha256(first).value}.*sarhub cache remove {NAME} --forget-pin"):
         store.path(model, LAYOUT)
     assert store.cached(NAME) is None
     assert [path.read_bytes() for path in quarantined(store)] == [second]
