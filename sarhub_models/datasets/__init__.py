@@ -1,6 +1,22 @@
 """Readers of public SAR data sets, one file each. They know no manifest and no network architecture."""
 
+from .base import Sample, SceneDataset
+from .bigearthnet import BigEarthNetS1
 from .dsn import DsnPatches, load_dsn
 from .dsn_download import download_dsn
+from .folder import FolderDataset, ListDataset
+from .opensarurban import OpenSARUrban
+from .tsx import TerraSARX
 
-__all__ = ["DsnPatches", "download_dsn", "load_dsn"]
+__all__ = [
+    "BigEarthNetS1",
+    "DsnPatches",
+    "FolderDataset",
+    "ListDataset",
+    "OpenSARUrban",
+    "Sample",
+    "SceneDataset",
+    "TerraSARX",
+    "download_dsn",
+    "load_dsn",
+]

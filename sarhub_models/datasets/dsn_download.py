@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import tarfile
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import IntegrityError, OfflineError, UnknownNameError, closest
-from ..weights.files import digests
-from ..weights.hub import offline
+from ..errors import IntegrityError, UnknownNameError, closest
 from ..weights.transfer import download
 from .dsn import PARTS, pack_folder
+from .github import Blob, is_there, list_tree, require_network, tree_url
 
 __all__ = ["ARCHIVE_URL", "COMMIT", "LISTING_URL", "download_dsn"]
 
 COMMIT = "d4923ebf76d54a470ce4f030276fd1bdce782507"
-LISTING_URL = f"https://api.github.com/repos/Alien9427/DSN/git/trees/{COMMIT}?recursive=1"
+LISTING_URL = tree_url("Alien9427/DSN", COMMIT)
 ARCHIVE_URL = f"https://codeload.github.com/Alien9427/DSN/tar.gz/{COMMIT}"
 
 _LARGEST_FILE = 1 << 20  # a patch has 32 KiB; an entry far above it is not one
 _PATCH = re.compile(r"(?P<folder>data/[A-Za-z_]+)/(?P<class>[A-Za-z][A-Za-z ]*)/(?P<stem>[A-Za-z][\w ]*)\.npy")
-
-
-@dataclass(frozen=True)
-class Blob:
-    """What git knows of one file.
-
-    Attributes:
-        id: SHA-1 over ``b"blob <size>\\0"`` and the bytes.
-        size: bytes.
-    """
-
-    id: str
-    size: int
 
 
 def download_dsn(
@@ -76,12 +60,11 @@ def download_dsn(
     for part in parts:
         if part not in PARTS:
             raise UnknownNameError(f"no part is called {part!r}{closest(part, PARTS)}; known: {', '.join(PARTS)}")
-    if offline():
-        raise OfflineError("fetching DSN-SLC needs the network, which SARHUB_OFFLINE or HF_HUB_OFFLINE forbids")
+    require_network("DSN-SLC")
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
     wanted = _list_patches(root, listing_url, {PARTS[part].folder for part in parts})
-    missing = {path: blob for path, blob in wanted.items() if not _is_there(root / path, blob)}
+    missing = {path: blob for path, blob in wanted.items() if not is_there(root / path, blob)}
     if missing:
         archive = root / f"DSN-{COMMIT}.tar.gz"
         if not archive.exists():
@@ -93,19 +76,7 @@ def download_dsn(
 
 def _list_patches(root: Path, url: str, folders: set[str]) -> dict[str, Blob]:
     """Return the patches of these folders, by path in the repository."""
-    file = root / f"DSN-{COMMIT}.json"
-    download(url, file)
-    try:
-        listing = json.loads(file.read_bytes())
-        entries = [entry for entry in listing["tree"] if entry["type"] == "blob"]
-        truncated = listing["truncated"]
-        blobs = {str(entry["path"]): Blob(str(entry["sha"]), int(entry["size"])) for entry in entries}
-    except (ValueError, KeyError, TypeError) as err:
-        raise IntegrityError(f"{url} is not a listing of a git tree ({err}); try again later") from err
-    finally:
-        file.unlink()
-    if truncated:
-        raise IntegrityError(f"{url} lists only a part of the repository; try again later")
+    blobs = list_tree(url, root / f"DSN-{COMMIT}.json")
     matches = {path: _PATCH.fullmatch(path) for path in blobs}
     patches = {path: blobs[path] for path, match in matches.items() if match and match["folder"] in folders}
     if absent := folders - {match["folder"] for match in matches.values() if match}:
@@ -113,10 +84,6 @@ def _list_patches(root: Path, url: str, folders: set[str]) -> dict[str, Blob]:
     if large := [path for path, blob in patches.items() if blob.size > _LARGEST_FILE]:
         raise IntegrityError(f"{url} lists files too large to be patches: {', '.join(large[:3])}")
     return patches
-
-
-def _is_there(path: Path, blob: Blob) -> bool:
-    return path.is_file() and path.stat().st_size == blob.size and digests(path).git_blob == blob.id
 
 
 def _extract(archive: Path, root: Path, missing: dict[str, Blob]) -> None:
