@@ -127,7 +127,6 @@ def facts(info: ModelInfo, here: str | None) -> list[tuple[str, str]]:
         ("checksum", checksum(info)),
         ("terms", info.terms),
         ("cite", info.citation),
-        ("in Python", example(info.name)),
     ]
     if info.preprocessing.note is not None:
         rows.insert(6, ("note", info.preprocessing.note))

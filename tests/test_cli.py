@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -107,6 +108,19 @@ def test_info_shows_the_numbers_of_the_preprocessing(capsys: pytest.CaptureFixtu
         'create_model("resnet50_ben"',
     ):
         assert fact in out
+
+
+def test_nothing_is_cut_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "50")
+    assert main(["info", "resnet50_ben"]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert 'model = sarhub.create_model("resnet50_ben", pretrained=True).eval()' in out.splitlines()
+    plain = re.sub(r"\x1b\[[\d;]*m|\s", "", out)
+    assert "https://drive.google.com/drive/folders/11qHjnN-Rc6Sse-hdmaxklNe9rKTTRdlh" in plain
 
 
 def test_info_json_is_the_entry(capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print aligned columns; where a program reads them, no line is cut or wrapped."""
     from rich.table import Table
 
-    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for label in header:
+        table.add_column(label, overflow="fold")
     for row in rows:
         table.add_row(*row)
     _print(table)
@@ -99,7 +101,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     for label, text in facts:
         table.add_row(label, text)
     _print(table)

@@ -73,6 +73,7 @@ def info_command(name: Name, as_json: Json = False) -> None:
         console.print_json({**info.to_dict(), "here": here, "licence": describe.licence(info)})
     else:
         console.print_facts(describe.facts(info, here))
+        print(f"\n{describe.example(name)}")  # outside the columns: whole lines to copy
 
 
 def download_command(
