@@ -35,7 +35,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of 'sarhub lis
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 Names = Annotated[
     Optional[list[str]],  # noqa: UP045 (typer evaluates it, also on Python 3.10)
-    typer.Argument(metavar="[NAME]...", help="Names of 'sarhub list'.", autocompletion=complete_name),
+    typer.Argument(metavar="NAME", help="Names of 'sarhub list'.", autocompletion=complete_name),
 ]
 Checkpoint = Annotated[
     Optional[Path],  # noqa: UP045

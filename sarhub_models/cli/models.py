@@ -21,7 +21,7 @@ __all__ = ["COMMANDS"]
 
 
 def list_command(
-    pattern: Annotated[str, typer.Argument(help="Shell-style wildcards; quote them.")] = "*",
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Shell-style wildcards; quote them.")] = "*",
     network: Annotated[Optional[str], typer.Option(help="Only this architecture.")] = None,  # noqa: UP045
     dataset: Annotated[Optional[str], typer.Option(help="Only weights trained on this data.")] = None,  # noqa: UP045
     as_json: Json = False,
@@ -144,7 +144,9 @@ def verify_command(names: Names = None, as_json: Json = False) -> None:
 
 
 def import_command(
-    file: Annotated[Path, typer.Argument(help="A released .pth file, or a .safetensors of this package.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A released .pth file, or a .safetensors of this package.")
+    ],
     name: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="The model that it holds; without it, file name and contents decide."),
