@@ -121,7 +121,8 @@ class ImageIndex:
     A relative path of a list and the path of a file below the folder match if the shorter one is the tail of the
     longer one. Of an absolute path, written on another machine, the name and the folder of the file must agree, or
     the name alone where the file lies directly in the root. The suffix may be missing or another. Where several
-    files match, the longest common tail wins, then the suffix that the list names.
+    files match, the longest common tail wins, then a file of which nothing contradicts the list, then the suffix that
+    the list names.
 
     Args:
         root: folder of the data set.
@@ -156,7 +157,8 @@ class ImageIndex:
         for file in self._by_stem.get(_stem(parts[-1]), []):
             common = 1 + _common_tail(parts[:-1], file.parts[:-1])
             if common >= min(least, len(file.parts)):
-                ranked.append(((common, parts[-1].lower().endswith(file.suffix.lower())), file))
+                same_suffix = parts[-1].lower().endswith(file.suffix.lower())
+                ranked.append(((common, common == len(file.parts), same_suffix), file))
         if not ranked:
             return None
         best = max(rank for rank, _ in ranked)
