@@ -30,7 +30,7 @@ __all__ = [
     "MODEL",
     "Demo",
     "Task",
-    "fetched_data",
+    "fetch_data",
     "few_label_accuracy",
     "load_tasks",
     "run_demo",
@@ -151,28 +151,19 @@ def run_demo(
     return Demo(model, {task.title: task.origin for task in tasks}, accuracy, counts, files)
 
 
-def fetched_data(download: bool) -> Path | None:
-    """Return the folder of the real chips in the cache.
-
-    Args:
-        download: fetch them if they are not there.
-
-    Returns:
-        The folder, or ``None`` where they are not there and were not to be fetched.
+def fetch_data() -> Path:
+    """Return the folder of the real chips in the cache, after fetching them there if they are not.
 
     Raises:
-        DownloadError: they could not be fetched.
+        DownloadError: they are not there and could not be fetched.
     """
     folder = Store().root / "data" / "dsn"
-    if all((folder / f"{part}.npz").is_file() for part in _PARTS):
-        return folder
-    if not download:
-        return None
-    from .datasets.dsn_download import download_dsn
-    from .weights.progress import progress_bar
+    if not all((folder / f"{part}.npz").is_file() for part in _PARTS):
+        from .datasets.dsn_download import download_dsn
+        from .weights.progress import progress_bar
 
-    with progress_bar("DSN-SLC", True) as bar:
-        download_dsn(folder, tuple(_PARTS), bar)
+        with progress_bar("DSN-SLC", True) as bar:
+            download_dsn(folder, tuple(_PARTS), bar)
     return folder
 
 

@@ -14,7 +14,7 @@ import sarhub_models
 from sarhub_models import demo
 from sarhub_models.cli import main
 from sarhub_models.datasets import dsn
-from sarhub_models.errors import DataError, MissingDependencyError
+from sarhub_models.errors import DataError, MissingDependencyError, OfflineError
 
 MODEL = "mobilenetv3_osu"
 
@@ -38,7 +38,7 @@ def packed(folder: Path, part: str = "s1") -> Path:
     rng = np.random.default_rng(0)
     label = np.tile(np.arange(2), 36)
     scale = np.where(label == 0, 20.0, 200.0)[:, None, None, None]
-    folder.mkdir()
+    folder.mkdir(parents=True)
     np.savez(
         folder / f"{part}.npz",
         iq=rng.normal(scale=scale, size=(72, 64, 64, 2)).astype(np.int16),
@@ -53,11 +53,10 @@ def packed(folder: Path, part: str = "s1") -> Path:
 def test_simulated_chips_say_that_they_are(
     tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["demo", "--model", MODEL, "--checkpoint", str(checkpoint), "--out", str(tmp_path)]
+    arguments = ["demo", "--simulate", "--model", MODEL, "--checkpoint", str(checkpoint), "--out", str(tmp_path)]
     assert main(arguments) == 0
-    out, err = capsys.readouterr()
+    out = capsys.readouterr().out
     assert "simulated chips" in out
-    assert "sarhub demo --download" in err
     rows = [line.split() for line in out.splitlines() if line.startswith("Simulated scenes")][1:]
     assert [(row[2], row[3]) for row in rows] == [
         (network, count) for network in ("pre-trained", "untrained") for count in ("1", "5", "20")
@@ -90,22 +89,25 @@ def test_real_chips_come_from_separate_splits(
 
 def test_fetched_chips_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SARHUB_CACHE", str(tmp_path))
-    assert demo.fetched_data(False) is None
-    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("SARHUB_OFFLINE", "1")
+    with pytest.raises(OfflineError):
+        demo.fetch_data()
     folder = packed(tmp_path / "data" / "dsn")
-    assert demo.fetched_data(False) is None
+    with pytest.raises(OfflineError):  # one of two parts
+        demo.fetch_data()
     packed(tmp_path / "other", "opensarship").joinpath("opensarship.npz").rename(folder / "opensarship.npz")
-    assert demo.fetched_data(False) == folder
-    assert demo.fetched_data(True) == folder
+    assert demo.fetch_data() == folder
 
 
-def test_download_needs_the_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_without_network_the_chips_are_simulated_and_that_is_said(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SARHUB_OFFLINE", "1")
-    assert main(["demo", "--download", "--out", str(tmp_path), "--model", MODEL]) == 1
-    assert "SARHUB_OFFLINE" in capsys.readouterr().err
-    assert main(["demo", "--download", "--data", str(tmp_path)]) == 2
+    assert main(["demo", "--model", MODEL, "--checkpoint", str(checkpoint), "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert "simulated chips" in out
+    assert "SARHUB_OFFLINE" in err
+    assert main(["demo", "--simulate", "--data", str(tmp_path)]) == 2
 
 
 def test_few_labels_find_classes_that_are_apart() -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from .. import describe
-from ..errors import OptionError
+from ..errors import DownloadError, OptionError
 from . import console
 from .arguments import Checkpoint, Json, Name, complete_name
 
@@ -176,9 +176,7 @@ def demo_command(
         Optional[Path],  # noqa: UP045
         typer.Option(metavar="DIR", help="Folder with packed DSN-SLC patches: s1.npz, opensarship.npz."),
     ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch the DSN-SLC patches (public, MIT licence) once, into the cache.")
-    ] = False,
+    simulate: Annotated[bool, typer.Option("--simulate", help="Simulated chips: fetch no real ones.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the pictures.")] = Path("sarhub-demo"),
     model: Annotated[
         str, typer.Option(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)
@@ -192,19 +190,25 @@ def demo_command(
     Radar chips are classified from 1, 5 and 20 labels a class, with the features of a pre-trained network and with
     those of the same network untrained. Prints a table and draws two pictures; takes less than a minute on two cores.
 
-    Without --data or --download the chips are those of an earlier --download or, where there was none, simulated ones.
+    Without --data the chips are the DSN-SLC patches (public, MIT licence), which are fetched once into the cache;
+    where they cannot be fetched, simulated ones.
 
     \b
     Examples:
       sarhub demo
-      sarhub demo --download --out pictures/
+      sarhub demo --simulate --out pictures/
       sarhub demo --data dsn/ --model resnet50_tsx
     """
-    if download and data is not None:
-        raise OptionError("give --data or --download, not both")
+    if simulate and data is not None:
+        raise OptionError("give --data or --simulate, not both")
     from .. import demo
 
-    result = demo.run_demo(out, data=data or demo.fetched_data(download), model=model, checkpoint=checkpoint, seed=seed)
+    if data is None and not simulate:
+        try:
+            data = demo.fetch_data()
+        except DownloadError as err:
+            console.note(f"no real chips, so these are simulated: {err}")
+    result = demo.run_demo(out, data=data, model=model, checkpoint=checkpoint, seed=seed)
     rows = demo.summary(result)
     if as_json:
         console.print_json({"data": result.tasks, "accuracy": rows, "files": result.files})
@@ -220,8 +224,6 @@ def demo_command(
         ],
     )
     print("\nPictures:", *result.files)
-    if data is None and demo.fetched_data(False) is None:
-        console.note("these chips were simulated; 'sarhub demo --download' shows real ones")
 
 
 def _device(name: str) -> str:
