@@ -5,7 +5,7 @@ A reader is a map-style data set as :class:`torch.utils.data.DataLoader` takes i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +60,9 @@ class SceneDataset:
         """
         label = self.labels[index].copy() if self.multilabel else int(self.labels[index])
         return Sample(self._read(self.files[index]), label, self.names[index])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
 
     def counts(self) -> np.ndarray:
         """Return the number of images of each class, int64 (C,)."""

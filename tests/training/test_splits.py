@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from typer.testing import CliRunner
 
-from sarhub_models.datasets import BigEarthNetS1
+from sarhub_models.datasets import BigEarthNetS1, github
 from sarhub_models.errors import DownloadError, IntegrityError, OfflineError, UnknownNameError
 from sarhub_models.weights import transfer
 from tests.datasets.repository import listing
@@ -129,12 +129,21 @@ def test_unknown_data_sets_are_named(server: FileServer, tmp_path: Path) -> None
         fetch(server, "opensarships", tmp_path)
 
 
-def test_addresses_are_those_of_the_pinned_commit() -> None:
-    defaults = download_splits.__kwdefaults__
-    assert COMMIT in defaults["listing_url"] and defaults["listing_url"].startswith(
-        "https://api.github.com/repos/XAI4SAR"
-    )
-    assert defaults["base_url"] == f"https://raw.githubusercontent.com/XAI4SAR/SAR-HUB/{COMMIT}"
+def test_addresses_are_those_of_the_pinned_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(url: str, destination: Path) -> None:
+        asked.append(url)
+        destination.write_bytes(listing(FILES) if "/git/trees/" in url else FILES[LISTS["spacenet6"][len(asked) - 2]])
+
+    monkeypatch.setattr(github, "download", answer)
+    download_splits("spacenet6", tmp_path)
+    folder = "Fine-tuning/Sementic_Segmentation/__base__/SAR%20data"
+    assert asked == [
+        f"https://api.github.com/repos/XAI4SAR/SAR-HUB/git/trees/{COMMIT}?recursive=1",
+        f"https://raw.githubusercontent.com/XAI4SAR/SAR-HUB/{COMMIT}/{folder}/train.txt",
+        f"https://raw.githubusercontent.com/XAI4SAR/SAR-HUB/{COMMIT}/{folder}/test.txt",
+    ]
 
 
 def test_command_line(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
