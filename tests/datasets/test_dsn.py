@@ -165,7 +165,9 @@ def test_groups_join_overlapping_patches_through_others() -> None:
 
 
 def test_ship_chips_count_as_one_scene() -> None:
-    groups = overlap_groups("opensarship", ["Tanker/Tanker_x10_y10", "Cargo/Other Type_x40_y40", "Cargo/Cargo_x200_y10"])
+    groups = overlap_groups(
+        "opensarship", ["Tanker/Tanker_x10_y10", "Cargo/Other Type_x40_y40", "Cargo/Cargo_x200_y10"]
+    )
     assert groups[0] == groups[1] != groups[2]
 
 

@@ -42,7 +42,9 @@ def test_its_tensors_are_the_networks_in_half_precision(info: ModelInfo, file: P
     tensors = load_file(file)
     assert info.num_classes is not None
     expected = tensor_layout(info.network, info.num_classes)
-    assert {key: tuple(tensor.shape) for key, tensor in tensors.items()} == {k: shape for k, (shape, _) in expected.items()}
+    assert {key: tuple(tensor.shape) for key, tensor in tensors.items()} == {
+        k: shape for k, (shape, _) in expected.items()
+    }
     for key, tensor in tensors.items():
         floating = expected[key][1].is_floating_point
         assert tensor.dtype == (torch.float16 if floating else torch.int64), key
