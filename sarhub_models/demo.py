@@ -183,7 +183,7 @@ def load_tasks(data: str | os.PathLike[str] | None, seed: int = 0) -> list[Task]
     if not parts:
         raise DataError(
             f"expected packed DSN-SLC patches, {' or '.join(f'{part}.npz' for part in _PARTS)}, in {data}, found none; "
-            "'sarhub demo --download' fetches them"
+            "without --data 'sarhub demo' fetches them"
         )
     return [_dsn(data, part) for part in parts]
 
