@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .hub import fetch_hub_model, offline
+from .hub import fetch_hub_config, fetch_hub_model, offline
 from .store import Entry, Store, Verification
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "Store",
     "Tensors",
     "Verification",
+    "fetch_hub_config",
     "fetch_hub_model",
     "load_checkpoint",
     "offline",

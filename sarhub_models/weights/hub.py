@@ -13,7 +13,7 @@ from .._version import __version__
 from ..errors import CheckpointError, DownloadError, OfflineError
 from .files import read_header
 
-__all__ = ["fetch_hub_model", "hub_file", "offline"]
+__all__ = ["fetch_hub_config", "fetch_hub_model", "hub_file", "offline"]
 
 
 def offline() -> bool:
@@ -22,36 +22,52 @@ def offline() -> bool:
     return any(value.lower() in ("1", "true", "yes", "on") for value in values)
 
 
-def fetch_hub_model(repo: str, revision: str | None = None, *, progress: bool = True) -> tuple[dict[str, Any], Path]:
-    """Fetch a model in timm's Hub format: ``config.json`` and ``model.safetensors``.
+def fetch_hub_config(repo: str, revision: str | None = None, *, progress: bool = True) -> dict[str, Any]:
+    """Fetch the configuration of a model in timm's Hub format, ``config.json``, and not its weights.
 
-    Both come from one commit and stay in the Hugging Face cache (``HF_HOME``), shared with every other tool.
+    It stays in the Hugging Face cache (``HF_HOME``), shared with every other tool.
 
     Args:
         repo: ``"organisation/name"``, or ``"organisation/name@revision"`` as timm writes it.
         revision: branch, tag or commit; ``None`` is the one in ``repo``, or the main branch.
-        progress: whether the client may draw its bars.
+        progress: whether the client may draw its bar.
+
+    Raises:
+        OfflineError: the network must not be used and the file is not in the cache.
+        DownloadError: the Hub has no such repository, revision or file, or cannot be reached.
+        CheckpointError: the configuration is not a JSON object.
+    """
+    return _config_and_commit(repo, revision, progress)[0]
+
+
+def fetch_hub_model(repo: str, revision: str | None = None, *, progress: bool = True) -> tuple[dict[str, Any], Path]:
+    """Fetch a model in timm's Hub format: ``config.json`` and ``model.safetensors``, both of one commit.
+
+    Arguments and errors are those of :func:`fetch_hub_config`.
 
     Returns:
         The parsed configuration and the path of the weights, which is an intact safetensors file.
 
     Raises:
-        OfflineError: the network must not be used and the files are not in the cache.
-        DownloadError: the Hub has no such repository, revision or file, or cannot be reached.
-        CheckpointError: the configuration is not a JSON object, or the weights are not intact safetensors.
+        CheckpointError: also if the weights are not intact safetensors.
     """
+    config, commit = _config_and_commit(repo, revision, progress)
+    weights = hub_file(repo.partition("@")[0], "model.safetensors", commit, progress=progress)
+    read_header(weights)
+    return config, weights
+
+
+def _config_and_commit(repo: str, revision: str | None, progress: bool) -> tuple[dict[str, Any], str]:
+    """Return the configuration and the commit that it is of, whatever the branch becomes meanwhile."""
     repo, _, written = repo.partition("@")
-    config_path = hub_file(repo, "config.json", revision or written or None, progress=progress)
-    commit = config_path.parent.name  # .../snapshots/<commit>/config.json
-    weights = hub_file(repo, "model.safetensors", commit, progress=progress)
+    path = hub_file(repo, "config.json", revision or written or None, progress=progress)
     try:
-        config = json.loads(config_path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as err:
         raise CheckpointError(f"config.json of {repo} on the Hub is not JSON: {err}") from err
     if not isinstance(config, dict):
         raise CheckpointError(f"config.json of {repo} on the Hub must hold an object, found {type(config).__name__}")
-    read_header(weights)
-    return config, weights
+    return config, path.parent.name  # .../snapshots/<commit>/config.json
 
 
 def hub_file(

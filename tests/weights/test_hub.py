@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file, save
 
 from sarhub_models.errors import CheckpointError, DownloadError, OfflineError
-from sarhub_models.weights import fetch_hub_model, offline
+from sarhub_models.weights import fetch_hub_config, fetch_hub_model, offline
 from tests.hub_server import HubServer
 
 from . import tiny
@@ -30,6 +30,15 @@ def test_configuration_and_weights_come_back(hub: HubServer) -> None:
     config, path = fetch_hub_model("org/tiny")
     assert config == CONFIG
     assert load_file(path).keys() == tiny.tensors().keys()
+
+
+def test_the_configuration_comes_without_the_weights(hub: HubServer) -> None:
+    first = publish(hub, step=1)
+    publish(hub, step=2)
+    assert fetch_hub_config("org/tiny") == {**CONFIG, "step": 2}
+    assert fetch_hub_config(f"org/tiny@{first}") == fetch_hub_config("org/tiny", first) == {**CONFIG, "step": 1}
+    assert hub.log
+    assert not [path for _, path in hub.log if path.endswith("model.safetensors")]
 
 
 @pytest.mark.parametrize("written", [True, False])
@@ -80,7 +89,7 @@ def test_offline_uses_the_cache_and_nothing_else(
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
-        ({"config.json": b"{"}, DownloadError, "model.safetensors"),
+        ({"config.json": b"{}"}, DownloadError, "model.safetensors"),
         ({"config.json": b"{", "model.safetensors": save(tiny.tensors())}, CheckpointError, "not JSON"),
         ({"config.json": b"[]", "model.safetensors": save(tiny.tensors())}, CheckpointError, "object"),
         ({"config.json": b"{}", "model.safetensors": save(tiny.tensors())[:-1]}, CheckpointError, "truncated"),
