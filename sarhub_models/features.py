@@ -74,7 +74,8 @@ def extract_features(
         paths: files that :func:`~sarhub_models.images.read_image` reads.
         out: file to write, see :func:`save_features`.
         names: name of each image in the result; by default its path as given.
-        full_scale: amplitude that becomes 1 (:func:`~sarhub_models.transforms.normalize_amplitude`).
+        full_scale: amplitude that becomes 1; integers wider than 16 bits need it
+            (:func:`~sarhub_models.transforms.normalize_amplitude`).
         band: band to read, counted from 1.
         batch_size: images that go through the network at once.
         workers: processes that read and prepare images; 0 does it in this one.

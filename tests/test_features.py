@@ -102,8 +102,17 @@ def bad_files(folder: Path) -> dict[str, str]:
     np.save(folder / "nan.npy", np.full((8, 8), np.nan))
     np.save(folder / "constant.npy", np.full((8, 8), 0.4))
     np.save(folder / "range.npy", np.arange(64.0).reshape(8, 8))
+    np.save(folder / "decibels.npy", np.linspace(-25, 3, 64).reshape(8, 8))
+    np.save(folder / "wide.npy", np.arange(64, dtype=np.int32).reshape(8, 8))
     (folder / "truncated.npy").write_bytes((folder / "chip0.npy").read_bytes()[:200])
-    return {"nan.npy": "NaN", "constant.npy": "equal", "range.npy": "full_scale", "truncated.npy": "truncated"}
+    return {
+        "nan.npy": "NaN",
+        "constant.npy": "equal",
+        "range.npy": "full_scale",
+        "decibels.npy": "decibels",
+        "wide.npy": "wider than 16 bits",
+        "truncated.npy": "truncated",
+    }
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -234,7 +243,7 @@ def test_images_of_different_sizes_need_a_transform_with_a_size(chips: list[Path
 
 def test_no_usable_image_is_an_error(tmp_path: Path, chips: list[Path]) -> None:
     paths = [tmp_path / name for name in bad_files(tmp_path)]
-    with pytest.raises(ImageError, match="none of the 4 images"):
+    with pytest.raises(ImageError, match="none of the 6 images"):
         extract_features(Moments(), transform(), paths, on_error="skip", progress=False)
 
 

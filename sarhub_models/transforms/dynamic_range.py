@@ -214,6 +214,8 @@ def _parameter(name: str, value: Parameter, x: Any, low: float, high: float) -> 
         if isinstance(x, np.ndarray):
             return np.float64(value)
         return torch.full((), value, dtype=double, device=x.device)  # a copy from the host would wait for the device
+    if isinstance(value, np.ndarray):
+        value = np.array(value, dtype=np.float64)  # torch takes neither a foreign byte order nor negative strides
     numbers = torch.as_tensor(value)
     if numbers.ndim and numbers.shape != x.shape[:-2]:
         raise OptionError(

@@ -27,20 +27,22 @@ def normalize_amplitude(x: Array, full_scale: float | None = None) -> Array:
     """Return the amplitude of an image in [0, 1].
 
     Complex values are replaced by their magnitude. Then, without ``full_scale``, the dtype alone decides, so that
-    all images of a folder are treated alike: integers are divided by the largest value of their dtype (255 for
-    uint8, 65535 for uint16); floating-point and complex images are taken to be in [0, 1] already, and it is an
-    error if they are not. With ``full_scale``, every dtype is divided by it and clipped to [0, 1].
+    all images of a folder are treated alike: integers of 8 and 16 bits are divided by the largest value of their
+    dtype (255 for uint8, 32767 for int16, 65535 for uint16), wider ones are refused; floating-point and complex
+    images are taken to be in [0, 1] already, and it is an error if they are not. With ``full_scale``, every dtype is
+    divided by it, and what exceeds 1 becomes 1. A negative value is always an error.
 
     Args:
-        x: image or images of any shape; integer, floating point or complex.
+        x: image or images, a NumPy array (of any byte and memory order) or tensor of any shape, zero-dimensional
+            ones included; integer, floating point or complex.
         full_scale: amplitude that becomes 1, in the units of ``x``.
 
     Returns:
         Array of the same shape in [0, 1]: float32 for integers, else the precision of ``x``.
 
     Raises:
-        ImageError: ``x`` is empty, holds NaN or infinity, or without ``full_scale`` a value outside [0, 1]; or its
-            dtype is not numeric.
+        ImageError: ``x`` is neither array nor tensor, is not numeric, is empty, or holds NaN, infinity or a negative
+            value; or, without ``full_scale``, it holds a value above 1 or integers of more than 16 bits.
         OptionError: ``full_scale`` is not a positive number.
 
     >>> normalize_amplitude(np.array([[0, 255]], dtype=np.uint8))
@@ -48,20 +50,23 @@ def normalize_amplitude(x: Array, full_scale: float | None = None) -> Array:
     """
     if full_scale is not None and not (math.isfinite(full_scale) and full_scale > 0):
         raise OptionError(f"expected full_scale to be a positive number, got {full_scale}")
-    if isinstance(x, np.ndarray):
-        return _normalized(_tensor(x), full_scale).numpy()
-    return _normalized(x, full_scale)
+    amplitude = _normalized(_tensor(x), full_scale)
+    return amplitude.numpy() if isinstance(x, np.ndarray) else amplitude
 
 
 def _tensor(x: Any) -> Tensor:
-    """Copy a NumPy array (of either byte order) to a tensor; pass a tensor through."""
+    """Copy a NumPy array (of any byte and memory order) to a tensor; pass a tensor through."""
     if isinstance(x, Tensor):
         return x
     if not isinstance(x, np.ndarray):
-        raise ImageError(f"expected a NumPy array or a tensor, got {type(x).__name__}")
-    if x.dtype.kind not in "biufc" or x.dtype.itemsize > 16 or x.dtype == np.longdouble:
-        raise ImageError(f"expected an image of integer, floating-point or complex dtype, got {x.dtype}")
-    return torch.tensor(x.astype(x.dtype.newbyteorder("="), copy=False))
+        raise ImageError(f"expected a NumPy array or a tensor, got {type(x).__name__}; convert it with numpy.asarray")
+    kind, width = x.dtype.kind, x.dtype.itemsize
+    if kind not in "biufc" or width > (16 if kind == "c" else 8):
+        raise ImageError(
+            f"expected an image of integer, floating-point (up to 64 bits) or complex dtype, got {x.dtype}"
+        )
+    # torch takes neither a foreign byte order nor negative strides
+    return torch.from_numpy(np.array(x, dtype=f"={kind}{width}", order="C"))
 
 
 def _normalized(x: Tensor, full_scale: float | None) -> Tensor:
@@ -72,26 +77,44 @@ def _normalized(x: Tensor, full_scale: float | None) -> Tensor:
     if x.is_complex():
         x = x.abs()
     if not x.is_floating_point():
-        scale = torch.iinfo(x.dtype).max if full_scale is None else 1
-        x = x.float() / scale
+        full_scale = _largest(x.dtype) if full_scale is None else full_scale
+        x = x.float()
     check_range(x, bounded=full_scale is None)
     return (x if full_scale is None else x / full_scale).clamp(0, 1)
 
 
+def _largest(dtype: torch.dtype) -> int:
+    """Return the largest value of an integer dtype, if it tells anything about the image."""
+    limits = torch.iinfo(dtype)
+    if limits.bits > 16:  # what NumPy and GDAL fall back on, whatever the range of the values
+        raise ImageError(
+            f"expected full_scale for integers wider than 16 bits, got {str(dtype).removeprefix('torch.')} without; "
+            "give the value that stands for amplitude 1: normalize_amplitude(x, full_scale=...), 65535 if these are "
+            "16-bit digital numbers"
+        )
+    return limits.max
+
+
 def check_range(x: Tensor, bounded: bool = True) -> None:
-    """Raise unless all values of real ``x`` are finite and, if ``bounded``, in [0, 1]; waits for the device once.
+    """Raise unless real ``x`` is finite, not negative and, if ``bounded``, at most 1; waits for the device once.
 
     Raises:
-        ImageError: a value is NaN, infinite or (``bounded``) out of range.
+        ImageError: a value is NaN, infinite, negative or (``bounded``) above 1.
     """
     low, high = torch.stack(torch.aminmax(x.detach())).tolist()
     if not (math.isfinite(low) and math.isfinite(high)):  # aminmax passes NaN on
         kind = "NaN" if math.isnan(low) else "infinite values"
         raise ImageError(f"expected finite amplitude, got {kind}; mask or replace these pixels first")
-    if bounded and not (low >= 0 and high <= 1 + _ROUNDING):
+    seen = f"got values from {low:.7g} to {high:.7g}"
+    if low < 0:
         raise ImageError(
-            f"expected amplitude in [0, 1], got values from {low:g} to {high:g}; give the amplitude that stands for 1 "
-            "as full_scale: normalize_amplitude(x, full_scale=...)"
+            f"amplitude is never negative, {seen}; are these decibels? use 10**(x/20); a value for missing pixels? "
+            "replace it first"
+        )
+    if bounded and high > 1 + _ROUNDING:
+        raise ImageError(
+            f"amplitude must be in [0, 1], {seen}; pass full_scale, the value that stands for amplitude 1: "
+            "normalize_amplitude(x, full_scale=...)"
         )
 
 
@@ -103,7 +126,11 @@ class SarTransform(nn.Module):
     horizontal flip with probability ½ and a rotation of up to ±10° about the centre (bilinear; pixels from outside
     become 0, the mean) → repetition to ``channels``. Repeating last equals repeating before the resizing, which
     treats all channels alike. In training mode each chip of a batch gets its own random numbers. The module holds
-    no tensors and works on the device of its input; with ``validate=False`` it never waits for that device.
+    no tensors and works on the device of its input; with ``validate=False`` it never waits for that device. Chips
+    may be as small as 1×1; a constant chip, as a single pixel is, becomes what the operator makes of it.
+
+    Warning: as a submodule of a network it follows ``parent.train()`` and then augments; keep it outside of networks,
+    or call its :meth:`eval` after each ``parent.train()``.
 
     Args:
         operator: ``"reinhard_devlin"``, ``"ptls"`` or ``"log_amplitude"``.
@@ -153,8 +180,9 @@ class SarTransform(nn.Module):
         """Prepare one chip or a batch.
 
         Args:
-            x: amplitude in [0, 1], floating point or complex (the magnitude is taken): (H, W) or (1, H, W) for one
-                chip, (B, 1, H, W) for a batch; NumPy array or tensor on any device.
+            x: amplitude in [0, 1], floating point of any precision or complex (the magnitude is taken): (H, W) or
+                (1, H, W) for one chip, (B, 1, H, W) for a batch; NumPy array or tensor on any device. float64 is
+                computed in float32, too.
             generator: random numbers for training mode, on the device of ``x``; by default torch's own.
 
         Returns:

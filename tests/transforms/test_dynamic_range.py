@@ -222,6 +222,15 @@ def test_draa_draws_one_parameter_a_chip(shape: tuple[int, ...], as_array: bool)
     assert len(percents.unique()) == len(percents)
 
 
+def test_parameters_of_any_memory_and_byte_order_are_taken() -> None:
+    batch = np.random.default_rng(0).random((3, 6, 6))
+    values = np.array([4.5, 4.0, 3.5])
+    for x in (batch, torch.from_numpy(batch)):
+        expected = reinhard_devlin(x, values)
+        for same in (values[::-1].copy()[::-1], values.astype(">f8"), values.astype(">f4")):
+            np.testing.assert_array_equal(reinhard_devlin(x, same), expected)
+
+
 def test_draa_covers_its_range_and_follows_the_seed() -> None:
     chip = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(2000, 8, 8)
     draa = DRAA("log_amplitude", 2.0, 6.0).train()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -30,13 +31,24 @@ def speckle(*shape: int) -> np.ndarray:
 # ----------------------------------------------------------------------------------------- normalize_amplitude
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int16, np.int32])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
 def test_integers_are_divided_by_the_largest_value_of_their_dtype(dtype: type) -> None:
     largest = np.iinfo(dtype).max
     image = np.array([[0, largest // 2, largest]], dtype=dtype)
     result = normalize_amplitude(image)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, [[0, 0.5, 1]], atol=0.005)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
+def test_wide_integers_need_a_full_scale(dtype: type) -> None:
+    image = np.array([[0, 500, 2000]], dtype=dtype)
+    for x in (image, torch.from_numpy(image)):
+        with pytest.raises(ImageError, match=f"full_scale.*wider than 16 bits, got {dtype.__name__}"):
+            normalize_amplitude(x)
+        result = np.asarray(normalize_amplitude(x, 1000))
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(result, [[0, 0.5, 1]])
 
 
 def test_the_dtype_decides_and_never_the_values() -> None:
@@ -69,17 +81,39 @@ def test_complex_becomes_its_magnitude_in_its_precision() -> None:
         assert result.max() <= 1
 
 
-def test_negative_integers_need_a_full_scale() -> None:
-    with pytest.raises(ImageError, match=r"\[0, 1\]"):
-        normalize_amplitude(np.array([[-5, 5]], dtype=np.int16))
-    np.testing.assert_array_equal(normalize_amplitude(np.array([[-5, 5]], dtype=np.int16), 10), [[0, 0.5]])
+NARROW = ["int8", "int16", "float16", "float32", "float64", "bfloat16"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "full_scale"),
+    [(dtype, scale) for scale in (1.0, 1e6) for dtype in (*NARROW, "int32", "int64")]
+    + [(dtype, None) for dtype in NARROW],
+)
+def test_negative_values_are_refused_as_decibels(dtype: str, full_scale: float | None) -> None:
+    decibels = torch.tensor([[-23, 0, 1]]).to(getattr(torch, dtype))
+    for x in (decibels, decibels.numpy()) if dtype != "bfloat16" else (decibels,):
+        with pytest.raises(
+            ImageError, match=r"never negative, got values from -23 to 1; .*decibels\? use 10\*\*\(x/20\)"
+        ):
+            normalize_amplitude(x, full_scale)
+
+
+@pytest.mark.parametrize("value", [-1e-3, -1e-45])
+def test_not_even_a_little_below_zero_is_clipped(value: float) -> None:
+    with pytest.raises(ImageError, match="never negative"):
+        normalize_amplitude(np.array([[value, 0.5]]), 10)
+    np.testing.assert_array_equal(normalize_amplitude(np.array([[-0.0, 0.5]])), [[0, 0.5]])
+
+
+def test_the_sign_of_complex_values_is_free() -> None:
+    np.testing.assert_allclose(normalize_amplitude(np.array([[-30 - 40j, -10]]), 100), [[0.5, 0.1]])
 
 
 @pytest.mark.parametrize(
     ("image", "hint"),
     [
         (np.array([[0.5, 1.5]]), "full_scale"),
-        (np.array([[-0.5, 0.5]]), "from -0.5 to 0.5"),
+        (np.array([[0.25, 1.00002]]), r"must be in \[0, 1\], got values from 0.25 to 1.00002; pass full_scale"),
         (np.array([[300 + 4j]]), "full_scale"),
         (np.array([[np.nan, 0.5]]), "NaN"),
         (np.array([[np.inf, 0.5]]), "infinite"),
@@ -88,6 +122,14 @@ def test_negative_integers_need_a_full_scale() -> None:
         (np.array([["a"]]), "<U1"),
         (np.array([[None]], dtype=object), "object"),
         (np.array([[True]]), "bool"),
+        pytest.param(
+            np.array([[0.5]], dtype=np.longdouble),
+            "up to 64 bits",
+            marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long double is double here"),
+        ),
+        ([[0.1, 0.2]], "list.*numpy.asarray"),
+        (np.float32(0.5), "float32.*numpy.asarray"),
+        (0.5, "got float;"),
     ],
 )
 def test_an_image_that_has_no_amplitude_in_range_is_refused(image: np.ndarray, hint: str) -> None:
@@ -107,9 +149,30 @@ def test_full_scale_must_be_positive(full_scale: float) -> None:
         normalize_amplitude(np.array([[1.0]]), full_scale)
 
 
-def test_other_byte_orders_are_read() -> None:
-    image = np.array([[0, 65535]], dtype=np.uint16)
-    np.testing.assert_array_equal(normalize_amplitude(image.astype(">u2")), [[0, 1]])
+VIEWS = [np.flipud, np.fliplr, np.rot90, np.transpose, lambda x: x[:, ::-2], lambda x: x[1:, 1:-1]]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", ">i2", ">f2", "<f4", ">f4", ">f8", ">c8", ">c16"])
+def test_every_byte_order_and_memory_order_is_taken(view: Callable[[np.ndarray], np.ndarray], dtype: str) -> None:
+    full = np.arange(20).reshape(4, 5).astype(dtype)
+    image = view(full)
+    before = image.copy()
+    result = normalize_amplitude(image, 19)
+    np.testing.assert_array_equal(result, view(normalize_amplitude(full, 19)))
+    np.testing.assert_allclose(result, np.abs(before.astype(complex)) / 19, atol=1e-3)
+    assert result.dtype.isnative
+    assert not np.shares_memory(result, full)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.complex64])
+def test_a_single_value_without_axes_stays_one(dtype: type) -> None:
+    for x in (np.array(3, dtype), torch.from_numpy(np.array(3, dtype)), np.array([7, 3], dtype)[::-1][0, ...]):
+        result = normalize_amplitude(x, 4)
+        assert type(result) is type(x)
+        assert result.shape == ()
+        assert float(result) == 0.75
 
 
 # ------------------------------------------------------------------------------------------------ SarTransform
@@ -150,6 +213,27 @@ def test_a_batch_equals_its_chips(count: int, size: int | None, name: str, chann
     assert all(torch.equal(result[:, 0], result[:, c]) for c in range(channels))
 
 
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("dtype", ["<f2", ">f2", ">f4", ">f8", ">c8"])
+def test_views_of_a_chip_are_prepared_as_their_copies(view: Callable[[np.ndarray], np.ndarray], dtype: str) -> None:
+    image = view(speckle(30, 40).astype(dtype))
+    assert torch.equal(transform()(image), transform()(image.astype(image.dtype.newbyteorder("="), order="C")))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("size", [None, 32])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2, 9), (9, 2), (1, 300), (3, 1, 1, 1)])
+def test_tiny_chips_of_any_precision_are_prepared(shape: tuple[int, ...], size: int | None, training: bool) -> None:
+    lead = (3, 3) if len(shape) == 4 else (3,)
+    for name in RECIPES:
+        for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.complex128):
+            chip = torch.from_numpy(speckle(*shape)).to(dtype)
+            result = transform(name, size, training=training)(chip)
+            assert result.dtype == torch.float32
+            assert result.isfinite().all()
+            assert result.shape == (*lead, size or shape[-2], size or shape[-1])
+
+
 def test_the_input_is_left_alone() -> None:
     chip = speckle(20, 20)
     copy = chip.copy()
@@ -170,8 +254,10 @@ def test_the_input_is_left_alone() -> None:
         (torch.full((8, 8), math.nan), "NaN"),
         (torch.full((8, 8), -math.inf), "infinite"),
         (torch.full((8, 8), 1.5), "full_scale"),
-        (torch.full((8, 8), -0.5), r"\[0, 1\]"),
-        ([[0.1]], "list"),
+        (torch.full((8, 8), -0.5), "never negative.*decibels"),
+        ([[0.1]], "list.*numpy.asarray"),
+        (np.float32(0.1), "float32"),
+        (np.array(0.1), r"\(\)"),
         (np.array([[None]], dtype=object), "object"),
     ],
 )
