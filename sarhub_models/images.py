@@ -148,7 +148,8 @@ def _read_tiff(file: Path, band: int | None) -> np.ndarray:
 def _read_picture(file: Path, band: int | None) -> np.ndarray:
     from PIL import Image
 
-    with Image.open(file) as picture:
+    # Only these: Pillow goes by content, not suffix, and hands PostScript to Ghostscript
+    with Image.open(file, formats=("PNG", "JPEG")) as picture:
         if picture.mode.startswith("I"):  # Pillow opens 16 bits as I;16 or, by release, as 32-bit I
             return _pick(np.asarray(picture).astype(np.uint16), band)
         if picture.mode in ("1", "L", "LA"):

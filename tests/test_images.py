@@ -139,6 +139,15 @@ def test_colour_needs_a_choice(tmp_path: Path) -> None:
     assert "no band 4" in refusal(path, band=4)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+@pytest.mark.parametrize("disguised", ["TIFF", "EPS", "GIF", "BMP", "PPM"])
+def test_pictures_of_other_formats_are_not_opened(tmp_path: Path, suffix: str, disguised: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    pixels = RAMP.astype(np.int32) * 70000 if disguised == "TIFF" else RAMP.astype(np.uint8)
+    Image.fromarray(pixels).save(path, format=disguised)
+    assert "cannot identify image file" in refusal(path)  # and not an error from inside another format's decoder
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_truncated_and_foreign_files_are_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"chip{suffix}"
