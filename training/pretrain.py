@@ -26,6 +26,7 @@ def main(
     operator: Annotated[str | None, typer.Option(help="Dynamic-range operator.")] = None,
     draa: Annotated[bool | None, typer.Option(help="Draw the operator's parameter anew for every patch.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    cutmix: Annotated[float | None, typer.Option(min=0, max=1, help="Probability of CutMix per mini-batch.")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     test: Annotated[bool, typer.Option("--test", help="Score the kept weights on the test split, too.")] = False,
@@ -33,7 +34,7 @@ def main(
     """Train a recipe, keep the best epoch by validation accuracy, and write tables and figures."""
     use_threads(threads)
     try:
-        chosen = load_recipe(recipe, operator=operator, draa=draa, epochs=epochs, seed=seed)
+        chosen = load_recipe(recipe, operator=operator, draa=draa, epochs=epochs, cutmix=cutmix, seed=seed)
         run = train(chosen, data, out or Path("outputs") / recipe)
         show(f"{run.folder}: {run.seconds:.0f} s, validation {run.val}")
         if test:

@@ -28,6 +28,7 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder with the data set.")],
     out: Annotated[Path | None, typer.Option(help="Folder for the results [outputs/<recipe>_operators].")] = None,
     epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    cutmix: Annotated[float | None, typer.Option(min=0, max=1, help="Probability of CutMix per mini-batch.")] = None,
     seed: Annotated[int | None, typer.Option()] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
 ) -> None:
@@ -37,7 +38,9 @@ def main(
     try:
         operators = load_recipe(recipe).operators
         runs = [
-            _cell(load_recipe(recipe, operator=operator, draa=draa, epochs=epochs, seed=seed), data, folder)
+            _cell(
+                load_recipe(recipe, operator=operator, draa=draa, epochs=epochs, cutmix=cutmix, seed=seed), data, folder
+            )
             for operator in operators
             for draa in (False, True)
         ]
