@@ -6,6 +6,7 @@ Names are resolved on first use (PEP 562), so ``import sarhub_models`` loads nei
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from wrapt import when_imported
@@ -52,9 +53,13 @@ __all__ = [
 
 
 def _register_with_timm(_module: Any) -> None:
+    from .errors import SarHubError
     from .plugins.timm_registry import register
 
-    register()
+    try:
+        register()
+    except SarHubError as err:  # a broken list of weights must not break other people's import of timm
+        warnings.warn(f"sarhub_models' names are not in timm: {err}", stacklevel=2)
 
 
 # timm's users find our names as soon as timm is there, and nobody else pays for importing it.

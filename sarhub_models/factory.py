@@ -16,7 +16,7 @@ from . import networks
 from .errors import CheckpointError, OptionError
 from .registry import ModelInfo, list_datasets, list_models, model_info
 from .transforms import SarTransform
-from .weights import Layout, Store, fetch_hub_model, load_checkpoint, read_tensors
+from .weights import Layout, Store, fetch_hub_config, fetch_hub_model, load_checkpoint, read_tensors
 
 __all__ = ["Imported", "create_model", "create_transform", "import_checkpoint", "layout_of"]
 
@@ -39,14 +39,18 @@ def create_model(
 
     Args:
         name: a name of :func:`~sarhub_models.list_models`, or ``hf-hub:org/repo`` for a published one.
-        pretrained: ``True`` for the weights of that name, a tag for others of the same name
-            (``create_model("resnet18_tsx", "grsl2020")``), or the path of a checkpoint.
-        num_classes: ``None`` keeps the trained head, 0 removes it, any other number puts a new one in its place.
+        pretrained: ``True`` for the weights of that name; a tag for others of the same network and data, as a short
+            form of their full name (``"grsl2020"`` for ``resnet18_tsx.grsl2020``, which is the name to give to
+            :func:`create_transform`); or the path of a checkpoint.
+        num_classes: ``None`` keeps the trained head, 0 removes it, any other number puts an untrained one in its place
+            (also if it is as large as the trained one).
         in_chans: channels of the input. The first convolution is folded so that the output for n equal channels is
             that of the chip repeated to 3, which the weights were trained on.
-        features_only: return the feature maps of the stages as a list, as timm does.
+        features_only: return the feature maps of the stages as a list, as timm does: (B, C, H, W), of Swin
+            (B, H, W, C).
         checkpoint_path: load this file (released ``.pth`` or our ``.safetensors``) in place of the registered weights.
-        cache_dir: folder of the weights; by default ``SARHUB_CACHE`` or the platform's cache folder.
+        cache_dir: folder of the weights; by default ``SARHUB_CACHE`` or the platform's cache folder. (Published ones
+            are in the Hugging Face cache, ``HF_HOME``.)
         progress: show a progress bar while downloading.
         **options: passed to timm's network: ``img_size`` (Swin), ``drop_rate``, ``drop_path_rate``, ``out_indices``, …
 
@@ -59,6 +63,7 @@ def create_model(
         DownloadError: the weights are not here and no source could deliver them (``OfflineError``,
             ``IntegrityError``: why).
         CheckpointError: the file does not fit the network.
+        FileNotFoundError: there is no file ``checkpoint_path``.
         OptionError: an option contradicts the weights.
 
     >>> import sarhub_models as sarhub
@@ -78,7 +83,7 @@ def create_model(
         )
     else:
         model = _assemble(info.network, tensors, num_classes, in_chans, features_only, options)
-    _describe(model, info)
+    _describe(model, info, whole=num_classes is None)
     return model
 
 
@@ -97,8 +102,7 @@ def create_transform(name: str, training: bool = False, *, in_chans: int = 3) ->
     Raises:
         UnknownNameError: no model has that name; the message gives the closest.
     """
-    info = _hub_info(fetch_hub_model(name.removeprefix(_HUB))[0]) if name.startswith(_HUB) else model_info(name)
-    p = info.preprocessing
+    p = _info(name).preprocessing
     return SarTransform(
         operator=p.operator,
         low=p.low,
@@ -127,13 +131,16 @@ class Imported:
     reasons: tuple[str, ...]
 
 
-def import_checkpoint(path: str | os.PathLike[str], name: str | None = None) -> Imported:
+def import_checkpoint(
+    path: str | os.PathLike[str], name: str | None = None, *, cache_dir: str | os.PathLike[str] | None = None
+) -> Imported:
     """Check a released file that was fetched by hand, convert it and put it into the cache.
 
     Args:
         path: the file, ``.pth`` or ``.safetensors``; it is left as it is.
-        name: the model it holds; by default the tensors tell the network, the size of the head and the file's name the
-            data set.
+        name: the model it holds; by default the tensors tell the network, and the file's name together with the size
+            of the head the data set.
+        cache_dir: as for :func:`create_model`.
 
     Returns:
         The decision; from now on ``create_model(decision.info.name, pretrained=True)`` finds the weights.
@@ -144,7 +151,9 @@ def import_checkpoint(path: str | os.PathLike[str], name: str | None = None) -> 
         IntegrityError: the file is not the published one, or not the one that was imported before.
         UnknownNameError: no model has that name.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise CheckpointError(f"{file} is a folder; expected a file of weights")
     tensors = read_tensors(file)
     network = networks.identify(tensors)
     classes = networks.head_classes(network, networks.rename_checkpoint(network, tensors))
@@ -158,7 +167,7 @@ def import_checkpoint(path: str | os.PathLike[str], name: str | None = None) -> 
                 f"{file.name} is not {name}, a {info.network} with {info.num_classes} classes: {' and '.join(reasons)}"
             )
         reasons.append(f"it was imported as {name}")
-    return Imported(info, Store().import_file(file, info, layout_of(info)), tuple(reasons))
+    return Imported(info, Store(cache_dir).import_file(file, info, layout_of(info)), tuple(reasons))
 
 
 def _guess(file: Path, network: str, classes: int, reasons: list[str]) -> ModelInfo:
@@ -172,11 +181,12 @@ def _guess(file: Path, network: str, classes: int, reasons: list[str]) -> ModelI
         )
     if named:
         reasons.append(f"its name says {' and '.join(sorted(named))}")
-        fits = [info for info in fits if info.dataset.name in named]
+    # The number of classes alone proves nothing (MSTAR has as many as OpenSARUrban); a checksum does, and is verified.
+    fits = [info for info in fits if info.dataset.name in named or (not named and info.checksum is not None)]
     if len(fits) != 1:
         raise CheckpointError(
-            f"cannot tell which model {file.name} is: {' and '.join(reasons)}, which fits {_names(fits)}; "
-            "give the name of the model, or load it with create_model(name, checkpoint_path=…)"
+            f"cannot tell which model {file.name} is: {' and '.join(reasons)}, and its name has no data set that fits; "
+            "give the name of the model, or use the file as it is with create_model(name, checkpoint_path=…)"
         )
     return fits[0]
 
@@ -201,11 +211,23 @@ def _tag_or_path(
     name: str, pretrained: str | os.PathLike[str], checkpoint_path: str | os.PathLike[str] | None
 ) -> tuple[str, str | os.PathLike[str] | None]:
     text = os.fspath(pretrained)
-    if text.endswith((".pth", ".pt", ".safetensors")) or os.sep in text:
+    if isinstance(pretrained, os.PathLike) or re.search(r"[/\\]|\.(pth|pt|safetensors)$", text) or Path(text).is_file():
         if checkpoint_path is not None:
             raise OptionError("give the checkpoint once: as pretrained or as checkpoint_path")
         return name, text
     return f"{name.partition('.')[0]}.{text}", checkpoint_path
+
+
+def _info(name: str) -> ModelInfo:
+    if not name.startswith(_HUB):
+        return model_info(name)
+    config = fetch_hub_config(name.removeprefix(_HUB))
+    if "sarhub" not in config:
+        raise CheckpointError(
+            f"config.json of {name} has no 'sarhub' part, so it was not published by sarhub-models: "
+            "load it with timm.create_model"
+        )
+    return ModelInfo.from_dict(config["sarhub"])
 
 
 def _locate(
@@ -216,26 +238,17 @@ def _locate(
     progress: bool,
 ) -> tuple[ModelInfo, networks.Tensors | None]:
     """Return the description of a model and, where weights were asked for, its tensors."""
-    if name.startswith(_HUB):
-        config, file = fetch_hub_model(name.removeprefix(_HUB), progress=progress)
-        info = _hub_info(config)
-        return info, load_checkpoint(file, layout_of(info)) if pretrained else None
-    info = model_info(name)
+    info = _info(name)
     if checkpoint_path is not None:
-        return info, load_checkpoint(Path(checkpoint_path), layout_of(info))
-    if pretrained:
-        # What the store hands out was checked when it was converted, so here it is only mapped into memory.
-        return info, read_tensors(Store(cache_dir).path(info, layout_of(info), progress=progress))
-    return info, None
-
-
-def _hub_info(config: Mapping[str, Any]) -> ModelInfo:
-    if "sarhub" not in config:
-        raise CheckpointError(
-            "config.json has no 'sarhub' part, so this repository was not published by sarhub-models: "
-            "load it with timm.create_model"
-        )
-    return ModelInfo.from_dict(config["sarhub"])
+        return info, load_checkpoint(Path(checkpoint_path).expanduser(), layout_of(info))
+    if not pretrained:
+        return info, None
+    if name.startswith(_HUB):
+        if cache_dir is not None:
+            raise OptionError("published weights are kept in the Hugging Face cache: set HF_HOME, not cache_dir")
+        return info, load_checkpoint(fetch_hub_model(name.removeprefix(_HUB), progress=progress)[1], layout_of(info))
+    # What the store hands out was checked when it was converted, so here it is only mapped into memory.
+    return info, read_tensors(Store(cache_dir).path(info, layout_of(info), progress=progress))
 
 
 def _assemble(
@@ -246,11 +259,22 @@ def _assemble(
     features_only: bool,
     options: Mapping[str, Any],
 ) -> nn.Module:
-    trained = networks.head_classes(network, tensors)
+    entry = networks.spec(network)
+    keep_head = num_classes is None
     with networks.without_numbers():
-        model = networks.build(network, num_classes=trained, in_chans=in_chans, features_only=features_only, **options)
-    tensors = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
-    _fold_channels(tensors, f"{networks.spec(network).stem}.weight", in_chans)
+        model = networks.build(
+            network,
+            num_classes=networks.head_classes(network, tensors) if keep_head else 0,
+            in_chans=in_chans,
+            features_only=features_only,
+            **options,
+        )
+    tensors = {
+        key: tensor.float() if tensor.is_floating_point() else tensor
+        for key, tensor in tensors.items()
+        if keep_head or not key.startswith(f"{entry.head}.")
+    }
+    _fold_channels(tensors, f"{entry.stem}.weight", in_chans)
     if features_only:
         tensors = networks.select_for_features(model, tensors)
     try:
@@ -259,8 +283,9 @@ def _assemble(
         if options:
             raise OptionError(f"the trained {network} does not fit the options {dict(options)}: {err}") from err
         raise CheckpointError(f"these weights do not fit {network}: {err}") from err
-    if not features_only and num_classes not in (None, trained):
-        model.reset_classifier(num_classes)  # type: ignore[operator]
+    if num_classes and not features_only:
+        pooling = {"global_pool": options["global_pool"]} if "global_pool" in options else {}
+        model.reset_classifier(num_classes, **pooling)  # type: ignore[operator]
     return model
 
 
@@ -275,12 +300,12 @@ def _fold_channels(tensors: networks.Tensors, stem: str, in_chans: int) -> None:
         tensors[stem] = folded.to(weight.dtype).repeat(1, in_chans, 1, 1)
 
 
-def _describe(model: nn.Module, info: ModelInfo) -> None:
-    """Put the model's tag, statistics and classes where timm's tools look for them."""
+def _describe(model: nn.Module, info: ModelInfo, whole: bool) -> None:
+    """Put the model's tag, statistics and (with its ``whole`` head) classes where timm's tools look for them."""
     config = cast(dict[str, Any], model.pretrained_cfg)
     channels = config["input_size"][0]
     config["mean"] = (info.preprocessing.mean,) * channels
     config["std"] = (info.preprocessing.std,) * channels
     config["tag"] = info.tag
-    if info.class_names is not None:
+    if whole and info.class_names is not None:
         config["label_names"] = list(info.class_names)

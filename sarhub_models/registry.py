@@ -207,15 +207,19 @@ def load_manifest(path: str | os.PathLike[str] | None = None) -> Manifest:
 def _parse(path: Path, modified: int) -> Manifest:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
+        if data["schema_version"] != 1:
+            raise ManifestError(f"{path} has schema_version {data['schema_version']}; this package reads version 1")
+        networks = {name: fields["title"] for name, fields in data["networks"].items()}
         datasets = {name: _dataset(name, fields) for name, fields in data["datasets"].items()}
         models = {name: _model(name, fields, data, datasets) for name, fields in data["models"].items()}
-    except json.JSONDecodeError as err:
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise ManifestError(f"{path} is not JSON: {err}") from err
+    except OSError as err:
+        raise ManifestError(f"cannot read the list of weights {path}: {err.strerror}") from err
     except KeyError as err:
         raise ManifestError(f"{path}: missing or unknown {err}") from err
     except (TypeError, AttributeError) as err:
         raise ManifestError(f"{path}: {err}") from err
-    networks = {name: fields["title"] for name, fields in data["networks"].items()}
     return Manifest(path, models, networks, datasets)
 
 
@@ -243,6 +247,8 @@ def _model(
             "and at most one tag after a dot"
         )
     dataset = datasets[fields["dataset"]]
+    if fields["network"] not in data["networks"]:
+        raise ManifestError(f"{name}: no network is called {fields['network']!r}")
     num_classes = fields.get("num_classes", dataset.num_classes)
     checksum = fields["checksum"]
     return ModelInfo(

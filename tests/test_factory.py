@@ -1,5 +1,8 @@
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -7,12 +10,13 @@ import timm
 import torch
 
 import sarhub_models as sarhub
-from sarhub_models.errors import CheckpointError, OptionError, UnknownNameError
+from sarhub_models.errors import CheckpointError, DownloadError, OptionError, UnknownNameError
 from sarhub_models.weights import write_weights
 
 from .networks.released import checkpoint, image
 from .networks.test_networks import LOGITS, NETWORKS, loaded
 
+MANIFEST = Path(sarhub.__file__).parent.parent / "weights_manifest.json"
 FILE = {"mobilenetv3": "MobileNetV3", "swin_t": "Swin-T", "swin_b": "Swin-B"}
 
 
@@ -81,12 +85,33 @@ def test_heads(swin_file):
     whole = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file).eval()
     bare = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file, num_classes=0).eval()
     new = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file, num_classes=7).eval()
+    torch.manual_seed(0)
+    same_size = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file, num_classes=32).eval()
     with torch.inference_mode():
         assert whole(x).shape == (2, 32)
         assert new(x).shape == (2, 7)
         assert torch.equal(whole.head.fc(bare(x)), whole(x))
+        assert not torch.equal(same_size(x), whole(x))
     assert not any(p.is_meta for p in new.parameters())
     assert all(p.requires_grad for p in new.parameters())
+
+
+def test_a_new_head_takes_timms_pooling(tmp_path):
+    path = release(tmp_path, "resnet18")
+    model = sarhub.create_model("resnet18_tsx", checkpoint_path=path, num_classes=3, global_pool="catavgmax").eval()
+    assert model(image()).shape == (2, 3)
+    assert model.fc.in_features == 1024
+
+
+def test_class_names_go_with_the_trained_head():
+    assert len(sarhub.create_model("resnet18_osu").pretrained_cfg["label_names"]) == 10
+    assert "label_names" not in sarhub.create_model("resnet18_osu", num_classes=4).pretrained_cfg
+
+
+@pytest.mark.parametrize("options", [{"in_chans": 0}, {"num_classes": -1}])
+def test_impossible_numbers(options):
+    with pytest.raises(OptionError, match="expected num_classes"):
+        sarhub.create_model("resnet18_osu", **options)
 
 
 def test_feature_maps_are_those_of_the_whole_network(swin_file):
@@ -135,6 +160,9 @@ def test_tags_and_paths_as_pretrained(tmp_path):
     path = release(tmp_path, "resnet18", num_classes=7)
     model = sarhub.create_model("resnet18_tsx", pretrained=str(path))
     assert model.num_classes == 7
+    plain = tmp_path / "checkpoint"
+    plain.write_bytes(path.read_bytes())
+    assert sarhub.create_model("resnet18_tsx", pretrained=plain).num_classes == 7
     with pytest.raises(UnknownNameError, match="grsl2020"):
         sarhub.create_model("resnet18_tsx", pretrained="grsl2021")
     with pytest.raises(OptionError, match="once"):
@@ -163,19 +191,33 @@ def test_a_foreign_checkpoint_is_refused(tmp_path, name, file, reason):
 
 
 def test_import_decides_by_head_and_name(tmp_path):
-    assert sarhub.import_checkpoint(release(tmp_path, "resnet18", 19, "BEN")).info.name == "resnet18_ben"
-    plain = release(tmp_path, "resnet18", 10, "epoch_150")
-    decision = sarhub.import_checkpoint(plain)
-    assert decision.info.name == "resnet18_osu"
-    assert any("10 classes" in reason for reason in decision.reasons)
+    decision = sarhub.import_checkpoint(release(tmp_path, "resnet18", 19, "BEN"))
+    assert decision.info.name == "resnet18_ben"
+    assert any("19 classes" in reason for reason in decision.reasons)
     with pytest.raises(CheckpointError, match=r"names the data set ben.*32 classes.*resnet18_tsx"):
         sarhub.import_checkpoint(release(tmp_path, "resnet18", 32, "BEN"))
     with pytest.raises(CheckpointError, match=r"cannot tell.*45 classes"):
         sarhub.import_checkpoint(release(tmp_path, "resnet50", 45, "nwpu"))
     with pytest.raises(CheckpointError, match="is not resnet50_tsx"):
-        sarhub.import_checkpoint(plain, name="resnet50_tsx")
+        sarhub.import_checkpoint(release(tmp_path, "resnet18", 10, "OSU"), name="resnet50_tsx")
     with pytest.raises(FileNotFoundError):
         sarhub.import_checkpoint(tmp_path / "nothing.pth")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        sarhub.import_checkpoint(tmp_path)
+
+
+def test_a_file_of_the_users_own_is_not_taken_for_a_released_one(tmp_path):
+    own = release(tmp_path, "resnet18", 10, "best_epoch")  # MSTAR, say, has as many classes as OpenSARUrban
+    with pytest.raises(CheckpointError, match="cannot tell"):
+        sarhub.import_checkpoint(own)
+    assert sarhub.import_checkpoint(own, "resnet18_osu").info.name == "resnet18_osu"
+
+
+def test_import_into_another_cache(tmp_path):
+    sarhub.import_checkpoint(release(tmp_path, "mobilenetv3"), cache_dir=tmp_path / "other")
+    assert sarhub.create_model("mobilenetv3_tsx", pretrained=True, cache_dir=tmp_path / "other").num_classes == 32
+    with pytest.raises(DownloadError):
+        sarhub.create_model("mobilenetv3_tsx", pretrained=True)
 
 
 def test_transform_feeds_the_network():
@@ -202,6 +244,35 @@ def test_timm_creates_our_models(tmp_path):
     assert set(timm.list_models("*_ben")) >= {f"{network}_ben" for network in NETWORKS}
     assert timm.create_model("resnet18_tsx.grsl2020", num_classes=3).pretrained_cfg["tag"] == "grsl2020"
     assert timm.create_model("swin_t_osu", in_chans=1, num_classes=4)(torch.zeros(1, 1, 128, 128)).shape == (1, 4)
+
+
+def test_bare_architectures_in_timm_have_no_weights():
+    assert timm.create_model("sarhub_senet50", num_classes=3).num_classes == 3
+    for name in ("sarhub_resnet18", "sarhub_mobilenetv3"):
+        with pytest.raises(OptionError, match="no weights of its own"):
+            timm.create_model(name, pretrained=True)
+
+
+def test_timm_keeps_the_trained_head_of_the_same_size(tmp_path):
+    sarhub.import_checkpoint(release(tmp_path, "mobilenetv3"))
+    model = timm.create_model("mobilenetv3_tsx", pretrained=True, num_classes=32).eval()
+    with torch.inference_mode():
+        assert torch.equal(model(image()), loaded("mobilenetv3")(image()))
+
+
+@pytest.mark.parametrize("content", ["{", None])
+def test_a_list_of_weights_never_breaks_timm(tmp_path, content):
+    manifest = tmp_path / "manifest.json"
+    if content is None:  # a model that is called like one of timm's
+        data = json.loads(MANIFEST.read_text())
+        data["models"]["resnet18"] = data["models"]["resnet18_tsx"]
+        content = json.dumps(data)
+    manifest.write_text(content)
+    code = "import sarhub_models, timm; print(type(timm.create_model('resnet18')).__name__)"
+    environment = {**os.environ, "SARHUB_MANIFEST": str(manifest)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert result.stdout.strip() == "ResNet"
+    assert "UserWarning" in result.stderr
 
 
 @pytest.mark.parametrize("order", ["import timm, sarhub_models", "import sarhub_models, timm"])

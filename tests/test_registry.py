@@ -119,6 +119,29 @@ def test_broken_manifests_are_named(tmp_path, monkeypatch):
         registry.list_models()
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data.pop("networks"), "networks"),
+        (lambda data: data.update(schema_version=2), "schema_version 2"),
+        (lambda data: data["models"]["resnet18_tsx"].update(network="resnet19"), "resnet19"),
+        (lambda data: data["models"]["resnet18_tsx"].update(dataset="nwpu"), "nwpu"),
+        (lambda data: data.update(models=[]), "list"),
+    ],
+)
+def test_malformed_manifests_are_refused(tmp_path, change, reason):
+    with pytest.raises(errors.ManifestError, match=reason):
+        registry.load_manifest(write(tmp_path / "m.json", change))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_a_manifest_that_is_no_text_is_refused(tmp_path, content):
+    path = tmp_path / "m.json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(errors.ManifestError, match=r"m\.json"):
+        registry.load_manifest(path)
+
+
 def test_another_manifest_takes_effect_at_once(tmp_path, monkeypatch):
     path = write(tmp_path / "m.json", lambda data: data["models"].pop("swin_b_tsx"))
     monkeypatch.setenv("SARHUB_MANIFEST", str(path))

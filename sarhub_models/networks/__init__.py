@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import CheckpointError, UnknownNameError, closest
+from ..errors import CheckpointError, OptionError, UnknownNameError, closest
 from . import densenet, mobilenetv3, resnet, senet, swin
 from ._empty import assign, select_for_features, without_numbers
 from ._spec import NetworkSpec, Tensors
@@ -68,9 +68,12 @@ def build(
 
     Raises:
         UnknownNameError: there is no such network.
-        OptionError: the trained weights do not fit an option (Swin's windows an ``img_size``).
+        OptionError: the trained weights do not fit an option (Swin's windows an ``img_size``), or a number is
+            impossible.
     """
     entry = spec(network)
+    if num_classes < 0 or in_chans < 1:
+        raise OptionError(f"expected num_classes >= 0 and in_chans >= 1, got {num_classes} and {in_chans}")
     size = options.get("img_size", 128)
     config = {
         "architecture": entry.timm_name,

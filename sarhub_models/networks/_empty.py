@@ -69,10 +69,11 @@ def assign(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """
     model.load_state_dict(tensors, strict=True, assign=True)
     for module in model.modules():
-        pending = {name: buffer for name, buffer in module.named_buffers(recurse=False) if buffer.is_meta}
-        for name, buffer in pending.items():
-            module._buffers[name] = torch.empty_like(buffer, device="cpu")
-        if pending:  # timm's modules that own such buffers compute them, on the device of their parameters
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_meta:
+                module._buffers[name] = torch.empty_like(buffer, device="cpu")
+        if hasattr(module, "init_non_persistent_buffers"):
+            # timm's own. Every module that has it, since a mask that is not there yet does not show as a meta buffer.
             cast(Callable[[], None], module.init_non_persistent_buffers)()
     left = [name for name, tensor in model.state_dict(keep_vars=True).items() if tensor.is_meta]
     left += [name for name, buffer in model.named_buffers() if buffer.is_meta]

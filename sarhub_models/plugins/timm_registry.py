@@ -10,12 +10,14 @@ when a model is created.
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from timm.models import generate_default_cfgs, register_model
+from timm.models import generate_default_cfgs, is_model, register_model
 
+from ..errors import OptionError
 from ..registry import list_models, list_networks, model_info
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ def register() -> None:
 
 
 def _register(name: str, function: Callable[..., nn.Module], configs: Mapping[str, dict[str, Any]]) -> None:
+    if is_model(name):
+        warnings.warn(f"{name} is timm's own name; it stays timm's", stacklevel=2)
+        return
     default_cfgs.update(generate_default_cfgs(configs))
     function.__name__ = name
     function.__module__ = __name__
@@ -71,8 +76,11 @@ def _entry_point(architecture: str) -> Callable[..., nn.Module]:
         tag = pretrained_cfg if isinstance(pretrained_cfg, str) else getattr(pretrained_cfg, "tag", None)
         overlay = dict(pretrained_cfg_overlay or {})
         file = overlay.pop("file", None)
+        name = f"{architecture}.{tag}" if tag else architecture
+        if options.get("num_classes") == model_info(name).num_classes:
+            options["num_classes"] = None  # timm's convention: a head of the trained size is the trained head
         model = create_model(
-            f"{architecture}.{tag}" if tag else architecture,
+            name,
             pretrained=pretrained,
             checkpoint_path=file if pretrained else None,
             cache_dir=cache_dir,
@@ -86,9 +94,13 @@ def _entry_point(architecture: str) -> Callable[..., nn.Module]:
 
 
 def _bare(network: str) -> Callable[..., nn.Module]:
-    def create(pretrained: bool = False, **options: Any) -> nn.Module:
+    def create(pretrained: bool = False, pretrained_cfg: Any = None, **options: Any) -> nn.Module:
         from .. import networks
 
+        if pretrained and not isinstance(pretrained_cfg, dict):  # timm hands over a published repository's as a dict
+            raise OptionError(f"{network} has no weights of its own; 'sarhub list' shows the names that have")
+        if isinstance(pretrained_cfg, dict):
+            options["pretrained_cfg"] = pretrained_cfg
         return networks.spec(network).build(pretrained=pretrained, **options)
 
     create.__doc__ = f"{network} of sarhub_models, without weights of its own."
