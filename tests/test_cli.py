@@ -63,6 +63,22 @@ def only_line(text: str) -> str:
     return text.strip()
 
 
+def test_bundled_weights_are_listed_without_heavy_imports(tmp_path: Path) -> None:
+    manifest = json.loads(manifest_path().read_text())
+    entry = {**manifest["models"][MODEL], "sources": [{"type": "bundled", "file": "toy.safetensors"}]}
+    manifest["models"] = {MODEL: entry}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "toy.safetensors").write_bytes(b"")
+    code = (
+        "import pathlib, sys; from sarhub_models.cli import main; from sarhub_models.weights import sources;"
+        "sources.BUNDLED = pathlib.Path(sys.argv[1]); code = main(['list', '--json']);"
+        "print(code, [m for m in ('torch', 'timm', 'numpy') if m in sys.modules], file=sys.stderr)"
+    )
+    result = child(code, str(tmp_path), environ={"SARHUB_MANIFEST": str(tmp_path / "manifest.json")})
+    assert result.stderr == "0 []\n"
+    assert [row["here"] for row in json.loads(result.stdout)] == ["bundled"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["list"], ["list", "--json"], ["info", MODEL], ["cache"]])
 def test_answers_without_heavy_imports(arguments: list[str]) -> None:
     code = (
@@ -313,10 +329,19 @@ def test_cache_clear_asks(checkpoint: Path, capsys: pytest.CaptureFixture[str]) 
     refused = subprocess.run([sys.executable, "-c", command], input="n\n", capture_output=True, text=True, timeout=60)
     assert refused.returncode == 130
     assert len(Store().entries()) == 1
+    put_aside = Store().root / "quarantine" / "old-0123456789ab"
+    put_aside.parent.mkdir()
+    put_aside.write_bytes(b"x")
     capsys.readouterr()
     assert main(["cache", "clear", "--yes"]) == 0
-    assert "removed 1 files" in capsys.readouterr().out
+    assert "removed 2 files" in capsys.readouterr().out
     assert Store().entries() == []
+    assert not put_aside.exists()
+    assert main(["cache", "clear", "--yes", "--forget-pins"]) == 0
+    assert "removed 1 files" in capsys.readouterr().out
+    assert main(["cache", "clear", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("interrupted downloads", "quarantine", "first downloads"))
 
 
 def test_interrupt_ends_with_130_and_one_line(served: FileServer) -> None:

@@ -73,14 +73,21 @@ def cache_remove(
 @app.command("clear")
 def cache_clear(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    forget_pins: Annotated[
+        bool, typer.Option("--forget-pins", help="Forget the hashes of first downloads, too: accept new releases.")
+    ] = False,
 ) -> None:
-    """Delete all weights from the cache; the hashes of first downloads are kept."""
+    """Delete all weights from the cache.
+
+    With them go what interrupted downloads left and the files in quarantine. Kept are the hashes of first downloads
+    (unless --forget-pins), the chips of 'sarhub demo' in data/, and files of yours.
+    """
     from ..weights import Store
 
-    entries = Store().entries()
-    total = describe.size(sum(entry.size for entry in entries))
-    if entries and not yes:
-        typer.confirm(f"delete {len(entries)} files, {total}, from {Store().root}?", abort=True)
-    for entry in entries:
-        Store().remove(entry.name)
-    print(f"removed {len(entries)} files, {total}")
+    store = Store()
+    files = store.clearable(forget_pins=forget_pins)
+    total = describe.size(sum(file.stat().st_size for file in files))
+    if files and not yes:
+        typer.confirm(f"delete {len(files)} files, {total}, from {store.root}?", abort=True)
+    store.clear(forget_pins=forget_pins)
+    print(f"removed {len(files)} files, {total}")

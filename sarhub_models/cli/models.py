@@ -117,7 +117,8 @@ def download_command(
 def verify_command(names: Names = None, as_json: Json = False) -> None:
     """Hash the weights on this disk anew.
 
-    The exit code is 1 if a file is not what it was. A damaged file is put aside, so that the next use fetches it again.
+    The exit code is 1 if a file is not what it was, or was made from another release than the published one. A damaged
+    file is put aside, so that the next use fetches it again.
 
     \b
     Examples:
@@ -135,11 +136,11 @@ def verify_command(names: Names = None, as_json: Json = False) -> None:
         console.print_json([{"name": v.name, "path": v.path, "ok": v.ok, "problem": v.problem} for v in found])
     else:
         for result in found:
-            print(f"{result.name}  {'ok' if result.ok else 'DAMAGED'}  {result.problem or result.path}")
+            print(f"{result.name}  {'ok' if result.ok else 'NOT OK'}  {result.problem or result.path}")
         if not found:
             print("no weights are on this disk")
     if not all(result.ok for result in found):
-        console.note("some weights are damaged")
+        console.note("some weights are not what they should be")
         raise typer.Exit(console.FAILED)
 
 
@@ -178,7 +179,7 @@ def _whereabouts(info: ModelInfo) -> str | None:
     from ..weights import Store
     from ..weights.sources import source_from
 
-    if Store().cached(info.name) is not None:
+    if Store().cached(info) is not None:
         return "cached"
     return "bundled" if any(source_from(entry).in_place() for entry in info.sources) else None
 

@@ -23,6 +23,7 @@ __all__ = [
     "check_name",
     "content_digest",
     "digests",
+    "is_name",
     "metadata",
     "publish",
     "read_header",
@@ -63,13 +64,18 @@ class Digests:
         return known[algorithm]
 
 
+def is_name(name: str) -> bool:
+    """Whether ``name`` is a plain file name that cannot lead out of its folder."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> str:
     """Return ``name`` if it is a plain file name that cannot lead out of its folder.
 
     Raises:
         ManifestError: it holds a separator, starts with a dot, is empty, or has another unsafe character.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise ManifestError(
             f"{name!r} is not a plain file name: expected letters, digits, '_', '-' and '.', not starting with a dot"
         )

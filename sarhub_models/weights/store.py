@@ -18,7 +18,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +36,9 @@ from ..errors import (
 )
 from ..registry import Checksum, ModelInfo, load_manifest
 from . import trust
-from .files import check_name, digests, metadata, publish
+from .files import check_name, digests, is_name, metadata, publish
 from .hub import offline
+from .inventory import Entry, Verification, files_below, record, written
 from .progress import progress_bar
 from .sources import Bundled, Mirror, Source, source_from
 
@@ -47,46 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "Store", "Verification"]
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One set of weights in the cache.
-
-    Attributes:
-        name: name of the model.
-        path: the safetensors file.
-        size: its size in bytes.
-        source: where the released file came from.
-        date: when it was converted, ISO 8601, UTC.
-        original_sha256: SHA-256 of the released file.
-    """
-
-    name: str
-    path: Path
-    size: int
-    source: str
-    date: str
-    original_sha256: str
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The outcome of hashing one file anew.
-
-    Attributes:
-        name: name of the model.
-        path: the file.
-        problem: what is wrong with it and where it was put, or ``None`` if it is intact.
-    """
-
-    name: str
-    path: Path
-    problem: str | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the file is intact."""
-        return self.problem is None
+_UNFINISHED = ".safetensors.tmp"  # how convert.write_weights calls a file, behind a dot, until it is whole
 
 
 class Store:
@@ -118,16 +79,16 @@ class Store:
             CheckpointError: the promised bytes are no checkpoint of this network.
             DownloadError: no source could deliver, or the cache cannot be written.
         """
-        return self.cached(info.name) or _bundled(info) or self.download(info, layout, progress=progress)
+        return self.cached(info) or _bundled(info) or self.download(info, layout, progress=progress)
 
-    def cached(self, name: str) -> Path | None:
-        """Return the cached file of a model if it is there and of the right length, else ``None``."""
-        path = self._file(name)
-        try:
-            metadata(path)
-        except (CheckpointError, OSError):
-            return None
-        return path
+    def cached(self, info: ModelInfo) -> Path | None:
+        """Return the cached file of a model if it is of the right length and of the published release, else ``None``.
+
+        Which release it was made from is read in its metadata; nothing is hashed.
+        """
+        path = self._file(info.name)
+        known = record(path)
+        return path if known is not None and trust.other_release(info, known) is None else None
 
     def download(self, info: ModelInfo, layout: Layout, *, progress: bool = True) -> Path:
         """Fetch the weights of a model into the cache, unless they are there.
@@ -137,11 +98,10 @@ class Store:
         """
         failures: list[tuple[str, Exception]] = []
         with self._writing(info.name):
-            if (path := self.cached(info.name)) is not None:
+            if (path := self.cached(info)) is not None:
                 return path
             if self._file(info.name).exists():
-                aside = self._quarantine(self._file(info.name), info.name)
-                failures.append(("cache", CheckpointError(f"the file was cut off or damaged; it was put in {aside}")))
+                failures.append(("cache", self._unusable(info)))
             for source in _sources(info):
                 try:
                     return self._fetch(source, info, layout, progress)
@@ -173,29 +133,17 @@ class Store:
             return self._admit(file, info, layout, origin=f"imported from {file.name}", vouched=True)
 
     def entries(self) -> list[Entry]:
-        """Return what the cache holds, sorted by name; files that are cut off are left out."""
-        found = []
-        for path in sorted(self.root.glob("[!.]*.safetensors")):
-            name = path.name.removesuffix(".safetensors")
-            if self.cached(name) is None:
-                continue
-            known = metadata(path)
-            found.append(
-                Entry(
-                    name=name,
-                    path=path,
-                    size=path.stat().st_size,
-                    source=known.get("source", "unknown"),
-                    date=known.get("date", "unknown"),
-                    original_sha256=known.get("original_sha256", "unknown"),
-                )
-            )
-        return found
+        """Return what the cache holds, sorted by name.
+
+        Files that this package did not write are left out, and so are those that are cut off.
+        """
+        return list(written(self.root))
 
     def verify(self, name: str | None = None) -> list[Verification]:
         """Hash weights anew: the cached ones against their own record, the bundled ones against the manifest.
 
-        A cached file that fails is put in quarantine, so that the next use fetches it again.
+        A cached file that is damaged is put in quarantine, so that the next use fetches it again. One that is intact
+        but not of the published release stays; it is not used.
 
         Args:
             name: one model; ``None`` is all that are on this disk.
@@ -203,15 +151,12 @@ class Store:
         Raises:
             UnknownNameError: the weights of that model are not on this disk.
         """
-        cached = {path.name.removesuffix(".safetensors"): path for path in self.root.glob("[!.]*.safetensors")}
-        bundled = {
-            info.name: (path, info.checksum)
-            for info in load_manifest().models.values()
-            if (path := _in_place(info)) is not None
-        }
+        cached = self._on_disk()
+        models = load_manifest().models
+        bundled = {key: (path, info.checksum) for key, info in models.items() if (path := _in_place(info)) is not None}
         if name is not None and name not in cached and name not in bundled:
             raise self._not_cached(name, {*cached, *bundled})
-        found = [self._verify_cached(key, path) for key, path in cached.items() if name in (None, key)]
+        found = [self._verify_cached(key, path, models.get(key)) for key, path in cached.items() if name in (None, key)]
         found += [_verify_bundled(key, *value) for key, value in bundled.items() if name in (None, key)]
         return sorted(found, key=lambda result: (result.name, result.path))
 
@@ -226,18 +171,60 @@ class Store:
             UnknownNameError: nothing of that model is cached.
             DownloadError: the cache cannot be written.
         """
-        downloads, pin = self._downloads(name), self._pin(name)
-        if not (self._file(name).exists() or downloads.exists() or (forget_pin and pin.exists())):
-            raise self._not_cached(name, {entry.name for entry in self.entries()})
+        pin, on_disk, begun = self._pin(name), self._on_disk(), self._begun()
+        if name not in {*on_disk, *begun} and not (forget_pin and pin.exists()):
+            raise self._not_cached(name, {*on_disk, *begun})
         with self._writing(name):
-            self._file(name).unlink(missing_ok=True)
-            if downloads.exists():
-                shutil.rmtree(downloads)
+            if name in on_disk:
+                self._file(name).unlink(missing_ok=True)
+            self._unfinished(name).unlink(missing_ok=True)
+            if self._downloads(name).exists():
+                shutil.rmtree(self._downloads(name))
             if forget_pin:
                 pin.unlink(missing_ok=True)
 
+    def clearable(self, *, forget_pins: bool = False) -> list[Path]:
+        """Return the files that :meth:`clear` deletes."""
+        begun = self._begun()
+        return [
+            *self._on_disk().values(),
+            *(path for name in begun if (path := self._unfinished(name)).exists()),
+            *(path for name in begun for path in files_below(self._downloads(name))),
+            *files_below(self.root / "quarantine"),
+            *(files_below(self.root / "pins") if forget_pins else []),
+        ]
+
+    def clear(self, *, forget_pins: bool = False) -> None:
+        """Delete all weights, what interrupted downloads left, and the quarantine. Files of others are left alone.
+
+        Args:
+            forget_pins: also forget the hashes of first downloads, so that new releases are accepted.
+
+        Raises:
+            DownloadError: the cache cannot be written.
+        """
+        for name in sorted({*self._on_disk(), *self._begun()}):
+            self.remove(name)
+        for folder in ("quarantine", "pins") if forget_pins else ("quarantine",):
+            for path in files_below(self.root / folder):
+                path.unlink(missing_ok=True)
+
+    def _on_disk(self) -> dict[str, Path]:
+        """Return the files of the cache by model: what this package wrote, and whatever has a name of the manifest."""
+        known = {name: path for name in load_manifest().models if (path := self._file(name)).is_file()}
+        return known | {entry.name: entry.path for entry in written(self.root)}
+
+    def _begun(self) -> list[str]:
+        """Return the models of which an interrupted download or conversion left something."""
+        names = [path.name for path in (self.root / "downloads").glob("*") if path.is_dir()]
+        names += [path.name[1:].removesuffix(_UNFINISHED) for path in self.root.glob(f".*{_UNFINISHED}")]
+        return sorted(filter(is_name, set(names)))
+
     def _file(self, name: str) -> Path:
         return self.root / f"{check_name(name)}.safetensors"
+
+    def _unfinished(self, name: str) -> Path:
+        return self.root / f".{check_name(name)}{_UNFINISHED}"
 
     def _downloads(self, name: str) -> Path:
         return self.root / "downloads" / check_name(name)
@@ -310,16 +297,34 @@ class Store:
         publish(path, target)
         return target
 
-    def _verify_cached(self, name: str, path: Path) -> Verification:
-        problem = trust.damage(path)
+    def _unusable(self, info: ModelInfo) -> Exception:
+        """Say why the cached file of a model is not used; a damaged one is put aside, another release is replaced."""
+        path = self._file(info.name)
+        known = record(path)
+        if known is not None and (problem := trust.other_release(info, known)) is not None:
+            return DownloadError(f"the file was {problem}")
+        aside = self._quarantine(path, info.name)
+        return CheckpointError(f"the file was cut off, damaged or not converted for this model; it was put in {aside}")
+
+    def _verify_cached(self, name: str, path: Path, info: ModelInfo | None) -> Verification:
+        problem = _damage(path)
         if problem is not None:
             with self._writing(name):
-                problem = trust.damage(path)  # another process may have mended it by now
+                problem = _damage(path)  # another process may have mended it by now
                 if problem is not None:
                     problem += (
                         f"; it was put in {self._quarantine(path, name)}, 'sarhub download {name}' fetches it again"
                     )
+        elif info is not None and (problem := trust.other_release(info, record(path) or {})) is not None:
+            problem = f"{path} was {problem}; it is not used, and 'sarhub cache remove {name}' deletes it"
         return Verification(name, path, problem)
+
+
+def _damage(path: Path) -> str | None:
+    problem = trust.damage(path)
+    if problem is None and record(path) is None:
+        return f"{path} holds the weights of another model"
+    return problem
 
 
 def _default_root() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ..errors import CheckpointError, IntegrityError
 from ..registry import ModelInfo
 from .files import CONTENT, Digests, content_digest, digests, metadata, write_text
 
-__all__ = ["check_digests", "damage", "original_digests", "pin_digests"]
+__all__ = ["check_digests", "damage", "original_digests", "other_release", "pin_digests"]
 
 
 def original_digests(file: Path, vouched: bool) -> Digests:
@@ -68,6 +69,25 @@ def check_digests(info: ModelInfo, found: Digests, pin: Path) -> None:
             f"expected the SHA-256 {pinned} of the first download (pinned in {pin}), found {found.sha256}: the file "
             f"is damaged, or its authors changed it; if you trust the new one, {forget} and fetch it again"
         )
+
+
+def other_release(info: ModelInfo, known: Mapping[str, str]) -> str | None:
+    """Say how a converted file's origin differs from the published file, or return ``None`` if it does not.
+
+    Args:
+        info: the model, with its checksum; without one, any release is right.
+        known: metadata of the converted file.
+    """
+    if info.checksum is None:
+        return None
+    origin = Digests(known.get("original_sha256", "none"), known.get("original_git_blob", "none"))
+    found = origin.by(info.checksum.algorithm)
+    if found == info.checksum.value:
+        return None
+    return (
+        f"made from another release: expected the {info.checksum.algorithm} hash {info.checksum.value} of the "
+        f"released file, found {found}"
+    )
 
 
 def pin_digests(found: Digests, pin: Path, origin: str) -> None:

@@ -20,7 +20,7 @@ from sarhub_models.weights import Store
 from . import tiny
 from .loopback import Fault, FileServer
 from .test_store import assert_same, sha256
-from .tiny import LAYOUT, NAME, Child, info
+from .tiny import INFO, LAYOUT, NAME, Child, info
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_cut_connection_is_resumed_by_the_next_run(server: FileServer, store: 
     server.faults["/w.pth"] = [Fault(after=100_000), Fault(after=10), Fault(after=10)]
     with pytest.raises(DownloadError, match=r"bytes are kept.*sarhub download tiny_toy"):
         store.path(model, LAYOUT)
-    assert store.cached(NAME) is None
+    assert store.cached(INFO) is None
     assert store.entries() == []
     asked = len(server.log)
     assert_same(store.path(model, LAYOUT))
@@ -65,7 +65,7 @@ def test_wrong_bytes_are_found_without_any_hash(server: FileServer, store: Store
     good, server.files["/w.pth"] = server.files["/w.pth"], bytes(damaged)
     with pytest.raises(CheckpointError, match=r"damaged.*put in .*quarantine"):
         store.path(model, LAYOUT)
-    assert store.cached(NAME) is None
+    assert store.cached(INFO) is None
     server.files["/w.pth"] = good
     assert_same(store.path(model, LAYOUT))
 
@@ -93,7 +93,7 @@ def test_a_truncated_safetensors_file(server: FileServer, store: Store, tmp_path
     model = info({"type": "http", "url": server.url + "/w"})
     with pytest.raises(CheckpointError, match=r"cut off|truncated"):
         store.path(model, LAYOUT)
-    assert store.cached(NAME) is None
+    assert store.cached(INFO) is None
     server.files["/w"] = whole
     assert_same(store.path(model, LAYOUT))
 
@@ -118,7 +118,7 @@ def test_a_process_killed_in_the_middle_of_a_download(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     child.kill()
-    assert store.cached(NAME) is None
+    assert store.cached(INFO) is None
     assert store.entries() == []
     assert_same(store.path(model, LAYOUT))
     assert server.log[-1].status == 206
@@ -132,7 +132,7 @@ def test_a_process_killed_in_the_middle_of_a_conversion(
     child = Child(tmp_path / "child", tiny.fetch_and_hang, store.root, model, stage, reached)
     wait_for(reached)
     child.kill()
-    assert store.cached(NAME) is None
+    assert store.cached(INFO) is None
     assert store.entries() == []
     assert_same(store.path(model, LAYOUT))
     assert [path.name for path in store.root.glob("*.safetensors")] == [f"{NAME}.safetensors"]
