@@ -28,6 +28,8 @@ __all__ = ["Layout", "Tensors", "load_checkpoint", "read_tensors", "read_weights
 Tensors = dict[str, torch.Tensor]
 
 _SHOWN = 5  # keys listed in a message
+_PREFIXES = ("module.", "model.")  # of wrappers: torch's data parallelism; Lightning and other training frameworks
+_SHORT = (torch.float16, torch.bfloat16)  # in which weights trained in float32 are often released
 _UNKNOWN = "0" * 64  # stands for the digest until the bytes that it covers are written
 
 
@@ -53,8 +55,8 @@ def load_checkpoint(path: Path, layout: Layout) -> Tensors:
         layout: what the network expects.
 
     Returns:
-        The network's tensors by the network's names: on the CPU, of the expected shapes and dtypes (a converted file
-        may hold floating-point tensors in another precision), all finite. They may be memory-mapped from ``path``.
+        The network's tensors by the network's names: on the CPU, of the expected shapes and dtypes (float16 or
+        bfloat16 may stand for float32), all finite. They may be memory-mapped from ``path``.
 
     Raises:
         CheckpointError: the file cannot be read safely, or does not fit; the message names the first failed check.
@@ -90,7 +92,7 @@ def _read_and_check(path: Path, layout: Layout, converted: bool) -> Tensors:
             f"{path.name} is a checkpoint of another network: {type(err).__name__}: {err}; its first tensors are "
             f"{_some(tensors)}"
         ) from err
-    _check(path.name, tensors, expected, converted)
+    _check(path.name, tensors, expected)
     return tensors
 
 
@@ -112,8 +114,8 @@ def _some(names: Mapping[str, Any] | set[str]) -> str:
 def read_tensors(path: Path) -> Tensors:
     """Read the tensors of a ``.safetensors`` file, or of a ``.pth`` without running any code in it.
 
-    A ``.pth`` may hold a state dict, ``{"model": state dict}`` or ``{"state_dict": state dict}``; a ``module.`` that
-    starts every name is dropped. The kind of file is told by its bytes, not by its name.
+    A ``.pth`` may hold a state dict, ``{"model": state dict}`` or ``{"state_dict": state dict}``; a ``module.`` or
+    ``model.`` that starts every name is dropped. The kind of file is told by its bytes, not by its name.
 
     Raises:
         CheckpointError: the file is cut off, damaged, no checkpoint, or a pickle with code in it.
@@ -127,9 +129,15 @@ def read_tensors(path: Path) -> Tensors:
             raise CheckpointError(f"{path.name} is not an intact safetensors file: {err}") from err
     else:
         tensors = _state_dict(path.name, _unpickle(path))
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+    while prefix := _common_prefix(tensors):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
+
+
+def _common_prefix(tensors: Tensors) -> str | None:
+    """Return the wrapper's prefix that starts every name, or ``None``."""
+    prefixes = (prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in tensors))
+    return next(prefixes, None) if tensors else None
 
 
 def _unpickle(path: Path) -> Any:
@@ -148,8 +156,9 @@ def _unpickle(path: Path) -> Any:
         code = re.search(r"GLOBAL ([\w.]+)", str(err))
         if code:
             raise CheckpointError(
-                f"{path.name} is refused: beside tensors it holds Python code or objects ({code[1]}), which could run "
-                "anything when opened. Expected a state dict of tensors; get the file from its authors' own page"
+                f"{path.name} is refused: to open it, Python code that it names would have to be called ({code[1]}), "
+                "which is never done. Weights do not need that; expected tensors by name and nothing else. Where the "
+                "file was made, save them alone with torch.save(model.state_dict(), 'weights.pth')"
             ) from err
         detail = next((line for line in reversed(str(err).splitlines()) if "rror" in line), type(err).__name__)
         raise CheckpointError(
@@ -206,9 +215,7 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _check(
-    name: str, tensors: Tensors, expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]], any_precision: bool
-) -> None:
+def _check(name: str, tensors: Tensors, expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]]) -> None:
     """Check every key, shape and dtype."""
     missing, unexpected = set(expected) - set(tensors), set(tensors) - set(expected)
     if missing or unexpected:
@@ -220,7 +227,7 @@ def _check(
         tensor = tensors[key]
         if tuple(tensor.shape) != tuple(shape):
             raise CheckpointError(f"{name}: {key} must have the shape {tuple(shape)}, found {tuple(tensor.shape)}")
-        if tensor.dtype != dtype and not (any_precision and tensor.dtype.is_floating_point and dtype.is_floating_point):
+        if tensor.dtype != dtype and not (dtype == torch.float32 and tensor.dtype in _SHORT):
             raise CheckpointError(f"{name}: {key} must be {dtype}, found {tensor.dtype}")
 
 

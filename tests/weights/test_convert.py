@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -33,7 +34,7 @@ def assert_equal(found: Tensors, wanted: Tensors) -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda d: d, lambda d: {"model": d, "epoch": 3}, lambda d: {"state_dict": d}])
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "model.module."])
 @pytest.mark.parametrize("legacy", [False, True])
 def test_every_released_form_gives_the_same_tensors(tmp_path: Path, wrap: Any, prefix: str, legacy: bool) -> None:
     content = wrap({prefix + key: value for key, value in tiny.released().items()})
@@ -44,6 +45,26 @@ def test_every_released_form_gives_the_same_tensors(tmp_path: Path, wrap: Any, p
 def test_the_layout_reads_the_number_of_classes_from_the_file(tmp_path: Path) -> None:
     path = save(tmp_path, tiny.released(classes=11))
     assert load_checkpoint(path, LAYOUT)["head.weight"].shape == (11, 256)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("write", [torch.save, save_file])
+def test_released_files_may_be_of_half_precision(tmp_path: Path, dtype: torch.dtype, write: Any) -> None:
+    short = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tiny.tensors().items()}
+    path = tmp_path / "w"
+    write({f"net.{key}": value for key, value in short.items()}, path)
+    assert_equal(load_checkpoint(path, LAYOUT), short)
+
+
+def test_a_checkpoint_of_lightning(tmp_path: Path) -> None:
+    tensors = {f"model.{key}": value for key, value in tiny.released().items()}
+    content = {"state_dict": tensors, "epoch": 3, "pytorch-lightning_version": "2.5.0", "lr_schedulers": []}
+    assert_equal(load_checkpoint(save(tmp_path, content), LAYOUT), tiny.tensors())
+
+
+def test_a_file_without_tensors(tmp_path: Path) -> None:
+    save_file({}, tmp_path / "w")
+    assert read_tensors(tmp_path / "w") == {}
 
 
 def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
@@ -82,7 +103,8 @@ def test_read_weights_checks_released_files_whole_and_converted_ones_by_layout(t
     [
         ({"net.head.weight": torch.ones(3, 255)}, r"head\.weight must have the shape \(3, 256\), found \(3, 255\)"),
         ({"net.stem.weight": torch.ones(256, 256).double()}, r"stem\.weight must be torch\.float32, found .*float64"),
-        ({"net.stem.weight": torch.ones(256, 256).half()}, r"stem\.weight must be torch\.float32, found .*float16"),
+        ({"net.stem.weight": torch.ones(256, 256).int()}, r"stem\.weight must be torch\.float32, found .*int32"),
+        ({"net.stem.count": torch.tensor(7.0).half()}, r"stem\.count must be torch\.int64, found .*float16"),
         ({"net.stem.count": torch.tensor(7.0)}, r"stem\.count must be torch\.int64"),
         ({"net.stem.weight": torch.full((256, 256), torch.nan)}, r"stem\.weight holds values that are not finite"),
         ({"net.other": torch.ones(1)}, r"0 are missing \(none\) and 1 are unexpected \(other\)"),
@@ -118,6 +140,13 @@ def test_a_pickle_with_objects_is_refused_by_name(tmp_path: Path, legacy: bool) 
     path = save(tmp_path, {"model": Code()}, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(CheckpointError, match=r"refused.*\(tests\.weights\.test_convert\.Code\)"):
         load_checkpoint(path, LAYOUT)
+
+
+def test_a_numpy_number_beside_the_weights_is_named_for_what_it_is(tmp_path: Path) -> None:
+    path = save(tmp_path, {"model": tiny.released(), "accuracy": np.float64(0.9)})
+    with pytest.raises(CheckpointError, match=r"\(numpy\.\S*multiarray\.scalar\).*not need.*state_dict\(\)") as caught:
+        load_checkpoint(path, LAYOUT)
+    assert "could run anything" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
