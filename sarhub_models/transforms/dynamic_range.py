@@ -31,14 +31,12 @@ _LEAST_RANGE = 1e-6
 
 
 def reinhard_devlin(x: Array, b: Parameter) -> Array:
-    r"""Photoreceptor tone mapping on one channel.
+    """Photoreceptor tone mapping on one channel.
 
-    With :math:`u = 0.169` and :math:`l = 10^{-4}`:
-    :math:`m = 0.3 + 0.7\,((1 - u)/(1 - \min x))^{1.4}`, :math:`I_a = l\,x + (1 - l)\,u`,
-    :math:`y = x / (x + (b\,I_a)^m)`.
+    With ``u = 0.169``, ``l = 1e-4``, ``m = 0.3 + 0.7 ((1 - u) / (1 - min x))^1.4`` and ``I = l x + (1 - l) u``:
+    ``y = x / (x + (b I)^m)``.
 
-    Where :math:`\min x = 1` the formula divides by zero; :math:`1 - \min x` is held at :math:`10^{-6}` or more, so
-    a chip of ones gives ones for every b below 5.9. Tensors: differentiable in ``x`` and ``b``.
+    Where ``min x = 1`` the formula divides by zero; ``1 - min x`` is held at 1e-6 or more, so a chip of ones gives ones for every b below 5.9. Tensors: differentiable in ``x`` and ``b``.
 
     Args:
         x: amplitude in [0, 1], shape (..., H, W), floating point.
@@ -63,9 +61,9 @@ def reinhard_devlin(x: Array, b: Parameter) -> Array:
 
 
 def ptls(x: Array, p: Parameter) -> Array:
-    r"""Percent-truncated linear stretch: the chip's p-th percentile becomes 0, its (100 - p)-th becomes 1.
+    """Percent-truncated linear stretch: the chip's p-th percentile becomes 0, its (100 - p)-th becomes 1.
 
-    :math:`y = \mathrm{clip}((x - lo)/(hi - lo), 0, 1)`; the percentiles are interpolated linearly between order
+    ``y = clip((x - lo) / (hi - lo), 0, 1)``; the percentiles are interpolated linearly between order
     statistics, as ``numpy.percentile`` does. As p is below 50, y always reaches 0 and 1, so no further stretch is
     needed. Where lo equals hi, which divides by zero, y is the limit of the stretch: 1 above hi and 0 elsewhere;
     a constant chip gives zeros. Tensors: differentiable in ``x`` and ``p``.
@@ -90,7 +88,7 @@ def ptls(x: Array, p: Parameter) -> Array:
 
 
 def log_amplitude(x: Array, bits: Parameter) -> Array:
-    r"""Logarithm of amplitude that was quantised with so many bits: :math:`y = \log_2(1 + (2^{bits} - 1)\,x)/bits`.
+    """Logarithm of amplitude that was quantised with so many bits: ``y = log2(1 + (2^bits - 1) x) / bits``.
 
     Maps 0 to 0 and 1 to 1. Tensors: differentiable in ``x`` and ``bits``.
 
