@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -18,14 +19,15 @@ from torch import nn
 from . import networks
 from .errors import MissingDependencyError, OptionError, SarHubError
 from .factory import create_model
-from .registry import model_info
+from .registry import ModelInfo, model_info
 
-__all__ = ["FORMATS", "Export", "ExportError", "export_model", "export_named"]
+__all__ = ["FORMATS", "Export", "ExportError", "describe_head", "export_model", "export_named"]
 
 FORMATS = ("onnx", "pt2")
 _INPUT, _OUTPUT = "image", "logits"
 # Relative to the largest logit: what reordered float32 sums leave behind in a hundred layers, and nothing more.
 _TOLERANCE = 1e-3
+_ONNX_TORCH = "2.6"  # from here on torch.onnx.export documents its exporter through torch.export, with dynamic_shapes
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 
@@ -73,20 +75,47 @@ def export_named(
         format: ``"onnx"`` or ``"pt2"``.
         pretrained: load the SAR-pretrained weights.
         checkpoint: load this file in their place.
-        num_classes: size of the head; ``None`` keeps the trained one, 0 gives features.
+        num_classes: size of the head; ``None`` keeps the trained one, 0 gives features. Any other needs a network
+            without trained weights, as a head put in place of the trained one would be random.
         in_chans: channels of the input.
         image_size: side of the input in pixels; ``None`` is the size of the preprocessing, or 128.
 
     Returns:
         As :func:`export_model`, whose errors are raised, and those of :func:`~sarhub_models.create_model`.
+
+    Raises:
+        OptionError: also if ``num_classes`` is neither ``None`` nor 0 and there are weights.
     """
     info = model_info(name)
+    trained = pretrained or checkpoint is not None
+    if trained and num_classes:
+        raise OptionError(
+            f"a head of {num_classes} classes on the trained {name} would be random: leave num_classes out to export "
+            "the trained head, or give 0 to export features; train another head first and export it as a checkpoint"
+        )
     side = image_size or info.preprocessing.size or 128
     options: dict[str, Any] = {"img_size": side} if "img_size" in networks.spec(info.network).timm_args else {}
     model = create_model(
         name, pretrained, num_classes=num_classes, in_chans=in_chans, checkpoint_path=checkpoint, **options
     )
-    return export_model(model, file, format=format, input_shape=(in_chans, side, side), metadata=info.to_dict())
+    facts = describe_head(info, model)
+    if checkpoint is not None or not trained:  # what is registered of the weights is not true of these
+        facts = dataclasses.replace(facts, sources=(), checksum=None, training=None)
+    return export_model(model, file, format=format, input_shape=(in_chans, side, side), metadata=facts.to_dict())
+
+
+def describe_head(info: ModelInfo, model: nn.Module) -> ModelInfo:
+    """Return an entry with the number of classes, their names and the number of parameters that a network really has.
+
+    Its head may be another one than that of the registered weights; then the names of the classes are not known.
+    """
+    classes = int(model.num_classes)  # type: ignore[arg-type]
+    return dataclasses.replace(
+        info,
+        num_classes=classes,
+        class_names=info.class_names if classes == info.num_classes else None,
+        params=sum(parameter.numel() for parameter in model.parameters()),
+    )
 
 
 def export_model(
@@ -114,7 +143,8 @@ def export_model(
 
     Raises:
         OptionError: there is no such format.
-        MissingDependencyError: ONNX was asked for, and ``onnx`` or ``onnxscript`` is not installed.
+        MissingDependencyError: ONNX was asked for, and ``onnx`` or ``onnxscript`` is not installed, or torch is older
+            than 2.6.
         ExportError: the file computes something else than the network.
         OSError: the file cannot be written.
     """
@@ -150,6 +180,11 @@ def _example(input_shape: tuple[int, int, int]) -> dict[str, Any]:
 
 
 def _require_onnx() -> None:
+    if torch.__version__ < _ONNX_TORCH:  # compared as versions, not as text
+        raise MissingDependencyError(
+            f"ONNX export needs torch {_ONNX_TORCH} or newer, found {torch.__version__}: "
+            "pip install -U torch, or export pt2"
+        )
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(

@@ -15,6 +15,7 @@ from torch import nn
 from . import describe, networks
 from ._version import __version__
 from .errors import DownloadError, OfflineError, OptionError
+from .export import describe_head
 from .factory import create_model
 from .registry import ModelInfo, model_info
 from .weights import offline
@@ -177,16 +178,9 @@ The features are right only for chips that are prepared as the training data wer
 
 
 def _as_published(info: ModelInfo, model: nn.Module, repo: str) -> ModelInfo:
-    """Return the entry of what is published: its head may be another one than that of the registered weights."""
-    classes = int(model.num_classes)  # type: ignore[arg-type]
-    return dataclasses.replace(
-        info,
-        num_classes=classes,
-        class_names=info.class_names if classes == info.num_classes else None,
-        params=sum(parameter.numel() for parameter in model.parameters()),
-        sources=({"type": "hf", "repo": repo, "filename": "model.safetensors"},),
-        checksum=None,
-    )
+    """Return the entry of what is published: with the head that it has, and where it will be."""
+    source = {"type": "hf", "repo": repo, "revision": "main", "filename": "model.safetensors"}
+    return dataclasses.replace(describe_head(info, model), sources=(source,), checksum=None)
 
 
 def _check_permission(info: ModelInfo, permitted: bool) -> None:

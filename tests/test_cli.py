@@ -311,6 +311,37 @@ def test_features_of_a_folder_with_a_bad_image(
     assert list(result["skipped"]) == ["b.npy"]
 
 
+def test_features_of_digital_numbers_says_what_to_do(
+    images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = json.loads(manifest_path().read_text())
+    entry = manifest["models"][MODEL]
+    preprocessing = {**manifest["datasets"][entry["dataset"]]["preprocessing"], "full_scale": 65535}
+    manifest["models"] = {MODEL: {**entry, "preprocessing": preprocessing}, "other": entry}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setenv("SARHUB_MANIFEST", str(tmp_path / "manifest.json"))
+    np.save(images / "b.npy", np.full((32, 32), 300.0))
+    tried = "these weights were trained with amplitude / 65535: try --full-scale 65535"
+
+    def said(model: str, *more: str) -> str:
+        out = tmp_path / "features.safetensors"
+        main(["features", str(images), "--model", model, "--checkpoint", str(checkpoint), "--out", str(out), *more])
+        return capsys.readouterr().err
+
+    message = only_line(said(MODEL))
+    assert "--on-error skip" in message
+    assert tried in message
+    message = only_line(said("other"))
+    assert "--full-scale NUMBER" in message
+    assert "65535" not in message
+    assert tried in said(MODEL, "--on-error", "skip")
+    np.save(images / "b.npy", np.zeros((32, 32)))
+    message = only_line(said(MODEL, "--full-scale", "2"))
+    assert "all pixels are equal" in message
+    assert "--on-error skip" in message
+    assert "--full-scale" not in message
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [(["--device", "tpu"], "tpu"), (["--out", "features.npz"], ".safetensors"), (["--model", "nonsense"], "nonsense")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from torch.torch_version import TorchVersion
 
 from sarhub_models import create_model, export, networks
 from sarhub_models.cli import main
 from sarhub_models.errors import MissingDependencyError, OptionError
-from sarhub_models.registry import list_networks
+from sarhub_models.registry import list_networks, model_info
 
 
 @pytest.fixture(autouse=True)
@@ -99,9 +101,7 @@ def test_preprocessing_is_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixt
     file = tmp_path / "model.pt2"
     assert main([*arguments, "--out", str(file), "--format", "pt2"]) == 0
     assert "largest difference" in capsys.readouterr().out
-    extra = {"sarhub": ""}
-    torch.export.load(file, extra_files=extra)
-    assert json.loads(extra["sarhub"])["name"] == "mobilenetv3_ben"
+    assert facts(file)["name"] == "mobilenetv3_ben"
 
 
 def test_checkpoint_is_what_gets_exported(tmp_path: Path) -> None:
@@ -111,6 +111,54 @@ def test_checkpoint_is_what_gets_exported(tmp_path: Path) -> None:
     images = torch.randn(1, 3, 128, 128)
     with torch.inference_mode():
         torch.testing.assert_close(torch.export.load(tmp_path / "m.pt2").module()(images), model(images))
+
+
+def facts(file: Path) -> dict[str, Any]:
+    extra = {"sarhub": ""}
+    torch.export.load(file, extra_files=extra)
+    return json.loads(extra["sarhub"])
+
+
+def test_the_metadata_tells_the_head_that_the_file_has(tmp_path: Path) -> None:
+    def exported(**options: Any) -> dict[str, Any]:
+        file = tmp_path / "m.pt2"
+        export.export_named("mobilenetv3_osu", file, format="pt2", image_size=32, **options)
+        return facts(file)
+
+    info = model_info("mobilenetv3_osu")
+    names = list(info.class_names) if info.class_names is not None else None
+    model = create_model("mobilenetv3_osu")
+    torch.save(model.state_dict(), tmp_path / "mine.pth")
+    trained = exported(checkpoint=tmp_path / "mine.pth")
+    assert (trained["num_classes"], trained["class_names"], trained["params"]) == (10, names, info.params)
+    assert (trained["sources"], trained["checksum"]) == ([], None)
+    features = exported(checkpoint=tmp_path / "mine.pth", num_classes=0)
+    assert (features["num_classes"], features["class_names"]) == (0, None)
+    assert info.params is not None
+    assert features["params"] < info.params
+    other = exported(pretrained=False, num_classes=4)
+    assert (other["num_classes"], other["class_names"]) == (4, None)
+    torch.save(create_model("mobilenetv3_osu", num_classes=7).state_dict(), tmp_path / "mine.pth")
+    assert exported(checkpoint=tmp_path / "mine.pth")["num_classes"] == 7
+
+
+def test_no_random_head_on_trained_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ({"checkpoint": tmp_path / "mine.pth", "pretrained": False}, {}):
+        with pytest.raises(OptionError, match="would be random"):
+            export.export_named("mobilenetv3_osu", tmp_path / "m.pt2", format="pt2", num_classes=4, **more)
+    assert main(["export", "mobilenetv3_osu", "--num-classes", "4", "--out", str(tmp_path / "m.onnx")]) == 2
+    assert "would be random" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["2.4.1+cpu", "2.5.0"])
+def test_onnx_needs_a_torch_that_has_the_exporter(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    with pytest.raises(MissingDependencyError, match=rf"torch 2\.6 or newer, found {re.escape(version)}.*pt2"):
+        export.export_model(Toy(), tmp_path / "toy.onnx", format="onnx", input_shape=(3, 8, 8))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("format", export.FORMATS)

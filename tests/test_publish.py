@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import sarhub_models
 from sarhub_models import publish
 from sarhub_models.cli import main
 from sarhub_models.errors import OfflineError, OptionError
+from sarhub_models.factory import layout_of
+from sarhub_models.registry import ModelInfo
+from sarhub_models.weights import Store
 from tests.hub_server import use_hub
 from tests.hub_upload_server import TOKEN, UploadServer
 
@@ -67,6 +71,16 @@ def test_published_network_reads_back(hub: UploadServer, tmp_path: Path, capsys:
     chip = torch.rand(64, 64)
     expected = sarhub_models.create_transform(name)(chip)
     torch.testing.assert_close(sarhub_models.create_transform(f"hf-hub:{REPO}")(chip), expected)
+
+
+def test_the_published_entry_tells_where_its_weights_are(hub: UploadServer, tmp_path: Path) -> None:
+    name = "mobilenetv3_osu"
+    model, checkpoint = trained(name, tmp_path)
+    publish.publish(name, REPO, checkpoint=checkpoint, permitted=True)
+    (files,) = hub.commits[REPO].values()
+    info = ModelInfo.from_dict(json.loads(files["config.json"])["sarhub"])
+    path = Store(tmp_path / "other").path(info, layout_of(info), progress=False)
+    assert torch.equal(load_file(path)["conv_stem.weight"], model.state_dict()["conv_stem.weight"])
 
 
 @pytest.mark.parametrize("name", ["resnet18_osu", "swin_t_osu"])

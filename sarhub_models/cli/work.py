@@ -10,7 +10,8 @@ from typing import Annotated, Optional
 import typer
 
 from .. import describe
-from ..errors import DownloadError, OptionError
+from ..errors import DownloadError, ImageError, OptionError
+from ..registry import load_manifest
 from . import console
 from .arguments import Checkpoint, Json, Name, complete_name
 
@@ -55,27 +56,45 @@ def features_command(
     from ..images import list_images
 
     files = list_images(folder)
-    features = extract_features(
-        create_model(model, pretrained=True, checkpoint_path=checkpoint),
-        create_transform(model),
-        files,
-        out=out,
-        names=[file.relative_to(folder).as_posix() for file in files],
-        full_scale=full_scale,
-        band=band,
-        batch_size=batch_size,
-        workers=workers,
-        device=_device(device),
-        on_error=on_error.value,
-        progress=not as_json,
-    )
+    network, transform = create_model(model, pretrained=True, checkpoint_path=checkpoint), create_transform(model)
+    hint = _full_scale_hint(model) if full_scale is None else None
+    try:
+        features = extract_features(
+            network,
+            transform,
+            files,
+            out=out,
+            names=[file.relative_to(folder).as_posix() for file in files],
+            full_scale=full_scale,
+            band=band,
+            batch_size=batch_size,
+            workers=workers,
+            device=_device(device),
+            on_error=on_error.value,
+            progress=not as_json,
+        )
+    except ImageError as err:
+        advice = "; ".join(filter(None, ["--on-error skip leaves bad images out", hint]))
+        raise ImageError(f"{err}. On the command line, {advice}") from err
     rows, columns = features.values.shape
     if as_json:
         console.print_json({"file": out, "images": rows, "features": columns, "skipped": features.skipped})
         return
     for name, reason in features.skipped.items():
         console.note(f"skipped {name}: {reason}")
+    if features.skipped and hint is not None:
+        console.note(hint)
     print(f"{out}: {rows} images, {columns} features each")
+
+
+def _full_scale_hint(model: str) -> str:
+    """Say how the command line is told what amplitude is in the images, and what these weights were trained with."""
+    hint = "--full-scale NUMBER gives the amplitude that becomes 1"
+    info = load_manifest().models.get(model)  # a published model is not in it
+    if info is None or info.preprocessing.full_scale is None:
+        return hint
+    known = f"{info.preprocessing.full_scale:.10g}"
+    return f"{hint}; these weights were trained with amplitude / {known}: try --full-scale {known}"
 
 
 class Format(str, Enum):
@@ -93,7 +112,9 @@ def export_command(
     untrained: Annotated[bool, typer.Option("--untrained", help="Random weights, to try the way out.")] = False,
     num_classes: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(min=0, help="Size of the head; 0: features instead of logits. Default: as trained."),
+        typer.Option(
+            min=0, help="0: features instead of logits; another head only with --untrained. Default: as trained."
+        ),
     ] = None,
     in_chans: Annotated[int, typer.Option(min=1, help="Channels of the input.")] = 3,
     image_size: Annotated[
