@@ -36,7 +36,8 @@ def reinhard_devlin(x: Array, b: Parameter) -> Array:
     With ``u = 0.169``, ``l = 1e-4``, ``m = 0.3 + 0.7 ((1 - u) / (1 - min x))^1.4`` and ``I = l x + (1 - l) u``:
     ``y = x / (x + (b I)^m)``.
 
-    Where ``min x = 1`` the formula divides by zero; ``1 - min x`` is held at 1e-6 or more, so a chip of ones gives ones for every b below 5.9. Tensors: differentiable in ``x`` and ``b``.
+    Where ``min x = 1`` the formula divides by zero; ``1 - min x`` is held at 1e-6 or more, so a chip of ones gives
+    ones for every b below 5.9. Tensors: differentiable in ``x`` and ``b``.
 
     Args:
         x: amplitude in [0, 1], shape (..., H, W), floating point.

@@ -1,0 +1,1 @@
+"""Recognition of targets and scenes with the features of a network."""
