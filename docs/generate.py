@@ -7,13 +7,13 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from typer.testing import CliRunner  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+from typer.testing import CliRunner
 
-import sarhub_models as sarhub  # noqa: E402
-from sarhub_models import cli  # noqa: E402
-from sarhub_models.simulate import simulate_chips  # noqa: E402
+import sarhub_models as sarhub
+from sarhub_models import cli
+from sarhub_models.simulate import simulate_chips
 
 COMMANDS = ("list", "info", "download", "verify", "import", "export", "features", "cache", "publish", "demo")
 
@@ -29,14 +29,14 @@ def everything(folder: Path) -> None:
 
 def models_table() -> str:
     """One row a model."""
-    rows = ["| name | network | pre-trained on | classes | parameters | weights |", "| --- | --- | --- | --- | --- | --- |"]
+    header = ["name", "network", "pre-trained on", "classes", "parameters", "weights"]
+    rows = [f"| {' | '.join(header)} |", "| --- " * len(header) + "|"]
     for name in sarhub.list_models():
         info = sarhub.model_info(name)
         where = ", ".join(dict.fromkeys(source["type"].replace("_", " ") for source in info.sources))
         params = f"{info.params / 1e6:.1f} M" if info.params else "–"
-        rows.append(
-            f"| `{name}` | {info.network} | {info.dataset.title} | {info.num_classes or 'in the file'} | {params} | {where} |"
-        )
+        classes = info.num_classes or "in the file"
+        rows.append(f"| `{name}` | {info.network} | {info.dataset.title} | {classes} | {params} | {where} |")
     return "\n".join(rows) + "\n"
 
 
