@@ -272,7 +272,8 @@ def _limits(flat: np.ndarray, percent: float) -> tuple[float, float]:
     values = np.partition(flat, inner)
     extreme, neighbour = float(values[: outer + 1].max()), float(values[inner])
     low = extreme + (neighbour - extreme) * weight
-    values.partition(last - inner)
+    start = inner if 2 * inner <= last else 0  # what lies before the inner one is smaller, so it need not be looked at
+    values[start:].partition(last - inner - start)
     extreme, neighbour = float(values[last - outer :].min()), float(values[last - inner])  # NaN is last in rank
     return low, extreme + (neighbour - extreme) * weight
 
