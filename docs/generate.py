@@ -23,6 +23,7 @@ def everything(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "models.md").write_text(models_table(), encoding="utf-8")
     (folder / "preprocessing.md").write_text(preprocessing_table(), encoding="utf-8")
+    (folder / "bundled.md").write_text(bundled_scores("mobilenetv3_dsn"), encoding="utf-8")
     (folder / "commands.md").write_text(command_help(), encoding="utf-8")
     operators_figure(folder / "operators.png")
 
@@ -57,6 +58,18 @@ def preprocessing_table() -> str:
             f"| {p.size or 'no'} | {'not published' if p.full_scale is None else f'{p.full_scale:g}'} |"
         )
     return "\n".join(rows) + "\n"
+
+
+def bundled_scores(name: str) -> str:
+    """What the list of weights says of how a model was made and what it reached."""
+    training = sarhub.model_info(name).training
+    assert training is not None
+    rows = ["| split | overall accuracy | class average | macro F1 |", "| --- | --- | --- | --- |"]
+    for split, label in (("val", "validation"), ("test", "test")):
+        scores = training[split]
+        numbers = (f"{scores[key]:.4f}" for key in ("overall_accuracy", "class_average", "macro_f1"))
+        rows.append(f"| {label} | {' | '.join(numbers)} |")
+    return f"```console\n$ {training['command']}\n```\n\n" + "\n".join(rows) + "\n"
 
 
 def command_help() -> str:
