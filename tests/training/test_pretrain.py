@@ -37,7 +37,8 @@ def test_a_run_learns_and_leaves_a_checkpoint_and_tables(tiny_dsn: Path, tmp_pat
     with (tmp_path / "run" / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["epoch"]) for row in rows] == list(range(1, 7))
-    assert float(rows[-1]["loss"]) < 0.7 * float(rows[0]["loss"])
+    losses = [float(row["loss"]) for row in rows]
+    assert min(losses) < 0.5 * losses[0]  # a single epoch of so few patches may end on a bad mini-batch
     tensors = load_file(tmp_path / "run" / "best.safetensors")
     build("mobilenetv3", num_classes=3).load_state_dict(tensors)
     assert load_run(tmp_path / "run") == run

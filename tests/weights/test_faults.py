@@ -203,8 +203,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("mounting a disk needs rights that this user has not")
+    # Lazily, so that nothing stays mounted even if the test left a file open.
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_a_disk_that_fills_up(server: FileServer, model: ModelInfo, small_disk: Path) -> None:
