@@ -131,7 +131,7 @@ def _preprocessing(run: Run) -> dict[str, Any]:
         "std": run.std,
         "size": run.recipe.size,
         "full_scale": run.recipe.full_scale,
-        "note": "Input: magnitude of uncalibrated single-look complex digital numbers, divided by full_scale.",
+        "note": "Input: magnitude of single-look complex digital numbers, divided by full_scale.",
     }
 
 
