@@ -393,7 +393,8 @@ def test_files_of_others_in_the_folder_are_left_alone(store: Store, tmp_path: Pa
     (tmp_path / "w.pth").write_bytes(tiny.pth())
     store.import_file(tmp_path / "w.pth", INFO, LAYOUT)
     assert [entry.name for entry in store.entries()] == [NAME]
-    assert [(result.name, result.ok) for result in store.verify()] == [(NAME, True)]
+    cached = [result for result in store.verify() if result.path.parent == store.root]  # the package has some, too
+    assert [(result.name, result.ok) for result in cached] == [(NAME, True)]
     for ask in (store.remove, store.verify):
         with pytest.raises(UnknownNameError, match="features"):
             ask("features")
