@@ -49,8 +49,7 @@ def create_model(
         features_only: return the feature maps of the stages as a list, as timm does: (B, C, H, W), of Swin
             (B, H, W, C).
         checkpoint_path: load this file (released ``.pth`` or our ``.safetensors``) in place of the registered weights.
-        cache_dir: folder of the weights; by default ``SARHUB_CACHE`` or the platform's cache folder. (Published ones
-            are in the Hugging Face cache, ``HF_HOME``.)
+        cache_dir: folder of the weights; by default ``SARHUB_CACHE`` or the platform's cache folder.
         progress: show a progress bar while downloading.
         **options: passed to timm's network: ``img_size`` (Swin), ``drop_rate``, ``drop_path_rate``, ``out_indices``, …
 

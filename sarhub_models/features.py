@@ -107,22 +107,8 @@ def extract_features(
     model = model.to(device).eval()
 
     rows = _resume(journal, model, images, labels, device) if journal is not None else {}
-    todo = Subset(images, [i for i in range(len(images)) if i not in rows])
-    pin = torch.device(device).type == "cuda"
-    loader = DataLoader(todo, batch_size, num_workers=workers, collate_fn=_collate, pin_memory=pin)
-    skipped: dict[str, str] = {}
     with _bar(len(images), len(rows), progress) as advance:
-        for batch in loader:
-            if batch.inputs is not None:
-                values = _pooled(model, batch.inputs.to(device, non_blocking=True))
-                rows.update(zip(batch.indices, values, strict=True))
-                if journal is not None:
-                    _append(journal, images, labels, batch.indices, values)
-            skipped.update((labels[index], reason) for index, reason in batch.failures.items())
-            if batch.clash is not None or (skipped and on_error == "stop"):
-                raise ImageError(_stop_message(batch.clash or next(iter(skipped.values())), len(rows), journal))
-            advance(len(batch.indices) + len(batch.failures))
-
+        skipped = _fill(rows, model, images, labels, journal, batch_size, workers, device, on_error, advance)
     if not rows:
         raise ImageError(f"none of the {len(images)} images could be used: {next(iter(skipped.values()))}")
     order = sorted(rows)
@@ -131,6 +117,35 @@ def extract_features(
         save_features(target, features.names, features.values)
         journal_path(target).unlink(missing_ok=True)
     return features
+
+
+def _fill(
+    rows: dict[int, np.ndarray],
+    model: nn.Module,
+    images: _Images,
+    labels: Sequence[str],
+    journal: Path | None,
+    batch_size: int,
+    workers: int,
+    device: str | torch.device,
+    on_error: str,
+    advance: Callable[[int], None],
+) -> dict[str, str]:
+    """Compute the rows that are not there yet, in place; return the skipped images with the reason."""
+    todo = Subset(images, [i for i in range(len(images)) if i not in rows])
+    pin = torch.device(device).type == "cuda"
+    skipped: dict[str, str] = {}
+    for batch in DataLoader(todo, batch_size, num_workers=workers, collate_fn=_collate, pin_memory=pin):
+        if batch.inputs is not None:
+            values = _pooled(model, batch.inputs.to(device, non_blocking=True))
+            rows.update(zip(batch.indices, values, strict=True))
+            if journal is not None:
+                _append(journal, images, labels, batch.indices, values)
+        skipped.update((labels[index], reason) for index, reason in batch.failures.items())
+        if batch.clash is not None or (skipped and on_error == "stop"):
+            raise ImageError(_stop_message(batch.clash or next(iter(skipped.values())), len(rows), journal))
+        advance(len(batch.indices) + len(batch.failures))
+    return skipped
 
 
 def save_features(out: str | os.PathLike[str], names: Sequence[str], features: np.ndarray) -> Path:

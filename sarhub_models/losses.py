@@ -22,6 +22,7 @@ by an assertion on the device (``RuntimeError``), and logits that are not finite
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -64,7 +65,7 @@ def class_balanced_weights(counts: Tensor | Sequence[int], beta: float) -> Tenso
     return (1.0 - beta) / -torch.expm1(n * log_beta)  # 1 - beta**n without cancellation for beta near 1
 
 
-class _BalancedLoss(nn.Module):
+class _BalancedLoss(nn.Module, abc.ABC):
     """What both losses share: everything but where the counts behind the class weights come from."""
 
     def __init__(self, num_classes: int, beta: float, gamma: float | None, multilabel: bool, form: Form) -> None:
@@ -83,9 +84,9 @@ class _BalancedLoss(nn.Module):
         self.multilabel = multilabel
         self.form = form
 
+    @abc.abstractmethod
     def class_weights(self, batch_counts: Tensor) -> Tensor:
         """Return the weights (C,) for a global mini-batch with these counts (C,)."""
-        raise NotImplementedError
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a mini-batch.

@@ -253,7 +253,8 @@ def _stretch(chip: np.ndarray, percent: float, out: np.ndarray) -> None:
         np.greater(chip, high, out=out, casting="unsafe")
         return
     np.subtract(chip, low, out=out)
-    np.divide(out, high - low, out=out)
+    with np.errstate(over="ignore"):  # a width near the smallest number; what overflows is clipped to 1
+        np.divide(out, high - low, out=out)
     out.clip(0, 1, out=out)
 
 
