@@ -96,8 +96,12 @@ def _filled(network: str, num_classes: int, seed: str) -> dict[str, torch.Tensor
 
 
 def checkpoint(network: str, num_classes: int = 32, seed: str = "dev") -> dict[str, torch.Tensor]:
-    """A released state dict of that network, deterministically filled (shared between tests: do not write to it)."""
-    return dict(_filled(network, num_classes, seed))
+    """A released state dict of that network, deterministically filled.
+
+    A copy each time: a network in training mode writes to the batch-norm statistics that it was given.
+    """
+    with torch.inference_mode(False):
+        return {name: tensor.clone() for name, tensor in _filled(network, num_classes, seed).items()}
 
 
 def image(seed: str = "dev", shape: tuple[int, ...] = (2, 3, 128, 128)) -> torch.Tensor:
