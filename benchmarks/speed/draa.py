@@ -7,8 +7,6 @@ others are timed in turns; a ratio is the median time per chip over the median o
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -19,7 +17,7 @@ import torch
 
 from sarhub_models.transforms import ptls, reinhard_devlin
 
-from .timing import interleaved, print_table
+from .timing import interleaved, print_table, write_report
 
 SIDE = 128
 CHIPS = 64
@@ -86,16 +84,9 @@ def main(arguments: list[str] | None = None) -> None:
     print_table(rows)
     print(f"{CHIPS} chips of {SIDE}² float32, median of {options.repeats}; budget for PTLS: ratio of at most {BUDGET}")
     if options.json is not None:
-        report = {
-            "benchmark": "draa",
-            "machine": platform.platform(),
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-            "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else options.device,
-            "budget": BUDGET,
-            "rows": rows,
-        }
-        options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        device = torch.cuda.get_device_name() if options.device.startswith("cuda") else options.device
+        versions = {"numpy": np.__version__, "torch": torch.__version__}
+        write_report(options.json, "draa", rows, device=device, budget=BUDGET, **versions)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ random numbers in the released layout, imported into a throw-away cache; all thr
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -22,7 +20,7 @@ from safetensors.torch import save_file
 import sarhub_models as sarhub
 from sarhub_models import networks
 
-from .timing import interleaved, print_table
+from .timing import interleaved, print_table, write_report
 
 READ, TIMM, OURS = "reading the file", "timm.create_model", "sarhub_models.create_model"
 BUDGETS = {READ: 1.5, TIMM: 0.25}
@@ -73,14 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = measure(options.network, options.repeats)
     print_table(rows)
     if options.json is not None:
-        report = {
-            "benchmark": "loading",
-            "machine": platform.platform(),
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-            "rows": rows,
-        }
-        options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_report(options.json, "loading", rows, torch=torch.__version__, timm=timm.__version__)
 
 
 if __name__ == "__main__":

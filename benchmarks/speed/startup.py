@@ -7,7 +7,6 @@ all are timed in turns, and a ratio is the median over the median of ``import ti
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import subprocess
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import timm
 
-from .timing import interleaved, print_table
+from .timing import interleaved, print_table, write_report
 
 PEER = 'python -c "import timm"'
 BUDGET = 0.1
@@ -53,15 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
     print_table(rows)
     print(f"median of {options.repeats}; budget for 'sarhub list' and '--help': ratio of at most {BUDGET}")
     if options.json is not None:
-        report = {
-            "benchmark": "startup",
-            "machine": platform.platform(),
-            "python": platform.python_version(),
-            "timm": timm.__version__,
-            "budget": BUDGET,
-            "rows": rows,
-        }
-        options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_report(
+            options.json, "startup", rows, python=platform.python_version(), timm=timm.__version__, budget=BUDGET
+        )
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["interleaved", "print_table"]
+__all__ = ["interleaved", "print_table", "write_report"]
 
 
 def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
@@ -38,3 +41,9 @@ def print_table(rows: Sequence[Mapping[str, object]]) -> None:
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)
+
+
+def write_report(file: Path, benchmark: str, rows: Sequence[Mapping[str, object]], **facts: object) -> None:
+    """Write the rows of a benchmark as JSON, with the machine and the facts (versions, budget) that explain them."""
+    report = {"benchmark": benchmark, "machine": platform.platform(), **facts, "rows": rows}
+    file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

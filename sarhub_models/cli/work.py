@@ -209,7 +209,7 @@ def demo_command(
     """Show what the features are good for.
 
     Radar chips are classified from 1, 5 and 20 labels a class, with the features of a pre-trained network and with
-    those of the same network untrained. Prints a table and draws two pictures; takes less than a minute on two cores.
+    those of the same network untrained. Prints a table and draws two pictures; takes a minute or two on two cores.
 
     Without --data the chips are the DSN-SLC patches (public, MIT licence), which are fetched once into the cache;
     where they cannot be fetched, simulated ones.
