@@ -1,68 +1,63 @@
-"""Patches become tensors, and tensors become network inputs."""
+"""Where a recipe's samples come from, single files or shards, and the statistics of their pixels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from torch.utils.data import DataLoader
 
-from sarhub_models.datasets.dsn import load_dsn
-from sarhub_models.transforms import SarTransform, normalize_amplitude
+from .augment import evaluation_transform
+from .batches import Files, Item, Place, Plan
+from .recipe import Data, Preprocess
+from .shards import Shards
+from .sources import open_split
 
-from .augment import geometric
-from .recipe import Recipe
+_PROBE = 4096  # samples that decide mean and std
 
 
-@dataclass(frozen=True)
-class Split:
-    """One split in memory.
+class Source(Protocol):
+    """One split, as :class:`~training.batches.Files` and :class:`~training.shards.Shards` offer it."""
 
-    Attributes:
-        amplitude: float32 (N, 1, H, W) in [0, 1].
-        labels: int64 (N,).
-        class_names: name of each class.
-    """
-
-    amplitude: Tensor
-    labels: Tensor
     class_names: tuple[str, ...]
+    multilabel: bool
+    counts: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def training(self, plan: Plan, pin: bool = False) -> DataLoader[Item]:
+        """Return the mini-batches of a plan."""
+
+    def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> DataLoader[Item]:
+        """Return one process's share of the split, each sample once."""
 
 
-def load_split(root: str | Path, recipe: Recipe, split: str) -> Split:
-    """Read one split of the recipe's data, amplitude divided by its full scale."""
-    patches = load_dsn(root, recipe.parts, split)
-    amplitude = normalize_amplitude(torch.from_numpy(patches.images), recipe.full_scale)
-    return Split(amplitude[:, None], torch.from_numpy(patches.labels), patches.class_names)
+def open_source(data: Data, split: str) -> Source:
+    """Open a split.
+
+    Raises:
+        OptionError: the recipe does not say where the data lie.
+        DataError: they are not there.
+    """
+    return Files(open_split(data, split), data) if data.shards is None else Shards(data, split)
 
 
-def measure_mean_std(amplitude: Tensor, recipe: Recipe) -> tuple[float, float]:
-    """Return mean and standard deviation over all pixels after the operator with its evaluation parameter."""
-    operator = SarTransform(recipe.operator, *_range(recipe), mean=0.0, std=1.0, size=None, channels=1)
-    pixels = torch.cat([operator(chunk).flatten() for chunk in amplitude.split(256)]).double()
-    return pixels.mean().item(), pixels.std().item()
+def mean_std(source: Source, preprocess: Preprocess) -> tuple[float, float]:
+    """Return mean and standard deviation over the pixels after the operator: the recipe's, or else measured.
 
-
-def evaluation_transform(recipe: Recipe, mean: float, std: float) -> SarTransform:
-    """Return the preprocessing that users of the weights get."""
-    return SarTransform(recipe.operator, *_range(recipe), mean=mean, std=std, size=recipe.size)
-
-
-class TrainingTransform(nn.Module):
-    """The evaluation preprocessing with DRAA, after a random change of geometry; (B, 1, H, W) → (B, 3, S, S)."""
-
-    def __init__(self, recipe: Recipe, mean: float, std: float) -> None:
-        super().__init__()
-        self.geometry = recipe.geometry
-        # In evaluation mode SarTransform does everything but augment; DRAA alone is switched on.
-        self.transform = SarTransform(recipe.operator, *_range(recipe), mean, std, recipe.size, validate=False)
-        self.transform.dynamic_range.train(recipe.draa)
-
-    def forward(self, amplitude: Tensor) -> Tensor:
-        """Return network inputs."""
-        return self.transform(geometric(amplitude, self.geometry))
-
-
-def _range(recipe: Recipe) -> tuple[float, float, float]:
-    return recipe.range.low, recipe.range.high, recipe.range.evaluation
+    Up to some thousand samples, spread over the split, are measured with the operator's evaluation parameter.
+    """
+    if preprocess.mean is not None and preprocess.std is not None:
+        return preprocess.mean, preprocess.std
+    operator = evaluation_transform(preprocess, 0.0, 1.0).dynamic_range
+    count, total, squares = 0, 0.0, 0.0
+    for batch in source.evaluation(256, Place(0, max(1, len(source) // _PROBE))):
+        images = batch.images if isinstance(batch.images, list) else [batch.images]
+        for image in images:
+            pixels = operator(image).double()
+            count += pixels.numel()
+            total += pixels.sum().item()
+            squares += pixels.square().sum().item()
+    mean = total / count
+    return mean, (squares / count - mean**2) ** 0.5

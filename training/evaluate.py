@@ -1,40 +1,56 @@
-"""Predictions and the numbers computed from them."""
+"""Score a finished run on a split: ``python -m training.evaluate outputs/resnet18_osu --split test``."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+import json
+from pathlib import Path
+from typing import Annotated
 
-from .data import Split
+import typer
+from rich import print as show
 
+from sarhub_models.errors import InputError, SarHubError
+from sarhub_models.weights.files import write_text
 
-@torch.inference_mode()
-def predict(model: nn.Module, amplitude: Tensor, transform: nn.Module, batch_size: int = 256) -> Tensor:
-    """Return logits (N, C), float32, of patches (N, 1, H, W) with amplitude in [0, 1]."""
-    model.eval()
-    batches = [model(transform(batch)).float() for batch in amplitude.split(batch_size)]
-    return torch.cat(batches)
+from .data import open_source
+from .report import plot_detail
+from .run import Run, load_run
+from .scoring import score
 
-
-def score(logits: Tensor, labels: Tensor, num_classes: int) -> dict[str, float]:
-    """Return overall accuracy, class average (macro recall) and macro F1, each in [0, 1]."""
-    metrics = MetricCollection(
-        {
-            "overall_accuracy": MulticlassAccuracy(num_classes, average="micro"),
-            "class_average": MulticlassAccuracy(num_classes, average="macro"),
-            "macro_f1": MulticlassF1Score(num_classes, average="macro"),
-        }
-    )
-    return {name: value.item() for name, value in metrics(logits, labels).items()}
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def confusion(logits: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Return counts (C, C); rows are the true classes, columns the predicted ones."""
-    return MulticlassConfusionMatrix(num_classes)(logits, labels)
+def score_run(run: Run, split: str) -> dict[str, float]:
+    """Score the kept weights on a split; leaves ``<split>.json`` and ``<split>.png`` in the run's folder.
+
+    Raises:
+        DataError: the data are not there.
+        InputError: they have other classes than the run.
+    """
+    source = open_source(run.recipe.data, split)
+    if source.class_names != run.class_names:
+        raise InputError(f"the run knows the classes {run.class_names}, the {split} split has {source.class_names}")
+    loader = source.evaluation(run.recipe.evaluation.batch_size)
+    scores, detail = score(run.model(), loader, run.transform(), len(run.class_names), run.multilabel)
+    plot_detail(detail, run.class_names, run.folder / f"{split}.png")
+    write_text(run.folder / f"{split}.json", json.dumps(scores, indent=2) + "\n")
+    return scores
 
 
-def evaluate(model: nn.Module, split: Split, transform: nn.Module) -> dict[str, float]:
-    """Return :func:`score` of a model on a split."""
-    return score(predict(model, split.amplitude, transform), split.labels, len(split.class_names))
+@app.command()
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    assignments: Annotated[list[str] | None, typer.Argument(help="data.root=DIR where the data have moved.")] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+) -> None:
+    """Score a run's weights on a split, in float32 on the CPU."""
+    try:
+        run = load_run(folder, assignments or [])
+        show(f"{folder}, {split}: {score_run(run, split)}")
+    except SarHubError as err:
+        typer.echo(f"error: {err}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,126 +1,333 @@
-"""The training loop: AdamW, one-cycle learning rate, mini-batch class-balanced loss, averaged weights."""
+"""The training loop: AdamW, one-cycle learning rate, any number of processes through Accelerate, exact resume.
+
+Everything random in a step is keyed by the seed and the step (:mod:`training.keys`), so the state of a run is its
+tensors and its step: nothing else has to be saved to go on exactly.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
-from dataclasses import dataclass
+import copy
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from sarhub_models.errors import InputError
-from sarhub_models.losses import MiniBatchClassBalancedLoss
-from sarhub_models.networks import build
+from sarhub_models.errors import InputError, OptionError
+from sarhub_models.losses import ClassBalancedLoss, MiniBatchClassBalancedLoss
 
-from .augment import cutmix
-from .data import Split, TrainingTransform, evaluation_transform, measure_mean_std
-from .evaluate import evaluate
-from .recipe import Recipe
+from .augment import TrainingTransform, cutmix, draw, evaluation_transform
+from .batches import Batch, Place, Plan, steps_per_epoch
+from .checkpoint import load_last, save_best, save_last
+from .data import Source, mean_std
+from .scoring import score
+from .keys import generator, key
+from .metrics import check_monitor, make_metrics
+from .network import build_network, parameter_groups
+from .recipe import Loss, Optim, Recipe, Runtime
+from .watch import DivergedError, Seen, StopRequest, Watch
 
 Row = dict[str, float]
+BAD_BATCH = "diverged.npz"
+_PLAIN = ("step", "history", "best", "seconds", "waited", "skipped", "mean", "std", "detail")
+# What may differ between a run and its continuation without a change in what is computed.
+_FREE = {
+    "data": {"root", "lists", "shards", "workers"},
+    "optim": {"batch_size"},
+    "runtime": {"threads", "save_minutes"},
+}
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What a run leaves.
-
-    Attributes:
-        state: tensors of the best epoch, averaged weights, by the network's own keys.
-        mean: of the pixels after the operator.
-        std: of the pixels after the operator.
-        history: one row of numbers per epoch.
-        best: the row of the best epoch, by overall accuracy on the validation split.
-    """
-
-    state: dict[str, Tensor]
-    mean: float
-    std: float
-    history: list[Row]
-    best: Row
-
-
-def fit(recipe: Recipe, train: Split, val: Split, report: Callable[[Row], None]) -> Fitted:
-    """Train a network from random initial weights; the same recipe and data give the same numbers.
-
-    Args:
-        recipe: the run.
-        train: training split.
-        val: validation split, evaluated after every epoch with the averaged weights.
-        report: called with the row of every epoch.
+def make_accelerator(runtime: Runtime, accumulate: int) -> Accelerator:
+    """Return this process's view of all processes: the GPUs that torchrun hands out, or CPUs over gloo.
 
     Raises:
-        InputError: the training split has fewer samples than one mini-batch.
+        OptionError: the precision needs a GPU.
     """
-    steps = len(train.labels) // recipe.batch_size
-    if steps == 0:
-        raise InputError(f"{len(train.labels)} patches to train on are fewer than a batch of {recipe.batch_size}")
-    seed_everything(recipe.seed)
-    mean, std = measure_mean_std(train.amplitude, recipe)
-    augment, transform = TrainingTransform(recipe, mean, std), evaluation_transform(recipe, mean, std)
-    model = build(recipe.network, num_classes=len(train.class_names), drop_rate=recipe.dropout)
-    reinitialise(model)
-    model.to(memory_format=torch.channels_last)
-    averaged = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
-    optimizer = torch.optim.AdamW(parameter_groups(model, recipe.weight_decay), lr=recipe.max_lr, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.max_lr, total_steps=recipe.epochs * steps)
-    loss = MiniBatchClassBalancedLoss(len(train.class_names), recipe.beta)
-
-    history: list[Row] = []
-    best: Row = {}
-    state: dict[str, Tensor] = {}
-    for epoch in range(1, recipe.epochs + 1):
-        model.train()
-        total = 0.0
-        for batch in torch.randperm(len(train.labels))[: steps * recipe.batch_size].split(recipe.batch_size):
-            value = _step(model, augment(train.amplitude[batch]), train.labels[batch], loss, recipe.cutmix)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-            averaged.update(model, step=schedule.last_epoch)
-            total += value.item()
-        row = {"epoch": epoch, "loss": total / steps, **evaluate(averaged.module, val, transform)}
-        history.append(row)
-        report(row)
-        if not best or row["overall_accuracy"] > best["overall_accuracy"]:
-            best = row
-            state = {key: tensor.detach().clone().contiguous() for key, tensor in averaged.module.state_dict().items()}
-    return Fitted(state, mean, std, history, best)
+    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if cpu and (runtime.precision == "fp16" or runtime.sync_batchnorm):
+        raise OptionError("runtime.precision=fp16 and runtime.sync_batchnorm need a GPU, and none is here")
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision={"fp32": "no"}.get(runtime.precision, runtime.precision),
+        gradient_accumulation_steps=accumulate,
+        dynamo_backend="inductor" if runtime.compile else None,
+        step_scheduler_with_optimizer=False,
+    )
 
 
-def _step(model: nn.Module, images: Tensor, labels: Tensor, loss: nn.Module, probability: float) -> Tensor:
-    """Compute gradients for one mini-batch and return its loss."""
-    images, pasted, kept = cutmix(images, labels, probability)
-    logits = model(images.contiguous(memory_format=torch.channels_last))
-    value = loss(logits, labels)
-    if kept < 1:
-        value = kept * value + (1 - kept) * loss(logits, pasted)
-    value.backward()
-    return value.detach()
+def make_loss(loss: Loss, counts: np.ndarray, multilabel: bool) -> nn.Module:
+    """Return the loss of a recipe for a training split with these class counts."""
+    if loss.name == "ce":
+        return nn.BCEWithLogitsLoss() if multilabel else nn.CrossEntropyLoss()
+    options: dict[str, Any] = {"gamma": loss.gamma, "multilabel": multilabel, "form": loss.form}
+    if loss.name == "cbl":
+        return ClassBalancedLoss(torch.from_numpy(counts), loss.beta, **options)
+    return MiniBatchClassBalancedLoss(len(counts), loss.beta, **options)
 
 
-def reinitialise(model: nn.Module) -> None:
-    """Give convolutions and linear layers PyTorch's own initial weights.
+def comparable(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a recipe that decides what is computed."""
+    return {
+        section: {name: value for name, value in values.items() if name not in _FREE.get(section, ())}
+        for section, values in recipe.items()
+    }
 
-    timm's for the MobileNet family draw a classifier for a thousand classes: with a dozen, the first logits are so
-    large that training on a few thousand patches is erratic.
+
+class Trainer:
+    """One run.
+
+    Args:
+        recipe: what to compute.
+        train: training split.
+        val: validation split, scored after every epoch.
+        folder: where checkpoints are kept; one that is there is continued.
+        accelerator: of :func:`make_accelerator`.
+
+    Attributes:
+        history: one row of numbers per finished epoch.
+        best: the row of the epoch whose weights are kept.
+        detail: its :func:`~training.metrics.make_detail`.
+        step: mini-batches done.
+        steps: mini-batches per epoch.
+        skipped: names of damaged training samples that were left out.
+        mean: of the pixels after the operator.
+        std: of the pixels after the operator.
+
+    Raises:
+        InputError: the training split has fewer samples than one step takes.
+        OptionError: the folder holds a run of another recipe.
     """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.reset_parameters()
+
+    def __init__(
+        self, recipe: Recipe, train: Source, val: Source, folder: Path, accelerator: Accelerator
+    ) -> None:
+        self.recipe, self.train, self.val, self.folder, self.accelerator = recipe, train, val, folder, accelerator
+        optim, self.classes = recipe.optim, len(train.class_names)
+        self.place = Place(accelerator.process_index, accelerator.num_processes)
+        self.steps = steps_per_epoch(len(train), optim.batch_size, optim.accumulate, self.place.world)
+        self.monitor = check_monitor(
+            recipe.evaluation.monitor, train.multilabel, list(make_metrics(self.classes, train.multilabel))
+        )
+        saved = load_last(folder)
+        self.mean, self.std = mean_std(train, recipe.preprocess) if saved is None else (saved["mean"], saved["std"])
+        self.augment = TrainingTransform(recipe.preprocess, recipe.augment.geometry, self.mean, self.std)
+        self.transform = evaluation_transform(recipe.preprocess, self.mean, self.std)
+        self._prepare(optim)
+        self.history: list[Row] = []
+        self.best: Row = {}
+        self.detail = torch.empty(0)
+        self.step, self.seconds, self.waited = 0, 0.0, 0.0
+        self.total = torch.zeros((), dtype=torch.float64, device=accelerator.device)
+        self.skipped: list[str] = []
+        if saved is not None:
+            self._restore(saved)
+
+    def _prepare(self, optim: Optim) -> None:
+        recipe, accelerator = self.recipe, self.accelerator
+        self.network = build_network(recipe.model, self.classes, recipe.preprocess.size, recipe.runtime.seed)
+        if recipe.runtime.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        # Copied before Accelerate wraps the forward pass: scores are those of the plain network in float32.
+        self.averaged = ModelEmaV3(self.network, optim.ema, use_warmup=True) if optim.ema is not None else None
+        self.scored = self.averaged.module if self.averaged else copy.deepcopy(self.network)
+        self.scored.to(accelerator.device)
+        self.network.to(accelerator.device)
+        model: nn.Module = self.network
+        if recipe.runtime.sync_batchnorm and accelerator.num_processes > 1:
+            model = self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        max_lr = optim.max_lr * optim.lr_factor
+        groups = parameter_groups(model, optim.weight_decay, optim.decay_vectors)
+        optimizer = torch.optim.AdamW(groups, lr=max_lr, eps=optim.eps, fused=True)
+        moves = optim.epochs * self.steps // optim.accumulate
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=moves)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.loss = make_loss(recipe.loss, self.train.counts, self.train.multilabel).to(accelerator.device)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.step == self.steps * self.recipe.optim.epochs
+
+    def run(self, on_step: Callable[[int, float], None], on_epoch: Callable[[Row], None]) -> bool:
+        """Train to the end, or until the process is asked to stop.
+
+        Args:
+            on_step: called after every step with the steps done and the mean loss of the step before.
+            on_epoch: called with the row of every epoch, and before its checkpoint is written.
+
+        Returns:
+            Whether the run is finished; if not, the folder holds the checkpoint to go on from.
+
+        Raises:
+            DivergedError: a loss was not finite; the batch is saved, and the last checkpoint is from before it.
+            DataError: a damaged sample, with ``data.on_error=stop``.
+        """
+        with StopRequest() as stop:
+            watch, saved = Watch(self.accelerator, stop), time.monotonic()
+            for batch in self._batches():
+                before = self._passed(watch)
+                watch.note(batch, self._guarded_step(batch))
+                on_step(self.step, before.loss)
+                at_end = self.step % self.steps == 0
+                due = time.monotonic() - saved > 60 * self.recipe.runtime.save_minutes
+                if self.step % self.recipe.optim.accumulate or not (at_end or before.requested or due):
+                    continue
+                self._passed(watch)  # what is saved must be good
+                if at_end:
+                    self._end_epoch(on_epoch)
+                self.save()
+                saved = time.monotonic()
+                if before.requested:
+                    return self.finished
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint to go on from."""
+        if not self.accelerator.is_main_process:
+            return
+        self._count_seconds()
+        scaler = self.accelerator.scaler
+        save_last(
+            self.folder,
+            {
+                "recipe": comparable(self.recipe.model_dump(mode="json")),
+                "global_batch": self.recipe.optim.batch_size * self.place.world,
+                **{name: getattr(self, name) for name in _PLAIN},
+                "total": self.total.item(),
+                "model": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "averaged": None if self.averaged is None else self.averaged.module.state_dict(),
+                "scaler": None if scaler is None else scaler.state_dict(),
+            },
+        )
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        recipe, world_batch = comparable(self.recipe.model_dump(mode="json")), saved["global_batch"]
+        if saved["recipe"] != recipe or world_batch != self.recipe.optim.batch_size * self.place.world:
+            raise OptionError(
+                f"{self.folder} holds a run of another recipe ({_difference(saved['recipe'], recipe)}; "
+                f"{world_batch} samples per step): take another folder with --out, or delete this one"
+            )
+        for name in _PLAIN:
+            setattr(self, name, saved[name])
+        self.total.fill_(saved["total"])
+        self.network.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        if self.averaged is not None:
+            self.averaged.module.load_state_dict(saved["averaged"])
+        if saved["scaler"] is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the batches of all remaining steps on the device, and note how long each was waited for."""
+        optim, device = self.recipe.optim, self.accelerator.device
+        plan = Plan(self.steps, optim.epochs, optim.batch_size, self.recipe.runtime.seed, self.place, self.step)
+        batches = iter(self.train.training(plan, pin=device.type == "cuda"))
+        self._resumed = time.perf_counter()
+        while True:
+            begun = time.perf_counter()
+            batch: Any = next(batches, None)
+            self.waited += time.perf_counter() - begun
+            if batch is None:
+                return
+            self.skipped += batch.skipped
+            yield batch.to(device)
+
+    def _guarded_step(self, batch: Batch) -> Tensor:
+        try:
+            return self._step(batch)
+        except InputError as err:  # the losses look at the logits where that costs nothing, on a CPU
+            raise self._diverged(batch, str(err)) from err
+
+    def _step(self, batch: Batch) -> Tensor:
+        """Compute gradients for one mini-batch, move the weights where it is time to, and return the loss."""
+        recipe, seed, rank = self.recipe, self.recipe.runtime.seed, self.place.rank
+        torch.manual_seed(key(seed, "step", self.step, rank))  # dropout and drop path
+        numbers = draw(seed, self.step, recipe.optim.batch_size, rank, self.place.world)
+        rng = generator(seed, "cutmix", self.step, rank)
+        images = self.augment(batch.images, numbers)
+        images, pasted, kept = cutmix(images, batch.labels, recipe.augment.cutmix, rng)
+        layout = torch.channels_last if recipe.runtime.channels_last else torch.contiguous_format
+        with self.accelerator.accumulate(self.model):
+            logits = self.model(images.contiguous(memory_format=layout))
+            value = self.loss(logits, batch.labels)
+            if kept < 1:
+                value = kept * value + (1 - kept) * self.loss(logits, pasted)
+            self.accelerator.backward(value)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if self.accelerator.sync_gradients and not self.accelerator.optimizer_step_was_skipped:
+            self.schedule.step()
+            if self.averaged is not None:
+                self.averaged.update(self.network, step=self.schedule.last_epoch)
+        self.total += value.detach()
+        self.step += 1
+        return value.detach()
+
+    def _end_epoch(self, on_epoch: Callable[[Row], None]) -> None:
+        optim, device = self.recipe.optim, self.accelerator.device
+        self._count_seconds()
+        loss = self.accelerator.reduce(self.total / self.steps, "mean").item()
+        if self.averaged is None:
+            self.scored.load_state_dict(self.network.state_dict())
+        loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.place, pin=device.type == "cuda")
+        scores, detail = score(self.scored, loader, self.transform, self.classes, self.train.multilabel, device)
+        row: Row = {
+            "epoch": self.step // self.steps,
+            "loss": loss,
+            **scores,
+            "learning_rate": self.schedule.get_last_lr()[0],
+            "images_per_second": self.steps * optim.batch_size * self.place.world / self.seconds,
+            "waiting_for_data": self.waited / self.seconds,
+            "skipped": len(self.skipped),
+        }
+        self.history.append(row)
+        if not self.best or row[self.monitor] > self.best[self.monitor]:
+            self.best, self.detail = row, detail
+            if self.accelerator.is_main_process:
+                save_best(self.folder, self.scored.state_dict())
+        self.total.zero_()
+        on_epoch(row)
+        self.seconds, self.waited, self._resumed = 0.0, 0.0, time.perf_counter()
+
+    def _count_seconds(self) -> None:
+        now = time.perf_counter()
+        self.seconds, self._resumed = self.seconds + now - self._resumed, now
+
+    def _passed(self, watch: Watch) -> Seen:
+        """Return what was seen in the step before; raise if its loss was not finite."""
+        seen = watch.seen()
+        if seen.diverged:
+            assert watch.batch is not None
+            raise self._diverged(watch.batch, "the loss is not finite")
+        return seen
+
+    def _diverged(self, batch: Batch, reason: str) -> DivergedError:
+        """Save a batch for inspection and return the error that names it."""
+        file = self.folder / (BAD_BATCH if self.place.world == 1 else f"{self.place.rank}_{BAD_BATCH}")
+        images = batch.images if isinstance(batch.images, Tensor) else list(batch.images)
+        arrays = {f"image{index}": image[0].cpu().numpy() for index, image in enumerate(images)}
+        np.savez_compressed(file, labels=batch.labels.cpu().numpy(), names=np.array(batch.names), **arrays)
+        return DivergedError(
+            f"training diverged at step {self.step} ({reason}). The batch is in {file}; the last good state is in "
+            f"{self.folder}. A lower optim.max_lr, or runtime.precision=fp32, may help; so may a look at the images"
+        )
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Return the parameters in two groups: vectors (biases, norms) are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def seed_everything(seed: int) -> None:
-    """Seed every generator that training draws from."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  (libraries below may draw from the global generator)
-    torch.manual_seed(seed)
+def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """Name the first few values in which two recipes differ."""
+    keys = [(section, name) for section, values in other.items() for name in values]
+    wrong = [
+        f"{section}.{name}: {one.get(section, {}).get(name)!r} there, {other[section][name]!r} now"
+        for section, name in keys
+        if one.get(section, {}).get(name) != other[section][name]
+    ]
+    return "; ".join(wrong[:3]) or "the same values"

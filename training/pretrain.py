@@ -1,8 +1,11 @@
-"""Train one recipe: ``python -m training.pretrain mobilenetv3_dsn --data DIR``."""
+"""Pre-train a recipe: ``python -m training.pretrain mobilenetv3_dsn data.root=DIR``.
+
+One process, or any number under torchrun:
+``torchrun --nproc-per-node 8 -m training.pretrain resnet50_ben data.root=DIR``.
+"""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,39 +14,41 @@ from rich import print as show
 
 from sarhub_models.errors import SarHubError
 
-from .data import load_split
+from .preview import preview
 from .recipe import load_recipe
-from .run import evaluate_split, train, use_threads
+from .run import load_run, train
 
+INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def main(
-    recipe: Annotated[str, typer.Argument(help="A file of training/recipes, without .yaml.")],
-    data: Annotated[Path, typer.Option(help="Folder with the data set.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the results [outputs/<recipe>].")] = None,
-    operator: Annotated[str | None, typer.Option(help="Dynamic-range operator.")] = None,
-    draa: Annotated[bool | None, typer.Option(help="Draw the operator's parameter anew for every patch.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
-    cutmix: Annotated[float | None, typer.Option(min=0, max=1, help="Probability of CutMix per mini-batch.")] = None,
-    seed: Annotated[int | None, typer.Option()] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    test: Annotated[bool, typer.Option("--test", help="Score the kept weights on the test split, too.")] = False,
+    recipe: Annotated[str, typer.Argument(help="<network>_<data>, such as resnet50_ben.")],
+    assignments: Annotated[list[str] | None, typer.Argument(help="section.key=value, over the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run [outputs/<recipe>].")] = None,
+    init: Annotated[str | None, typer.Option(help="none, imagenet, a file or a name: short for model.init.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print recipe, network and expected time only.")] = False,
 ) -> None:
-    """Train a recipe, keep the best epoch by validation accuracy, and write tables and figures."""
-    use_threads(threads)
+    """Train a recipe, or go on where it stopped: a run in the same folder is continued exactly.
+
+    SIGTERM and Ctrl-C save and end with exit status 75; the same command goes on.
+    """
+    chosen = [*(assignments or []), *([] if init is None else [f"model.init={init}"])]
+    folder = out or Path("outputs") / recipe
     try:
-        chosen = load_recipe(recipe, operator=operator, draa=draa, epochs=epochs, cutmix=cutmix, seed=seed)
-        run = train(chosen, data, out or Path("outputs") / recipe)
-        show(f"{run.folder}: {run.seconds:.0f} s, validation {run.val}")
-        if test:
-            scores = evaluate_split(run, load_split(data, chosen, "test"), run.folder / "confusion_test.png")
-            (run.folder / "test.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-            show(f"test {scores}")
+        resolved = load_recipe(recipe, chosen)
+        if dry_run:
+            preview(resolved)
+            return
+        finished = train(resolved, folder)
     except SarHubError as err:
         typer.echo(f"error: {err}", err=True)
         raise typer.Exit(1) from None
+    if not finished:
+        typer.echo(f"stopped; the same command goes on from {folder}", err=True)
+        raise typer.Exit(INTERRUPTED)
+    show(f"{folder}: validation {load_run(folder).val}")
 
 
 if __name__ == "__main__":

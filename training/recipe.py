@@ -1,114 +1,263 @@
-"""A recipe: everything that decides what a training run computes."""
+"""A recipe: everything that decides what a training run computes, in sections.
+
+The recipe ``<network>_<data>`` is put together from ``recipes/base.yaml``, ``recipes/data/<data>.yaml``,
+``recipes/network/<family>.yaml`` and, where there is one, ``recipes/<network>_<data>.yaml``; each overrides the ones
+before, and assignments such as ``optim.epochs=10`` override all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sarhub_models.errors import ManifestError, UnknownNameError, closest
+from sarhub_models.errors import ManifestError, OptionError, UnknownNameError, closest
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
+NETWORKS = ("resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b")
+DATA = tuple(sorted(file.stem for file in (RECIPES / "data").glob("*.yaml")))
+# Keys below these belong to the reader or name an operator, so they are checked where they are used.
+_OPEN = ("data.options", "preprocess.operators")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
 
 
-@dataclass(frozen=True)
-class Range:
-    """The parameter of a dynamic-range operator.
+class Section(BaseModel):
+    """A part of a recipe: fixed once made, and strict about its keys."""
 
-    Attributes:
-        low: lower end in training.
-        high: upper end in training.
-        evaluation: value at evaluation, and in training without DRAA.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Range(Section):
+    """The parameter of a dynamic-range operator: drawn from [low, high] with DRAA, else ``evaluation``."""
 
     low: float
     high: float
     evaluation: float
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """One training run.
+class Model(Section):
+    """The network and where its weights come from."""
 
-    Attributes:
-        network: architecture, as ``sarhub_models.networks.build`` names it.
-        dataset: short name of the data set.
-        parts: parts of the data set, in the order of their classes.
-        full_scale: digital number that maps to amplitude 1.
-        operator: dynamic-range operator, a key of ``operators``.
-        draa: whether training draws the operator's parameter anew for every patch.
-        operators: parameter range of each operator.
-        size: side of the input in pixels; smaller patches are resized.
-        geometry: ``"flip"`` (both axes), ``"dihedral"`` (flips and quarter turns) or ``"rotate"`` (flips and up to
-            10 degrees).
-        cutmix: probability that a mini-batch is cut together with a permutation of itself.
-        epochs: passes over the training set.
-        batch_size: patches per step.
-        max_lr: peak of the one-cycle learning rate.
-        weight_decay: of AdamW.
-        beta: of the mini-batch class-balanced loss.
-        ema_decay: decay of the moving average of the weights, which is what is evaluated and kept.
-        dropout: before the classifier.
-        seed: of everything random.
-    """
+    network: Literal[NETWORKS]  # type: ignore[valid-type]
+    init: str
+    drop_rate: Share
+    drop_path_rate: Share
 
-    network: str
-    dataset: str
-    parts: tuple[str, ...]
-    full_scale: float
+
+class Data(Section):
+    """Where the images come from and how they are read."""
+
+    name: Literal[DATA]  # type: ignore[valid-type]
+    root: Path | None
+    lists: Path | None
+    shards: str | None
+    options: dict[str, Any]
+    full_scale: Positive | None
+    workers: Annotated[int, Field(ge=0)]
+    shuffle_buffer: Count
+    on_error: Literal["stop", "skip"]
+
+
+class Preprocess(Section):
+    """Dynamic-range operator, normalisation and size."""
+
     operator: str
     draa: bool
-    operators: Mapping[str, Range]
-    size: int
-    geometry: str
-    cutmix: float
-    epochs: int
-    batch_size: int
-    max_lr: float
-    weight_decay: float
-    beta: float
-    ema_decay: float
-    dropout: float
-    seed: int
+    operators: dict[str, Range]
+    size: Count
+    mean: float | None
+    std: Positive | None
+
+    @model_validator(mode="after")
+    def _operator_has_a_range(self) -> Preprocess:
+        if self.operator not in self.operators:
+            raise ValueError(
+                f"no operator is called {self.operator!r}{closest(self.operator, self.operators)}; "
+                f"known: {', '.join(self.operators)}"
+            )
+        return self
 
     @property
     def range(self) -> Range:
         """The parameter range of the chosen operator."""
         return self.operators[self.operator]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain Python values, as :func:`from_dict` takes them."""
-        return {**asdict(self), "parts": list(self.parts)}
+
+class Augment(Section):
+    """Random changes beside DRAA."""
+
+    geometry: Literal["none", "flip", "dihedral", "flip_rotate"]
+    cutmix: Share
+
+
+class Loss(Section):
+    """Cross-entropy, class-balanced over the training set (``cbl``) or over each mini-batch (``mini_cbl``)."""
+
+    name: Literal["ce", "cbl", "mini_cbl"]
+    beta: Annotated[float, Field(ge=0, lt=1)]
+    gamma: Annotated[float, Field(ge=0)] | None
+    form: Literal["per_sample", "released"]
+
+
+class Optim(Section):
+    """AdamW with a one-cycle learning rate."""
+
+    epochs: Count
+    batch_size: Count
+    accumulate: Count
+    max_lr: Positive
+    lr_factor: Positive
+    eps: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    decay_vectors: bool
+    ema: Annotated[float, Field(ge=0, lt=1)] | None
+
+
+class Evaluation(Section):
+    """How the validation and test splits are scored."""
+
+    batch_size: Count
+    monitor: str | None
+
+
+class Runtime(Section):
+    """How it is computed."""
+
+    seed: Annotated[int, Field(ge=0)]
+    precision: Literal["fp32", "bf16", "fp16"]
+    channels_last: bool
+    compile: bool
+    sync_batchnorm: bool
+    threads: Count | None
+    save_minutes: Positive
+
+
+class Recipe(Section):
+    """One training run; see ``recipes/base.yaml`` for what each value means."""
+
+    model: Model
+    data: Data
+    preprocess: Preprocess
+    augment: Augment
+    loss: Loss
+    optim: Optim
+    evaluation: Evaluation
+    runtime: Runtime
+
+    @property
+    def name(self) -> str:
+        """``<network>_<data>``."""
+        return f"{self.model.network}_{self.data.name}"
+
+    def to_yaml(self) -> str:
+        """Return the whole recipe as text that :func:`from_dict` takes after ``yaml.safe_load``."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def list_recipes() -> list[str]:
+    """Return the names of all recipes."""
+    return [f"{network}_{data}" for network in NETWORKS for data in DATA]
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with these fields.
+    """Return the recipe with these sections.
 
     Raises:
-        ManifestError: a field is missing or unknown, or the operator has no range.
+        ManifestError: a value is missing, unknown, or out of its range; every such value is named.
     """
-    names = {field.name for field in fields(Recipe)}
-    if wrong := names.symmetric_difference(values):
-        raise ManifestError(f"a recipe needs exactly the fields {sorted(names)}; missing or unknown: {sorted(wrong)}")
-    operators = {name: Range(**numbers) for name, numbers in values["operators"].items()}
-    if values["operator"] not in operators:
-        raise ManifestError(f"the recipe gives ranges for {list(operators)}, none for {values['operator']!r}")
-    return Recipe(**{**values, "parts": tuple(values["parts"]), "operators": operators})
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as err:
+        wrong = [
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" + (f", got {e['input']!r}" if e["type"] != "missing" else "")
+            for e in err.errors()
+        ]
+        raise ManifestError("the recipe does not hold: " + "; ".join(wrong)) from None
 
 
-def load_recipe(name: str, **overrides: Any) -> Recipe:
-    """Read ``training/recipes/<name>.yaml`` and replace fields by those overrides that are not ``None``.
+def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
+    """Put a recipe together.
+
+    Args:
+        name: ``<network>_<data>``.
+        assignments: ``section.key=value`` with the value in YAML.
 
     Raises:
-        UnknownNameError: there is no such recipe.
-        ManifestError: the recipe is malformed, or an override names no field.
+        UnknownNameError: there is no such recipe or key; the message gives the closest.
+        OptionError: an assignment has no ``=``, or its value is not YAML.
+        ManifestError: a value is out of its range.
     """
-    file = RECIPES / f"{name}.yaml"
-    known = sorted(path.stem for path in RECIPES.glob("*.yaml"))
-    if name not in known:
-        raise UnknownNameError(f"no recipe is called {name!r}{closest(name, known)}; known: {', '.join(known)}")
-    values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return from_dict({**values, **{key: value for key, value in overrides.items() if value is not None}})
+    if name not in list_recipes():
+        raise UnknownNameError(
+            f"no recipe is called {name!r}{closest(name, list_recipes())}; a recipe is <network>_<data> with "
+            f"{', '.join(NETWORKS)} and {', '.join(DATA)}"
+        )
+    network, _, data = name.rpartition("_")
+    family = re.split(r"[\d_]", network)[0]
+    values: dict[str, Any] = {}
+    for file in ("base", f"data/{data}", f"network/{family}", name):
+        if (path := RECIPES / f"{file}.yaml").is_file():
+            merge(values, yaml.safe_load(path.read_text(encoding="utf-8")))
+    values["model"]["network"] = network
+    return override(values, assignments)
+
+
+def override(values: Mapping[str, Any], assignments: Sequence[str]) -> Recipe:
+    """Return the recipe with these sections and assignments over them; raises as :func:`load_recipe`."""
+    values = copy.deepcopy(dict(values))
+    for assignment in assignments:
+        _assign(values, assignment)
+    return from_dict(values)
+
+
+def merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
+    """Override values of a nested dictionary, in place."""
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _assign(values: dict[str, Any], assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not equals:
+        raise OptionError(f"expected section.key=value, got {assignment!r}")
+    known = list(_keys(values))
+    if key not in known and not key.startswith(tuple(f"{prefix}." for prefix in _OPEN)):
+        raise UnknownNameError(f"a recipe has no key {key!r}{closest(key, known)}; --dry-run prints all of them")
+    try:
+        value = yaml.safe_load(_float(text))
+    except yaml.YAMLError as err:
+        raise OptionError(f"{key}: {text!r} is no YAML value ({err})") from None
+    nested: Any = value
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    merge(values, nested)
+
+
+def _float(text: str) -> str:
+    """Write ``1e-3`` as ``1.0e-3``, which YAML 1.1 takes for a number."""
+    return re.sub(r"^([+-]?\d+)(e[+-]?\d+)$", _with_point, text.strip(), flags=re.IGNORECASE)
+
+
+def _with_point(match: re.Match[str]) -> str:
+    exponent = match[2] if match[2][1] in "+-" else f"{match[2][0]}+{match[2][1:]}"
+    return f"{match[1]}.0{exponent}"
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and name not in _OPEN:
+            yield from _keys(value, f"{name}.")
+        else:
+            yield name

@@ -1,28 +1,31 @@
-"""A run's folder: weights, recipe and numbers, written after training and read back for evaluation and bundling."""
+"""A run's folder: it is made by training, and read back for evaluation, bundling and whatever builds on the weights."""
 
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 
 from sarhub_models.errors import DataError
-from sarhub_models.networks import build
+from sarhub_models.networks import build, spec
 from sarhub_models.transforms import SarTransform
+from sarhub_models.weights.files import write_text
 
-from .data import Split, evaluation_transform, load_split
-from .evaluate import confusion, predict, score
-from .loop import Fitted, Row, fit
-from .recipe import Recipe, from_dict
-from .report import plot_confusion, plot_curves, write_csv
+from .augment import evaluation_transform
+from .checkpoint import BEST
+from .data import open_source
+from .loop import Row, Trainer, make_accelerator
+from .recipe import Recipe, override
+from .report import RUNNING, plot_curves, plot_detail, write_csv
 
-WEIGHTS, SUMMARY = "best.safetensors", "run.json"
+SUMMARY, RECIPE = "run.json", "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,11 @@ class Run:
     Attributes:
         folder: where it lies.
         recipe: what was run.
-        mean: of the pixels after the operator, on the training split.
-        std: of the pixels after the operator, on the training split.
+        mean: of the pixels after the operator.
+        std: of the pixels after the operator.
         class_names: name of each class.
+        multilabel: whether a sample carries several labels.
         val: the validation scores of the kept epoch.
-        seconds: how long training took.
     """
 
     folder: Path
@@ -44,57 +47,33 @@ class Run:
     mean: float
     std: float
     class_names: tuple[str, ...]
+    multilabel: bool
     val: dict[str, float]
-    seconds: float
 
     def transform(self) -> SarTransform:
         """Return the preprocessing at evaluation."""
-        return evaluation_transform(self.recipe, self.mean, self.std)
+        return evaluation_transform(self.recipe.preprocess, self.mean, self.std)
 
     def model(self) -> nn.Module:
         """Return the network with the kept weights, in evaluation mode."""
-        return load_model(self.folder / WEIGHTS, self.recipe.network, len(self.class_names))
+        size = self.recipe.preprocess.size
+        return load_model(self.folder / BEST, self.recipe.model.network, len(self.class_names), size)
 
 
-def load_model(file: Path, network: str, num_classes: int) -> nn.Module:
+def load_model(file: Path, network: str, num_classes: int, size: int) -> nn.Module:
     """Return a network with the weights of a safetensors file in float32, in evaluation mode."""
-    model = build(network, num_classes=num_classes)
+    options = {"img_size": size} if "img_size" in spec(network).timm_args else {}
+    model = build(network, num_classes=num_classes, **options)
     model.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in load_file(file).items()})
     return model.eval()
 
 
-def train(recipe: Recipe, data: Path, out: Path) -> Run:
-    """Train, and leave weights, metrics.csv, curves.png and the validation split's confusion.png in ``out``.
-
-    Raises:
-        DataError: the data are not there.
-    """
-    splits = load_split(data, recipe, "train"), load_split(data, recipe, "val")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / SUMMARY).unlink(missing_ok=True)
-    started = time.monotonic()
-    fitted = _fit_with_bar(recipe, *splits, out / "metrics.csv")
-    seconds = time.monotonic() - started
-    save_file(fitted.state, out / WEIGHTS)
-    plot_curves(fitted.history, out / "curves.png")
-    summary = {
-        "recipe": recipe.to_dict(),
-        "mean": fitted.mean,
-        "std": fitted.std,
-        "class_names": splits[0].class_names,
-        "val": {name: value for name, value in fitted.best.items() if name not in ("epoch", "loss")},
-        "best_epoch": fitted.best["epoch"],
-        "seconds": round(seconds, 1),
-    }
-    # Last, so that a folder with this file holds a whole run.
-    (out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    run = load_run(out)
-    evaluate_split(run, splits[1], out / "confusion_val.png")
-    return run
-
-
-def load_run(folder: Path) -> Run:
+def load_run(folder: Path, assignments: Sequence[str] = ()) -> Run:
     """Read a finished run.
+
+    Args:
+        folder: where it lies.
+        assignments: ``section.key=value`` over its recipe, such as another ``data.root``.
 
     Raises:
         DataError: the folder holds no finished run.
@@ -107,45 +86,105 @@ def load_run(folder: Path) -> Run:
     values = json.loads(file.read_text(encoding="utf-8"))
     return Run(
         folder=folder,
-        recipe=from_dict(values["recipe"]),
+        recipe=override(values["recipe"], assignments),
         mean=values["mean"],
         std=values["std"],
         class_names=tuple(values["class_names"]),
+        multilabel=values["multilabel"],
         val=values["val"],
-        seconds=values["seconds"],
     )
 
 
-def evaluate_split(run: Run, split: Split, figure: Path) -> dict[str, float]:
-    """Score the kept weights on a split and draw its confusion matrix."""
-    logits = predict(run.model(), split.amplitude, run.transform())
-    plot_confusion(confusion(logits, split.labels, len(run.class_names)), run.class_names, figure)
-    return score(logits, split.labels, len(run.class_names))
+def train(recipe: Recipe, out: Path) -> bool:
+    """Train, or go on where a run of the same recipe in ``out`` stopped.
+
+    Leaves ``recipe.yaml``, ``last.pt``, ``best.safetensors``, ``metrics.csv``, ``curves.png``, the validation split's
+    ``val.png``, a folder ``tensorboard`` and, last of all, ``run.json``.
+
+    Returns:
+        Whether the run is finished; if not, it was asked to stop, and the same call goes on.
+
+    Raises:
+        SarHubError: as :class:`~training.loop.Trainer` and its ``run`` say.
+    """
+    if recipe.runtime.threads is not None:
+        torch.set_num_threads(recipe.runtime.threads)
+    splits = open_source(recipe.data, "train"), open_source(recipe.data, "val")
+    accelerator = make_accelerator(recipe.runtime, recipe.optim.accumulate)
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(recipe, *splits, out, accelerator)
+    if accelerator.is_main_process:
+        write_text(out / RECIPE, recipe.to_yaml())
+        with Reporter(trainer) as reporter:
+            finished = trainer.finished or trainer.run(reporter.on_step, reporter.on_epoch)
+        if finished:
+            _finish(trainer)
+    else:
+        finished = trainer.finished or trainer.run(lambda step, loss: None, lambda row: None)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return finished
 
 
-def _fit_with_bar(recipe: Recipe, train_split: Split, val_split: Split, table: Path) -> Fitted:
-    """Train with a progress bar; the table grows with every epoch, so that it can be watched."""
-    rows: list[Row] = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as bars:
-        task = bars.add_task(f"{recipe.network} {recipe.operator}", total=recipe.epochs)
-
-        def report(row: Row) -> None:
-            rows.append(row)
-            write_csv(rows, table)
-            text = f"loss {row['loss']:.3f}  val accuracy {row['overall_accuracy']:.3f}"
-            bars.update(task, advance=1, description=text)
-
-        return fit(recipe, train_split, val_split, report)
+def _finish(trainer: Trainer) -> None:
+    """Write the summary that makes the folder a run."""
+    summary = {
+        "recipe": trainer.recipe.model_dump(mode="json"),
+        "mean": trainer.mean,
+        "std": trainer.std,
+        "class_names": list(trainer.train.class_names),
+        "multilabel": trainer.train.multilabel,
+        "val": {name: value for name, value in trainer.best.items() if name not in RUNNING},
+        "best_epoch": trainer.best["epoch"],
+        "skipped": sorted(set(trainer.skipped)),
+    }
+    write_text(trainer.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
 
 
-def use_threads(count: int | None) -> None:
-    """Limit torch to so many CPU threads, or leave its choice."""
-    if count is not None:
-        torch.set_num_threads(count)
+class Reporter:
+    """Shows and records a run while it goes on: progress bar, metrics.csv, TensorBoard, figures."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        recipe = trainer.recipe
+        self.images = recipe.optim.batch_size * trainer.place.world
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(), TimeRemainingColumn(), speed_estimate_period=300,
+        )
+        total = trainer.steps * recipe.optim.epochs
+        self.task = self.bar.add_task(recipe.name, total=total, completed=trainer.step, speed="")
+        self.board = SummaryWriter(str(trainer.folder / "tensorboard"), purge_step=trainer.step)
+
+    def __enter__(self) -> Reporter:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+        self.board.close()
+
+    def on_step(self, step: int, loss: float) -> None:
+        """Move the bar; every 20th step goes to TensorBoard."""
+        speed = self.bar.tasks[0].speed
+        text = "" if speed is None else f"{speed * self.images:.0f} images/s"
+        epoch = 1 + (step - 1) // self.trainer.steps
+        self.bar.update(self.task, completed=step, speed=text, description=f"epoch {epoch} loss {loss:.3f}")
+        if step % 20 == 0:
+            self.board.add_scalar("loss/step", loss, step - 1)
+
+    def on_epoch(self, row: Row) -> None:
+        """Record an epoch."""
+        trainer = self.trainer
+        write_csv(trainer.history, trainer.folder / "metrics.csv")
+        for name, value in row.items():
+            self.board.add_scalar(f"epoch/{name}", value, trainer.step)
+        self.board.flush()
+        plot_curves(trainer.history, trainer.folder / "curves.png")
+        if trainer.best is row:
+            plot_detail(trainer.detail, trainer.train.class_names, trainer.folder / "val.png")
+        self.bar.console.print(
+            f"epoch {row['epoch']:.0f}/{trainer.recipe.optim.epochs}  loss {row['loss']:.4f}  "
+            f"{trainer.monitor.replace('_', ' ')} {row[trainer.monitor]:.4f}  "
+            f"{row['images_per_second']:.0f} images/s  waiting for data {row['waiting_for_data']:.1%}"
+        )

@@ -2,7 +2,7 @@
 
 from .base import Sample, SceneDataset
 from .bigearthnet import BigEarthNetS1
-from .dsn import DsnPatches, load_dsn
+from .dsn import DsnPatches, DsnSLC, load_dsn
 from .dsn_download import download_dsn
 from .folder import FolderDataset, ListDataset
 from .opensarurban import OpenSARUrban
@@ -11,6 +11,7 @@ from .tsx import TerraSARX
 __all__ = [
     "BigEarthNetS1",
     "DsnPatches",
+    "DsnSLC",
     "FolderDataset",
     "ListDataset",
     "OpenSARUrban",

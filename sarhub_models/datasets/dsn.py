@@ -30,8 +30,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import DataError, UnknownNameError, closest
+from .base import Sample, SceneDataset
 
-__all__ = ["PARTS", "SPLITS", "DsnPatches", "assign_splits", "load_dsn", "overlap_groups", "pack_folder"]
+__all__ = ["PARTS", "SPLITS", "DsnPatches", "DsnSLC", "assign_splits", "load_dsn", "overlap_groups", "pack_folder"]
 
 PATCH_SIZE = 64
 SPLITS = ("train", "val", "test")
@@ -112,6 +113,29 @@ def load_dsn(
         names += [f"{part}/{name}" for name in arrays["name"][chosen]]
         class_names += [f"{part}/{name}" for name in arrays["classes"]]
     return DsnPatches(np.concatenate(images), np.concatenate(labels), tuple(class_names), tuple(names))
+
+
+class DsnSLC(SceneDataset):
+    """One split of some parts, in memory, with the interface of the other readers: amplitude in digital numbers.
+
+    Args:
+        root: folder with the packed files.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        parts: as for :func:`load_dsn`.
+
+    Raises:
+        UnknownNameError: there is no such part or split.
+        DataError: a packed file is missing or damaged.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], split: str, *, parts: Sequence[str] = ("s1", "tsx")) -> None:
+        patches = load_dsn(root, parts, split)
+        super().__init__(Path(root), [Path(root, name) for name in patches.names], patches.labels, patches.class_names)
+        self.images = patches.images
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return one patch; the image is float32 (64, 64)."""
+        return Sample(self.images[index], int(self.labels[index]), self.names[index])
 
 
 def pack_folder(folder: str | os.PathLike[str], target: str | os.PathLike[str], part: str) -> Path:

@@ -1,12 +1,13 @@
 """Amplitude chips become network inputs: dynamic-range operators, their augmentation, and the whole chain."""
 
 from .dynamic_range import DRAA, OPERATORS, log_amplitude, ptls, reinhard_devlin
-from .preprocess import SarTransform, normalize_amplitude
+from .preprocess import SarTransform, flip_and_rotate, normalize_amplitude
 
 __all__ = [
     "DRAA",
     "OPERATORS",
     "SarTransform",
+    "flip_and_rotate",
     "log_amplitude",
     "normalize_amplitude",
     "ptls",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import ImageError, OptionError
 from .dynamic_range import DRAA
 
-__all__ = ["SarTransform", "normalize_amplitude"]
+__all__ = ["SarTransform", "flip_and_rotate", "normalize_amplitude"]
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -201,7 +201,7 @@ class SarTransform(nn.Module):
         if self.size is not None and batch.shape[-2:] != (self.size, self.size):
             batch = F.interpolate(batch, (self.size, self.size), mode="bilinear", antialias=True)
         if self.training:
-            batch = _flip_and_rotate(batch, generator)
+            batch = flip_and_rotate(batch, *torch.rand(2, len(batch), generator=generator, device=batch.device))
         batch = batch.repeat(1, self.channels, 1, 1)
         return batch[0] if single else batch
 
@@ -225,15 +225,25 @@ class SarTransform(nn.Module):
         return f"mean={self.mean}, std={self.std}, size={self.size}, channels={self.channels}"
 
 
-def _flip_and_rotate(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Flip each (1, H, W) chip of a batch with probability ½ and rotate it by up to ±10°."""
+def flip_and_rotate(x: Tensor, turn: Tensor, mirror: Tensor) -> Tensor:
+    """Flip each chip of a batch horizontally or not, and rotate it about its centre by up to ±10 degrees.
+
+    Bilinear; pixels from outside become 0.
+
+    Args:
+        x: (B, C, H, W), floating point.
+        turn: (B,) in [0, 1], from -10 to 10 degrees.
+        mirror: (B,); below ½ the chip is flipped.
+
+    Returns:
+        Tensor like ``x``.
+    """
     count, _, height, width = x.shape
-    drawn = torch.rand(2, count, generator=generator, device=x.device)
-    angle = (2 * drawn[0] - 1) * _MAX_ROTATION
-    mirror = torch.where(drawn[1] < _FLIP_PROBABILITY, -1.0, 1.0)
+    angle = (2 * turn - 1) * _MAX_ROTATION
+    sign = torch.where(mirror < _FLIP_PROBABILITY, -1.0, 1.0)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     # affine_grid counts in half-widths and half-heights: the aspect ratio keeps the rotation rigid
-    rows = [mirror * cos, -mirror * sin * height / width, zero, sin * width / height, cos, zero]
+    rows = [sign * cos, -sign * sin * height / width, zero, sin * width / height, cos, zero]
     matrix = torch.stack(rows, dim=-1).view(count, 2, 3)
     grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -1,0 +1,154 @@
+"""The experiment: which loss and which dynamic-range mapping, on the DSN-SLC patches, three seeds each.
+
+``python -m training.ablation --data DIR`` trains MobileNetV3 with every loss and mapping, then larger networks with
+the pair that is best on the validation split. Each cell is a run of its own in its own process: a finished one is not
+run again, an interrupted one goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sarhub_models.errors import DataError, SarHubError
+
+from .ablation_report import Row, best_pair, write_report
+from .evaluate import score_run
+from .run import SUMMARY, load_run
+
+LOSSES = {
+    "cross-entropy": ("loss.name=ce",),
+    "CBL": ("loss.name=cbl",),
+    "mini-CBL": ("loss.name=mini_cbl",),
+    "mini-CBL focal": ("loss.name=mini_cbl", "loss.gamma=2"),
+}
+MAPPINGS = {
+    "log amplitude": ("preprocess.operator=log_amplitude", "preprocess.draa=false"),
+    "PTLS": ("preprocess.operator=ptls", "preprocess.draa=false"),
+    "PTLS, DRAA": ("preprocess.operator=ptls", "preprocess.draa=true"),
+    "Reinhard–Devlin": ("preprocess.operator=reinhard_devlin", "preprocess.draa=false"),
+    "Reinhard–Devlin, DRAA": ("preprocess.operator=reinhard_devlin", "preprocess.draa=true"),
+}
+SMALL, LARGE = "mobilenetv3", ("resnet18", "resnet50", "swin_t")
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the table."""
+
+    network: str
+    loss: str
+    mapping: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Name of the run's folder."""
+        parts = (self.network, self.loss, self.mapping, str(self.seed))
+        return "-".join(re.sub(r"[^\w-]+", "_", part.replace("–", "-")) for part in parts)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all cells share."""
+
+    data: Path
+    out: Path
+    jobs: int
+    threads: int
+
+    def command(self, cell: Cell, epochs: int) -> list[str]:
+        """Return the command that trains a cell."""
+        assignments = [
+            *(f"data.root={self.data}", f"runtime.seed={cell.seed}", f"runtime.threads={self.threads}"),
+            *(f"optim.epochs={epochs}", "augment.cutmix=0", *LOSSES[cell.loss], *MAPPINGS[cell.mapping]),
+        ]
+        recipe, folder = f"{cell.network}_dsn", str(self.out / cell.folder)
+        return [sys.executable, "-m", "training.pretrain", recipe, *assignments, "--out", folder]
+
+    def train(self, cells: Sequence[Cell], epochs: int, title: str) -> None:
+        """Train the cells that are not finished, several at a time.
+
+        Raises:
+            DataError: some failed; the message says where their output is. The others are finished first.
+        """
+        open_cells = [cell for cell in cells if not (self.out / cell.folder / SUMMARY).is_file()]
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        failed: list[str] = []
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bar, ThreadPoolExecutor(self.jobs) as pool:
+            task = bar.add_task(title, total=len(cells), completed=len(cells) - len(open_cells))
+            waiting = [pool.submit(self._train, cell, epochs) for cell in open_cells]
+            for done in as_completed(waiting):
+                bar.advance(task)
+                failed += filter(None, [done.result()])
+        if failed:
+            raise DataError(f"{len(failed)} of {len(cells)} runs failed; their output: {', '.join(failed)}")
+
+    def _train(self, cell: Cell, epochs: int) -> str:
+        """Train one cell; return the file with its output if it failed."""
+        folder = self.out / cell.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "log.txt"
+        with log.open("a", encoding="utf-8") as stream:
+            code = subprocess.run(self.command(cell, epochs), stdout=stream, stderr=subprocess.STDOUT).returncode
+        return "" if code == 0 else str(log)
+
+    def row(self, cell: Cell) -> Row:
+        """Return a finished cell's scores on the validation and the test split."""
+        run = load_run(self.out / cell.folder, [f"data.root={self.data}"])
+        file = run.folder / "test.json"
+        test = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else score_run(run, "test")
+        return Row(cell.network, cell.loss, cell.mapping, cell.seed, run.recipe.optim.epochs, run.val, test)
+
+    def rows(self, cells: Iterable[Cell]) -> list[Row]:
+        """Return the rows of finished cells."""
+        return [self.row(cell) for cell in cells]
+
+
+def grid(networks: Sequence[str], pairs: Iterable[tuple[str, str]], seeds: int) -> list[Cell]:
+    """Return the cells, seed by seed, so that a part of the table holds all of its places."""
+    return [Cell(n, *pair, seed) for seed, n, pair in itertools.product(range(seeds), networks, list(pairs))]
+
+
+@app.command()
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with s1.npz and tsx.npz.")],
+    out: Annotated[Path, typer.Option(help="Folder of the runs and of the report.")] = Path("outputs/ablation"),
+    seeds: Annotated[int, typer.Option(min=2)] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Of MobileNetV3.")] = 8,
+    large_epochs: Annotated[int, typer.Option(min=0, help="Of the larger networks; 0 leaves them out.")] = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each.")] = 1,
+) -> None:
+    """Run the experiment and write its table (ablation.csv, ablation.md) and figure (ablation.png)."""
+    experiment = Experiment(data, out, jobs, threads)
+    try:
+        small = grid([SMALL], itertools.product(LOSSES, MAPPINGS), seeds)
+        experiment.train(small, epochs, SMALL)
+        rows = experiment.rows(small)
+        write_report(rows, out)
+        if large_epochs:
+            for network in LARGE:
+                large = grid([network], [best_pair(rows, SMALL)], seeds)
+                experiment.train(large, large_epochs, network)
+                rows += experiment.rows(large)
+                write_report(rows, out)
+    except SarHubError as err:
+        typer.echo(f"error: {err}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,214 @@
+"""From a reader to mini-batches: which samples make up which step, and what happens to a damaged one.
+
+The order of an epoch depends on the seed and the epoch alone. A step takes the next ``world × batch_size`` samples
+of it, of which each process takes its slice; so the same steps see the same samples on any number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sarhub_models.errors import DataError, ImageError, InputError
+
+from .keys import generator
+from .recipe import Data
+from .sources import Scenes, amplitude
+
+
+class Item(NamedTuple):
+    """One sample, ready for a batch.
+
+    Attributes:
+        image: float32 (1, H, W), amplitude in [0, 1].
+        label: class index, or uint8 (C,) of zeros and ones.
+        name: of the sample.
+        skipped: names of the damaged samples in whose place it stands.
+    """
+
+    image: Tensor
+    label: int | np.ndarray
+    name: str
+    skipped: tuple[str, ...] = ()
+
+
+class Batch(NamedTuple):
+    """A mini-batch of one process.
+
+    Attributes:
+        images: amplitude in [0, 1], float32 (B, 1, H, W), or a list of (1, H, W) where the sizes differ.
+        labels: int64 (B,), or float32 (B, C) of zeros and ones.
+        names: of the samples.
+        skipped: names of the damaged samples that were left out.
+    """
+
+    images: Tensor | list[Tensor]
+    labels: Tensor
+    names: list[str]
+    skipped: list[str]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        images = self.images
+        moved = (
+            images.to(device, non_blocking=True)
+            if isinstance(images, Tensor)
+            else [image.to(device, non_blocking=True) for image in images]
+        )
+        return self._replace(images=moved, labels=self.labels.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory, from which copies to a GPU overlap with its work."""
+        images = self.images
+        pinned = images.pin_memory() if isinstance(images, Tensor) else [image.pin_memory() for image in images]
+        return self._replace(images=pinned, labels=self.labels.pin_memory())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which process of how many this is."""
+
+    rank: int = 0
+    world: int = 1
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Stack items; images of different sizes stay a list."""
+    images = [item.image for item in items]
+    same = all(image.shape == images[0].shape for image in images)
+    if isinstance(items[0].label, np.ndarray):
+        labels = torch.from_numpy(np.stack([item.label for item in items])).float()
+    else:
+        labels = torch.tensor([item.label for item in items], dtype=torch.int64)
+    skipped = [name for item in items for name in item.skipped]
+    return Batch(torch.stack(images) if same else images, labels, [item.name for item in items], skipped)
+
+
+class Items(Dataset[Item]):
+    """The samples of a reader as items.
+
+    A damaged one raises :class:`~sarhub_models.errors.DataError` with its name, or with ``on_error="skip"`` gives
+    way to the next sample that can be read.
+    """
+
+    def __init__(self, scenes: Scenes, data: Data) -> None:
+        self.scenes, self.full_scale, self.skip = scenes, data.full_scale, data.on_error == "skip"
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Item:
+        """Return a sample; IndexError beyond the last."""
+        skipped: list[str] = []
+        for offset in range(len(self.scenes)):
+            position = (index + offset) % len(self.scenes)
+            try:
+                image, label, name = self.scenes[position]
+                return Item(amplitude(image, self.full_scale), label, name, tuple(skipped))
+            except (ImageError, DataError) as err:
+                skipped.append(self.scenes.names[position])
+                if not self.skip:
+                    raise damaged(skipped[0], err) from err
+        raise DataError(f"none of the {len(self.scenes)} samples can be read, {skipped[0]} first")
+
+
+def damaged(name: str, cause: Exception) -> DataError:
+    """Return the error that names a damaged sample and the two ways on."""
+    return DataError(f"sample {name}: {cause} (repair or remove it, or data.on_error=skip leaves such samples out)")
+
+
+def steps_per_epoch(samples: int, batch_size: int, accumulate: int, world: int) -> int:
+    """Return the mini-batches of an epoch, a multiple of ``accumulate``; the samples left over are not seen in it.
+
+    Raises:
+        InputError: there are fewer samples than one step of all processes takes.
+    """
+    steps = samples // (batch_size * world * accumulate) * accumulate
+    if steps == 0:
+        raise InputError(
+            f"{samples} samples to train on are fewer than one step takes: optim.batch_size={batch_size} × {world} "
+            f"process(es) × optim.accumulate={accumulate}"
+        )
+    return steps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which mini-batches one process gets.
+
+    Attributes:
+        steps: mini-batches per epoch.
+        epochs: passes over the training split.
+        batch_size: samples of this process per mini-batch.
+        seed: of the order.
+        place: this process.
+        start: the first mini-batch, counted over all epochs.
+    """
+
+    steps: int
+    epochs: int
+    batch_size: int
+    seed: int
+    place: Place = Place()
+    start: int = 0
+
+
+class StepSampler:
+    """The indices of each mini-batch of a plan, for a split of so many samples."""
+
+    def __init__(self, samples: int, plan: Plan) -> None:
+        self.samples, self.plan = samples, plan
+
+    def __len__(self) -> int:
+        return self.plan.steps * self.plan.epochs - self.plan.start
+
+    def __iter__(self) -> Iterator[list[int]]:
+        plan = self.plan
+        current, first = divmod(plan.start, plan.steps)
+        for epoch in range(current, plan.epochs):
+            order = torch.randperm(self.samples, generator=generator(plan.seed, "order", epoch))
+            for step in range(first, plan.steps):
+                begin = (step * plan.place.world + plan.place.rank) * plan.batch_size
+                yield order[begin : begin + plan.batch_size].tolist()
+            first = 0
+
+
+class Files:
+    """A split whose samples are read one by one, in any order.
+
+    Attributes:
+        class_names: name of each class.
+        multilabel: whether a sample carries several labels.
+        counts: samples of each class, int64 (C,).
+    """
+
+    def __init__(self, scenes: Scenes, data: Data) -> None:
+        self.scenes, self.data = scenes, data
+        self.class_names, self.multilabel, self.counts = scenes.class_names, scenes.multilabel, scenes.counts()
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def training(self, plan: Plan, pin: bool = False) -> DataLoader[Item]:
+        """Return all mini-batches of a plan; the workers live as long as the run."""
+        return self._loader(pin, batch_sampler=StepSampler(len(self), plan))
+
+    def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> DataLoader[Item]:
+        """Return a process's share of the split: every ``world``-th sample, each exactly once."""
+        return self._loader(pin, sampler=range(place.rank, len(self), place.world), batch_size=batch_size)
+
+    def _loader(self, pin: bool, **sampling: Any) -> DataLoader[Item]:
+        return DataLoader(
+            Items(self.scenes, self.data),
+            collate_fn=collate,
+            num_workers=self.data.workers,
+            pin_memory=pin,
+            prefetch_factor=4 if self.data.workers else None,
+            **sampling,
+        )

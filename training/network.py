@@ -1,0 +1,117 @@
+"""The network of a run and the weights it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.error import URLError
+
+import timm
+import torch
+from torch import Tensor, nn
+
+import sarhub_models as sarhub
+from sarhub_models import networks
+from sarhub_models.errors import CheckpointError, DownloadError, OptionError, UnknownNameError, closest
+from sarhub_models.weights import read_tensors
+
+from .recipe import Model
+
+
+def build_network(model: Model, num_classes: int, size: int, seed: int) -> nn.Module:
+    """Return the network of a recipe with its starting weights and a new head, on the CPU.
+
+    Args:
+        model: the recipe's section.
+        num_classes: outputs.
+        size: side of the input in pixels.
+        seed: of the initial weights.
+
+    Raises:
+        UnknownNameError: ``init`` is neither a file nor a name.
+        OptionError: the starting weights are of another network, or there are none.
+        DownloadError: the starting weights cannot be fetched.
+        CheckpointError: the file does not hold a checkpoint of this network.
+    """
+    torch.manual_seed(seed)
+    options: dict[str, object] = {"drop_rate": model.drop_rate}
+    if model.drop_path_rate:
+        options["drop_path_rate"] = model.drop_path_rate
+    if "img_size" in networks.spec(model.network).timm_args:
+        options["img_size"] = size
+    network = networks.build(model.network, num_classes=num_classes, **options)
+    if model.network == "mobilenetv3":
+        _reinitialise(network)
+    if model.init != "none":
+        _load(network, model.network, starting_weights(model.network, model.init))
+    return network
+
+
+def starting_weights(network: str, init: str) -> dict[str, Tensor]:
+    """Return the tensors that ``init`` stands for, under this package's names.
+
+    Args:
+        network: architecture they must fit.
+        init: ``"imagenet"``, a checkpoint, or a registered name; the errors are those of :func:`build_network`.
+    """
+    if init == "imagenet":
+        return _imagenet(network)
+    if Path(init).is_file():
+        tensors = networks.rename_checkpoint(network, read_tensors(Path(init)))
+        if (found := networks.identify(tensors)) != network:
+            raise OptionError(f"model.init={init} holds a {found}, the recipe trains a {network}")
+        return tensors
+    if init not in sarhub.list_models():
+        known = ("none", "imagenet", *sarhub.list_models())
+        raise UnknownNameError(
+            f"model.init={init}: expected none, imagenet, a file that is there, or a registered name{closest(init, known)}"
+        )
+    if sarhub.model_info(init).network != network:
+        raise OptionError(f"model.init={init} is a {sarhub.model_info(init).network}, the recipe trains a {network}")
+    return dict(sarhub.create_model(init, pretrained=True).state_dict())
+
+
+def _imagenet(network: str) -> dict[str, Tensor]:
+    entry = networks.spec(network)
+    if not timm.is_model_pretrained(entry.timm_name):
+        raise OptionError(f"timm has no ImageNet weights for {network}; model.init=none, or a checkpoint")
+    try:
+        model = timm.create_model(entry.timm_name, pretrained=True, **entry.timm_args)
+    except (OSError, RuntimeError, URLError) as err:
+        raise DownloadError(
+            f"the ImageNet weights of {entry.timm_name} could not be fetched ({err}); fetch them where there is a "
+            "network, and give the file: model.init=FILE"
+        ) from err
+    return dict(model.state_dict())
+
+
+def _load(model: nn.Module, network: str, tensors: dict[str, Tensor]) -> None:
+    """Fill a network with all tensors but the head's."""
+    head = f"{networks.spec(network).head}."
+    own = model.state_dict()
+    body = {key: tensor for key, tensor in tensors.items() if not key.startswith(head)}
+    wrong = [key for key in body if key not in own or own[key].shape != body[key].shape]
+    missing = [key for key in own if not key.startswith(head) and key not in body]
+    if wrong or missing:
+        raise CheckpointError(f"the starting weights do not fit {network}: {(wrong + missing)[0]} differs")
+    model.load_state_dict(body, strict=False)
+
+
+def _reinitialise(model: nn.Module) -> None:
+    """Give convolutions and linear layers PyTorch's own initial weights.
+
+    timm's for the MobileNet family draw a classifier for a thousand classes: with a dozen, the first logits are so
+    large that training on a few thousand patches is erratic.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.reset_parameters()
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict[str, object]]:
+    """Return the parameters in two groups: vectors (biases, norms) are decayed only if asked for."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": weight_decay if decay_vectors else 0.0},
+    ]

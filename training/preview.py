@@ -1,0 +1,76 @@
+"""What ``--dry-run`` shows: the resolved recipe, the network, and how long the run would take here."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from rich import print as show
+from torch.utils.flop_counter import FlopCounterMode
+
+from sarhub_models.errors import SarHubError
+
+from .batches import steps_per_epoch
+from .data import open_source
+from .loop import make_accelerator
+from .network import build_network
+from .recipe import Recipe
+
+_TIMED = 3
+
+
+def preview(recipe: Recipe) -> None:
+    """Print a recipe as YAML, its network's size and cost, and the expected time.
+
+    The time is that of a few steps on made-up images on one process of this machine, times the steps; without the
+    data, whose number of samples decides, it is given per step.
+    """
+    print(recipe.to_yaml())
+    if recipe.runtime.threads is not None:
+        torch.set_num_threads(recipe.runtime.threads)
+    accelerator = make_accelerator(recipe.runtime, 1)
+    try:
+        train = open_source(recipe.data, "train")
+        classes, samples, note = len(train.class_names), len(train), ""
+    except SarHubError as err:
+        classes, samples, note = 10, None, f"(10 classes assumed, and no number of samples: {err})"
+    model = recipe.model.model_copy(update={"init": "none"})
+    network = build_network(model, classes, recipe.preprocess.size, recipe.runtime.seed).to(accelerator.device)
+    images = torch.zeros(recipe.optim.batch_size, 3, recipe.preprocess.size, recipe.preprocess.size)
+    images = images.to(accelerator.device, memory_format=torch.channels_last)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(images[:1])
+    parameters = sum(p.numel() for p in network.parameters())
+    show(f"{recipe.model.network}: {parameters / 1e6:.2f} M parameters, {counter.get_total_flops() / 2e9:.2f} GMAC/image")
+    seconds = _seconds_per_step(network.train(), images, accelerator, recipe)
+    show(f"{seconds:.3f} s per step of {recipe.optim.batch_size} images on {accelerator.device.type} {note}")
+    if samples is None:
+        return
+    world = accelerator.num_processes
+    steps = steps_per_epoch(samples, recipe.optim.batch_size, recipe.optim.accumulate, world)
+    show(
+        f"{samples} samples, {classes} classes, {steps} steps per epoch: about {_clock(steps * seconds)} per epoch, "
+        f"{_clock(steps * seconds * recipe.optim.epochs)} for {recipe.optim.epochs} epochs, without validation"
+    )
+
+
+def _seconds_per_step(network: torch.nn.Module, images: torch.Tensor, accelerator, recipe: Recipe) -> float:
+    if recipe.runtime.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    network, optimizer = accelerator.prepare(network, torch.optim.AdamW(network.parameters(), fused=True))
+    begun = 0.0
+    for index in range(1 + _TIMED):
+        if index == 1:
+            begun = time.perf_counter()
+        loss = network(images).square().mean()
+        accelerator.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()
+    return (time.perf_counter() - begun) / _TIMED
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
