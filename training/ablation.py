@@ -84,17 +84,26 @@ class Experiment:
         Raises:
             DataError: some failed; the message says where their output is. The others are finished first.
         """
-        open_cells = [cell for cell in cells if not (self.out / cell.folder / SUMMARY).is_file()]
+        open_cells = [cell for cell in cells if not self._finished(cell, epochs)]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         failed: list[str] = []
-        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bar, ThreadPoolExecutor(self.jobs) as pool:
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bar:
             task = bar.add_task(title, total=len(cells), completed=len(cells) - len(open_cells))
-            waiting = [pool.submit(self._train, cell, epochs) for cell in open_cells]
-            for done in as_completed(waiting):
-                bar.advance(task)
-                failed += filter(None, [done.result()])
+            with ThreadPoolExecutor(self.jobs) as pool:
+                waiting = [pool.submit(self._train, cell, epochs) for cell in open_cells]
+                try:
+                    for done in as_completed(waiting):
+                        bar.advance(task)
+                        failed += filter(None, [done.result()])
+                except KeyboardInterrupt:  # the runs got it, too: they save and end
+                    pool.shutdown(cancel_futures=True)
+                    raise DataError("stopped; the same command goes on") from None
         if failed:
             raise DataError(f"{len(failed)} of {len(cells)} runs failed; their output: {', '.join(failed)}")
+
+    def _finished(self, cell: Cell, epochs: int) -> bool:
+        folder = self.out / cell.folder
+        return (folder / SUMMARY).is_file() and load_run(folder).recipe.optim.epochs == epochs
 
     def _train(self, cell: Cell, epochs: int) -> str:
         """Train one cell; return the file with its output if it failed."""

@@ -1,4 +1,4 @@
-"""Put a run's weights into the package: ``python -m training.bundle mobilenetv3_dsn RUN_DIR --data DIR``.
+"""Put a run's weights into the package: ``python -m training.bundle mobilenetv3_dsn RUN_DIR --command "…"``.
 
 Floating-point tensors are stored in half precision. The manifest entry is written from the run and from the scores
 of the stored file, so that the numbers published are those of the weights published.
@@ -19,9 +19,10 @@ from safetensors.torch import load_file, save_file
 from sarhub_models.errors import CheckpointError, SarHubError
 from sarhub_models.registry import manifest_path
 
-from .data import load_split
-from .evaluate import evaluate
-from .run import WEIGHTS, Run, load_model, load_run, use_threads
+from .checkpoint import BEST
+from .data import open_source
+from .run import Run, load_model, load_run
+from .scoring import score
 
 BUNDLED = Path(__file__).resolve().parents[1] / "sarhub_models" / "bundled"
 LARGEST = 4_000_000  # bytes; the wheel carries this file
@@ -35,18 +36,16 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def main(
     name: Annotated[str, typer.Argument(help="Name of the weights, <network>_<dataset>.")],
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    data: Annotated[Path, typer.Option(help="Folder with the data set.")],
     command: Annotated[str, typer.Option(help="The command that made the run, for the manifest.")],
     manifest: Annotated[Path | None, typer.Option(help="Manifest to update [the clone's].")] = None,
     target: Annotated[Path, typer.Option(help="Folder of the bundled files.")] = BUNDLED,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    assignments: Annotated[list[str] | None, typer.Argument(help="data.root=DIR where the data have moved.")] = None,
 ) -> None:
     """Store a run's weights in half precision, score them on val and test, and enter them in the manifest."""
-    use_threads(threads)
     try:
-        run = load_run(folder)
-        file = write_half(folder / WEIGHTS, target / f"{name}.safetensors")
-        scores = _scores(run, file, data)
+        run = load_run(folder, assignments or [])
+        file = write_half(folder / BEST, target / f"{name}.safetensors")
+        scores = _scores(run, file)
         update_manifest(manifest or manifest_path(), name, run, file, scores, command)
     except SarHubError as err:
         typer.echo(f"error: {err}", err=True)
@@ -72,16 +71,16 @@ def write_half(source: Path, target: Path) -> Path:
     return target
 
 
-def _scores(run: Run, file: Path, data: Path) -> dict[str, dict[str, float]]:
+def _scores(run: Run, file: Path) -> dict[str, dict[str, float]]:
     """Return the scores of the stored file on the validation and the test split, rounded as published."""
-    model = load_model(file, run.recipe.network, len(run.class_names))
-    return {
-        name: {
-            key: round(value, 4)
-            for key, value in evaluate(model, load_split(data, run.recipe, name), run.transform()).items()
-        }
-        for name in ("val", "test")
-    }
+    recipe, classes = run.recipe, len(run.class_names)
+    model = load_model(file, recipe.model.network, classes, recipe.preprocess.size)
+    scores = {}
+    for split in ("val", "test"):
+        loader = open_source(recipe.data, split).evaluation(recipe.evaluation.batch_size)
+        values, _ = score(model, loader, run.transform(), classes, run.multilabel)
+        scores[split] = {key: round(value, 4) for key, value in values.items()}
+    return scores
 
 
 def update_manifest(
@@ -89,8 +88,8 @@ def update_manifest(
 ) -> None:
     """Enter the weights and their data set in a manifest, in place of what it held under these names."""
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    recipe, about = run.recipe, _DATASETS[run.recipe.dataset]
-    manifest["datasets"][recipe.dataset] = {
+    recipe, about = run.recipe, _DATASETS[run.recipe.data.name]
+    manifest["datasets"][recipe.data.name] = {
         "title": about["title"],
         "sensor": about["sensor"],
         "num_classes": len(run.class_names),
@@ -101,8 +100,8 @@ def update_manifest(
     tensors = load_file(file)
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     manifest["models"][name] = {
-        "network": recipe.network,
-        "dataset": recipe.dataset,
+        "network": recipe.model.network,
+        "dataset": recipe.data.name,
         "sources": [{"type": "bundled", "file": file.name}],
         "checksum": {"algorithm": "sha256", "value": hashlib.sha256(file.read_bytes()).hexdigest()},
         "citation": about["citation"],
@@ -110,9 +109,9 @@ def update_manifest(
         "params": sum(tensor.numel() for key, tensor in tensors.items() if not key.endswith(buffers)),
         "training": {
             "command": command,
-            "data": f"DSN-SLC, training split of {' and '.join(recipe.parts)}",
-            "seed": recipe.seed,
-            "epochs": recipe.epochs,
+            "data": f"DSN-SLC, training split of {' and '.join(recipe.data.options['parts'])}",
+            "seed": recipe.runtime.seed,
+            "epochs": recipe.optim.epochs,
             "torch": torch.__version__.partition("+")[0],
             **scores,
         },
@@ -121,16 +120,16 @@ def update_manifest(
 
 
 def _preprocessing(run: Run) -> dict[str, Any]:
-    limits = run.recipe.range
+    p = run.recipe.preprocess
     return {
-        "operator": run.recipe.operator,
-        "low": limits.low,
-        "high": limits.high,
-        "evaluation": limits.evaluation,
+        "operator": p.operator,
+        "low": p.range.low,
+        "high": p.range.high,
+        "evaluation": p.range.evaluation,
         "mean": run.mean,
         "std": run.std,
-        "size": run.recipe.size,
-        "full_scale": run.recipe.full_scale,
+        "size": p.size,
+        "full_scale": run.recipe.data.full_scale,
         "note": "Input: magnitude of single-look complex digital numbers, divided by full_scale.",
     }
 

@@ -25,11 +25,11 @@ from .augment import TrainingTransform, cutmix, draw, evaluation_transform
 from .batches import Batch, Place, Plan, steps_per_epoch
 from .checkpoint import load_last, save_best, save_last
 from .data import Source, mean_std
-from .scoring import score
 from .keys import generator, key
 from .metrics import check_monitor, make_metrics
 from .network import build_network, parameter_groups
 from .recipe import Loss, Optim, Recipe, Runtime
+from .scoring import score
 from .watch import DivergedError, Seen, StopRequest, Watch
 
 Row = dict[str, float]
@@ -104,9 +104,7 @@ class Trainer:
         OptionError: the folder holds a run of another recipe.
     """
 
-    def __init__(
-        self, recipe: Recipe, train: Source, val: Source, folder: Path, accelerator: Accelerator
-    ) -> None:
+    def __init__(self, recipe: Recipe, train: Source, val: Source, folder: Path, accelerator: Accelerator) -> None:
         self.recipe, self.train, self.val, self.folder, self.accelerator = recipe, train, val, folder, accelerator
         optim, self.classes = recipe.optim, len(train.class_names)
         self.place = Place(accelerator.process_index, accelerator.num_processes)

@@ -63,7 +63,8 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
     if init not in sarhub.list_models():
         known = ("none", "imagenet", *sarhub.list_models())
         raise UnknownNameError(
-            f"model.init={init}: expected none, imagenet, a file that is there, or a registered name{closest(init, known)}"
+            f"model.init={init}: expected none, imagenet, a file that is there, or a registered name"
+            f"{closest(init, known)}"
         )
     if sarhub.model_info(init).network != network:
         raise OptionError(f"model.init={init} is a {sarhub.model_info(init).network}, the recipe trains a {network}")

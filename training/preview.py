@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import torch
+from accelerate import Accelerator
 from rich import print as show
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -41,7 +42,9 @@ def preview(recipe: Recipe) -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(images[:1])
     parameters = sum(p.numel() for p in network.parameters())
-    show(f"{recipe.model.network}: {parameters / 1e6:.2f} M parameters, {counter.get_total_flops() / 2e9:.2f} GMAC/image")
+    show(
+        f"{recipe.model.network}: {parameters / 1e6:.2f} M parameters, {counter.get_total_flops() / 2e9:.2f} GMAC/image"
+    )
     seconds = _seconds_per_step(network.train(), images, accelerator, recipe)
     show(f"{seconds:.3f} s per step of {recipe.optim.batch_size} images on {accelerator.device.type} {note}")
     if samples is None:
@@ -54,7 +57,9 @@ def preview(recipe: Recipe) -> None:
     )
 
 
-def _seconds_per_step(network: torch.nn.Module, images: torch.Tensor, accelerator, recipe: Recipe) -> float:
+def _seconds_per_step(
+    network: torch.nn.Module, images: torch.Tensor, accelerator: Accelerator, recipe: Recipe
+) -> float:
     if recipe.runtime.channels_last:
         network = network.to(memory_format=torch.channels_last)
     network, optimizer = accelerator.prepare(network, torch.optim.AdamW(network.parameters(), fused=True))

@@ -15,7 +15,6 @@ from sarhub_models.weights.files import write_text
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
-
 # Columns of an epoch's row that are no scores.
 RUNNING = ("epoch", "loss", "learning_rate", "images_per_second", "waiting_for_data", "skipped")
 

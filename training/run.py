@@ -149,8 +149,13 @@ class Reporter:
         recipe = trainer.recipe
         self.images = recipe.optim.batch_size * trainer.place.world
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(), TimeRemainingColumn(), speed_estimate_period=300,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            speed_estimate_period=300,
         )
         total = trainer.steps * recipe.optim.epochs
         self.task = self.bar.add_task(recipe.name, total=total, completed=trainer.step, speed="")

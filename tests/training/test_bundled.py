@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 import sarhub_models
-from sarhub_models.datasets import load_dsn
 from sarhub_models.networks import tensor_layout
 from sarhub_models.registry import ModelInfo, model_info
-from sarhub_models.transforms import SarTransform, normalize_amplitude
+from sarhub_models.transforms import SarTransform
 from training.bundle import BUNDLED, LARGEST
-from training.data import Split
-from training.evaluate import evaluate
+from training.data import open_source
+from training.recipe import load_recipe
+from training.scoring import score
 
 NAME = "mobilenetv3_dsn"
 
@@ -62,14 +62,13 @@ def test_it_reaches_the_published_scores(info: ModelInfo, test_data: Path) -> No
     torch.set_num_threads(2)
     model = sarhub_models.create_model(NAME, pretrained=True)
     assert info.class_names is not None and info.training is not None
-    parts = tuple(dict.fromkeys(name.partition("/")[0] for name in info.class_names))
     p = info.preprocessing
     transform = SarTransform(p.operator, p.low, p.high, p.evaluation, p.mean, p.std, p.size)
+    data = load_recipe(NAME, [f"data.root={test_data / 'data' / 'dsn'}", f"data.full_scale={p.full_scale}"]).data
     for name in ("val", "test"):
-        patches = load_dsn(test_data / "data" / "dsn", parts, name)
-        assert patches.class_names == info.class_names
-        amplitude = normalize_amplitude(torch.from_numpy(patches.images), p.full_scale)[:, None]
-        scores = evaluate(model, Split(amplitude, torch.from_numpy(patches.labels), patches.class_names), transform)
+        source = open_source(data, name)
+        assert source.class_names == info.class_names
+        scores, _ = score(model, source.evaluation(256), transform, len(source.class_names), multilabel=False)
         for key, value in scores.items():
             # A patch or two of 710 and 598 may fall the other way where another processor rounds differently.
             assert value == pytest.approx(info.training[name][key], abs=0.004), (name, key)
