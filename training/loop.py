@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -23,12 +25,12 @@ from sarhub_models.losses import ClassBalancedLoss, MiniBatchClassBalancedLoss
 
 from .augment import TrainingTransform, cutmix, draw, evaluation_transform
 from .batches import Batch, Place, Plan, steps_per_epoch
-from .checkpoint import load_last, save_best, save_last
+from .checkpoint import LAST, load_last, save_best, save_last
 from .data import Source, mean_std
 from .keys import generator, key
 from .metrics import check_monitor, make_metrics
 from .network import build_network, parameter_groups
-from .recipe import Loss, Optim, Recipe, Runtime
+from .recipe import Loss, Recipe, Runtime
 from .scoring import score
 from .watch import DivergedError, Seen, StopRequest, Watch
 
@@ -52,6 +54,7 @@ def make_accelerator(runtime: Runtime, accumulate: int) -> Accelerator:
     cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     if cpu and (runtime.precision == "fp16" or runtime.sync_batchnorm):
         raise OptionError("runtime.precision=fp16 and runtime.sync_batchnorm need a GPU, and none is here")
+    AcceleratorState._reset_state()  # a run before this one in the same process may have had another precision
     return Accelerator(
         cpu=cpu,
         mixed_precision={"fp32": "no"}.get(runtime.precision, runtime.precision),
@@ -95,13 +98,14 @@ class Trainer:
         detail: its :func:`~training.metrics.make_detail`.
         step: mini-batches done.
         steps: mini-batches per epoch.
-        skipped: names of damaged training samples that were left out.
+        skipped: names of the damaged samples that were left out, each once.
         mean: of the pixels after the operator.
         std: of the pixels after the operator.
 
     Raises:
         InputError: the training split has fewer samples than one step takes.
-        OptionError: the folder holds a run of another recipe.
+        OptionError: the folder holds a run of another recipe, or on other data.
+        CheckpointError: the checkpoint in the folder is damaged.
     """
 
     def __init__(self, recipe: Recipe, train: Source, val: Source, folder: Path, accelerator: Accelerator) -> None:
@@ -113,22 +117,27 @@ class Trainer:
             recipe.evaluation.monitor, train.multilabel, list(make_metrics(self.classes, train.multilabel))
         )
         saved = load_last(folder)
+        if saved is not None:
+            self._check_same(saved)
         self.mean, self.std = mean_std(train, recipe.preprocess) if saved is None else (saved["mean"], saved["std"])
         self.augment = TrainingTransform(recipe.preprocess, recipe.augment.geometry, self.mean, self.std)
         self.transform = evaluation_transform(recipe.preprocess, self.mean, self.std)
-        self._prepare(optim)
+        self._prepare(fresh=saved is None)
         self.history: list[Row] = []
         self.best: Row = {}
         self.detail = torch.empty(0)
         self.step, self.seconds, self.waited = 0, 0.0, 0.0
-        self.total = torch.zeros((), dtype=torch.float64, device=accelerator.device)
         self.skipped: list[str] = []
+        self._skipped_here: list[str] = []  # what other processes do not know of yet
+        self.stop = StopRequest()
+        self.watch = Watch(accelerator, self.stop, recipe.runtime.save_minutes)
         if saved is not None:
             self._restore(saved)
 
-    def _prepare(self, optim: Optim) -> None:
-        recipe, accelerator = self.recipe, self.accelerator
-        self.network = build_network(recipe.model, self.classes, recipe.preprocess.size, recipe.runtime.seed)
+    def _prepare(self, fresh: bool) -> None:
+        recipe, accelerator, optim = self.recipe, self.accelerator, self.recipe.optim
+        start = recipe.model if fresh else recipe.model.model_copy(update={"init": "none"})  # last.pt has the weights
+        self.network = build_network(start, self.classes, recipe.preprocess.size, recipe.runtime.seed)
         if recipe.runtime.channels_last:
             self.network.to(memory_format=torch.channels_last)
         # Copied before Accelerate wraps the forward pass: scores are those of the plain network in float32.
@@ -163,30 +172,31 @@ class Trainer:
             Whether the run is finished; if not, the folder holds the checkpoint to go on from.
 
         Raises:
-            DivergedError: a loss was not finite; the batch is saved, and the last checkpoint is from before it.
+            DivergedError: the loss or the weights are not finite; the batch is saved, and the last checkpoint is from
+                before it.
             DataError: a damaged sample, with ``data.on_error=stop``.
         """
-        with StopRequest() as stop:
-            watch, saved = Watch(self.accelerator, stop), time.monotonic()
-            for batch in self._batches():
-                before = self._passed(watch)
-                watch.note(batch, self._guarded_step(batch))
+        with self.stop:
+            for batch in self.batches():
+                before = self._passed()
+                self.watch.note(batch, self._guarded_step(batch))
                 on_step(self.step, before.loss)
                 at_end = self.step % self.steps == 0
-                due = time.monotonic() - saved > 60 * self.recipe.runtime.save_minutes
-                if self.step % self.recipe.optim.accumulate or not (at_end or before.requested or due):
+                if self.step % self.recipe.optim.accumulate or not (at_end or before.requested or before.due):
                     continue
-                self._passed(watch)  # what is saved must be good
+                self._passed()  # what is saved must be good
+                self._check_state()
                 if at_end:
                     self._end_epoch(on_epoch)
                 self.save()
-                saved = time.monotonic()
                 if before.requested:
                     return self.finished
         return True
 
     def save(self) -> None:
-        """Write the checkpoint to go on from."""
+        """Write the checkpoint to go on from; all processes must take part."""
+        self._share_skipped()
+        self.watch.saved()
         if not self.accelerator.is_main_process:
             return
         self._count_seconds()
@@ -196,8 +206,9 @@ class Trainer:
             {
                 "recipe": comparable(self.recipe.model_dump(mode="json")),
                 "global_batch": self.recipe.optim.batch_size * self.place.world,
+                "counts": self.train.counts.tolist(),
                 **{name: getattr(self, name) for name in _PLAIN},
-                "total": self.total.item(),
+                "total": self.watch.total,
                 "model": self.network.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
@@ -206,16 +217,24 @@ class Trainer:
             },
         )
 
-    def _restore(self, saved: dict[str, Any]) -> None:
-        recipe, world_batch = comparable(self.recipe.model_dump(mode="json")), saved["global_batch"]
-        if saved["recipe"] != recipe or world_batch != self.recipe.optim.batch_size * self.place.world:
+    def _check_same(self, saved: dict[str, Any]) -> None:
+        """Raise unless a checkpoint is of this very run."""
+        recipe, batch = comparable(self.recipe.model_dump(mode="json")), self.recipe.optim.batch_size * self.place.world
+        differences = [*_differences(saved["recipe"], recipe)]
+        if saved["global_batch"] != batch:
+            differences.append(f"samples per step of all processes: {saved['global_batch']} there, {batch} now")
+        if saved["counts"] != self.train.counts.tolist():
+            differences.append(f"samples of each class: {saved['counts']} there, {self.train.counts.tolist()} now")
+        if differences:
             raise OptionError(
-                f"{self.folder} holds a run of another recipe ({_difference(saved['recipe'], recipe)}; "
-                f"{world_batch} samples per step): take another folder with --out, or delete this one"
+                f"{self.folder} holds another run ({'; '.join(differences[:3])}): take another folder with --out, or "
+                "delete this one"
             )
+
+    def _restore(self, saved: dict[str, Any]) -> None:
         for name in _PLAIN:
             setattr(self, name, saved[name])
-        self.total.fill_(saved["total"])
+        self.watch.total = saved["total"]
         self.network.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
@@ -224,7 +243,7 @@ class Trainer:
         if saved["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
 
-    def _batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[Batch]:
         """Yield the batches of all remaining steps on the device, and note how long each was waited for."""
         optim, device = self.recipe.optim, self.accelerator.device
         plan = Plan(self.steps, optim.epochs, optim.batch_size, self.recipe.runtime.seed, self.place, self.step)
@@ -236,21 +255,21 @@ class Trainer:
             self.waited += time.perf_counter() - begun
             if batch is None:
                 return
-            self.skipped += batch.skipped
+            self._skipped_here += batch.skipped
             yield batch.to(device)
 
     def _guarded_step(self, batch: Batch) -> Tensor:
         try:
-            return self._step(batch)
+            return self.train_step(batch)
         except InputError as err:  # the losses look at the logits where that costs nothing, on a CPU
-            raise self._diverged(batch, str(err)) from err
+            raise self._diverged(batch, self.step + 1, str(err)) from err
 
-    def _step(self, batch: Batch) -> Tensor:
+    def train_step(self, batch: Batch) -> Tensor:
         """Compute gradients for one mini-batch, move the weights where it is time to, and return the loss."""
         recipe, seed, rank = self.recipe, self.recipe.runtime.seed, self.place.rank
         torch.manual_seed(key(seed, "step", self.step, rank))  # dropout and drop path
         numbers = draw(seed, self.step, recipe.optim.batch_size, rank, self.place.world)
-        rng = generator(seed, "cutmix", self.step, rank)
+        rng = generator(seed, "cutmix", self.step)  # alike everywhere: the losses of all processes meet in each call
         images = self.augment(batch.images, numbers)
         images, pasted, kept = cutmix(images, batch.labels, recipe.augment.cutmix, rng)
         layout = torch.channels_last if recipe.runtime.channels_last else torch.contiguous_format
@@ -266,21 +285,21 @@ class Trainer:
             self.schedule.step()
             if self.averaged is not None:
                 self.averaged.update(self.network, step=self.schedule.last_epoch)
-        self.total += value.detach()
         self.step += 1
         return value.detach()
 
     def _end_epoch(self, on_epoch: Callable[[Row], None]) -> None:
         optim, device = self.recipe.optim, self.accelerator.device
         self._count_seconds()
-        loss = self.accelerator.reduce(self.total / self.steps, "mean").item()
         if self.averaged is None:
             self.scored.load_state_dict(self.network.state_dict())
         loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.place, pin=device.type == "cuda")
-        scores, detail = score(self.scored, loader, self.transform, self.classes, self.train.multilabel, device)
+        shares = self._noting_skipped(loader)
+        scores, detail = score(self.scored, shares, self.transform, self.classes, self.train.multilabel, device)
+        self._share_skipped()
         row: Row = {
             "epoch": self.step // self.steps,
-            "loss": loss,
+            "loss": self.watch.total / self.steps,
             **scores,
             "learning_rate": self.schedule.get_last_lr()[0],
             "images_per_second": self.steps * optim.batch_size * self.place.world / self.seconds,
@@ -292,7 +311,7 @@ class Trainer:
             self.best, self.detail = row, detail
             if self.accelerator.is_main_process:
                 save_best(self.folder, self.scored.state_dict())
-        self.total.zero_()
+        self.watch.total = 0.0
         on_epoch(row)
         self.seconds, self.waited, self._resumed = 0.0, 0.0, time.perf_counter()
 
@@ -300,32 +319,51 @@ class Trainer:
         now = time.perf_counter()
         self.seconds, self._resumed = self.seconds + now - self._resumed, now
 
-    def _passed(self, watch: Watch) -> Seen:
+    def _noting_skipped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self._skipped_here += batch.skipped
+            yield batch
+
+    def _share_skipped(self) -> None:
+        """Tell all processes which samples each of them has left out."""
+        here, self._skipped_here = self._skipped_here, []
+        everywhere = gather_object(here) if self.place.world > 1 else here
+        self.skipped = list(dict.fromkeys([*self.skipped, *everywhere]))
+
+    def _passed(self) -> Seen:
         """Return what was seen in the step before; raise if its loss was not finite."""
-        seen = watch.seen()
+        seen = self.watch.seen()
         if seen.diverged:
-            assert watch.batch is not None
-            raise self._diverged(watch.batch, "the loss is not finite")
+            assert self.watch.batch is not None
+            raise self._diverged(self.watch.batch, self.step, "the loss is not finite")
         return seen
 
-    def _diverged(self, batch: Batch, reason: str) -> DivergedError:
+    def _check_state(self) -> None:
+        """Raise if a tensor of the state is not finite: a finite loss can have gradients that are not."""
+        tensors = [*self.network.state_dict().values()]
+        tensors += [value for values in self.optimizer.state.values() for value in values.values()]
+        finite = torch.stack([tensor.isfinite().all().to(self.accelerator.device) for tensor in tensors]).all()
+        if self.accelerator.reduce((~finite).float(), "sum") > 0:
+            assert self.watch.batch is not None
+            raise self._diverged(self.watch.batch, self.step, "the weights are not finite")
+
+    def _diverged(self, batch: Batch, step: int, reason: str) -> DivergedError:
         """Save a batch for inspection and return the error that names it."""
         file = self.folder / (BAD_BATCH if self.place.world == 1 else f"{self.place.rank}_{BAD_BATCH}")
         images = batch.images if isinstance(batch.images, Tensor) else list(batch.images)
         arrays = {f"image{index}": image[0].cpu().numpy() for index, image in enumerate(images)}
         np.savez_compressed(file, labels=batch.labels.cpu().numpy(), names=np.array(batch.names), **arrays)
+        last = self.folder / LAST
+        state = f"the last good state is in {last}" if last.is_file() else "no state was saved before"
         return DivergedError(
-            f"training diverged at step {self.step} ({reason}). The batch is in {file}; the last good state is in "
-            f"{self.folder}. A lower optim.max_lr, or runtime.precision=fp32, may help; so may a look at the images"
+            f"training diverged at step {step} ({reason}). The batch is in {file}; {state}. A lower optim.max_lr, or "
+            "runtime.precision=fp32, may help; so may a look at the images"
         )
 
 
-def _difference(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """Name the first few values in which two recipes differ."""
-    keys = [(section, name) for section, values in other.items() for name in values]
-    wrong = [
-        f"{section}.{name}: {one.get(section, {}).get(name)!r} there, {other[section][name]!r} now"
-        for section, name in keys
-        if one.get(section, {}).get(name) != other[section][name]
-    ]
-    return "; ".join(wrong[:3]) or "the same values"
+def _differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
+    """Name the values in which two recipes differ."""
+    for section, name in dict.fromkeys((s, n) for recipe in (one, other) for s, values in recipe.items() for n in values):
+        there, now = (recipe.get(section, {}).get(name) for recipe in (one, other))
+        if there != now:
+            yield f"{section}.{name}: {there!r} there, {now!r} now"

@@ -26,6 +26,7 @@ from .recipe import Recipe, override
 from .report import RUNNING, plot_curves, plot_detail, write_csv
 
 SUMMARY, RECIPE = "run.json", "recipe.yaml"
+INTERRUPTED = "interrupted"  # there while a run waits to go on
 
 
 @dataclass(frozen=True)
@@ -107,18 +108,21 @@ def train(recipe: Recipe, out: Path) -> bool:
     Raises:
         SarHubError: as :class:`~training.loop.Trainer` and its ``run`` say.
     """
-    if recipe.runtime.threads is not None:
-        torch.set_num_threads(recipe.runtime.threads)
     splits = open_source(recipe.data, "train"), open_source(recipe.data, "val")
     accelerator = make_accelerator(recipe.runtime, recipe.optim.accumulate)
+    if recipe.runtime.threads is not None:
+        torch.set_num_threads(recipe.runtime.threads)  # Accelerate has its own idea of it
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(recipe, *splits, out, accelerator)
     if accelerator.is_main_process:
+        (out / INTERRUPTED).unlink(missing_ok=True)
         write_text(out / RECIPE, recipe.to_yaml())
         with Reporter(trainer) as reporter:
             finished = trainer.finished or trainer.run(reporter.on_step, reporter.on_epoch)
         if finished:
             _finish(trainer)
+        else:
+            write_text(out / INTERRUPTED, f"stopped at step {trainer.step}; the same command goes on\n")
     else:
         finished = trainer.finished or trainer.run(lambda step, loss: None, lambda row: None)
     accelerator.wait_for_everyone()
@@ -136,7 +140,7 @@ def _finish(trainer: Trainer) -> None:
         "multilabel": trainer.train.multilabel,
         "val": {name: value for name, value in trainer.best.items() if name not in RUNNING},
         "best_epoch": trainer.best["epoch"],
-        "skipped": sorted(set(trainer.skipped)),
+        "skipped": sorted(trainer.skipped),
     }
     write_text(trainer.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
 
