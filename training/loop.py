@@ -363,7 +363,7 @@ class Trainer:
 
 def _differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
     """Name the values in which two recipes differ."""
-    for section, name in dict.fromkeys((s, n) for recipe in (one, other) for s, values in recipe.items() for n in values):
+    for section, name in dict.fromkeys((s, n) for r in (other, one) for s, values in r.items() for n in values):
         there, now = (recipe.get(section, {}).get(name) for recipe in (one, other))
         if there != now:
             yield f"{section}.{name}: {there!r} there, {now!r} now"
