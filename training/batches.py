@@ -6,6 +6,7 @@ of it, of which each process takes its slice; so the same steps see the same sam
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sarhub_models.errors import DataError, ImageError, InputError
+from sarhub_models.errors import DataError, ImageError, InputError, SarHubError
 
 from .keys import generator
 from .recipe import Data
@@ -26,13 +27,13 @@ class Item(NamedTuple):
     """One sample, ready for a batch.
 
     Attributes:
-        image: float32 (1, H, W), amplitude in [0, 1].
+        image: float32 (1, H, W), amplitude in [0, 1]; ``None`` if the sample is damaged and left out.
         label: class index, or uint8 (C,) of zeros and ones.
         name: of the sample.
         skipped: names of the damaged samples in whose place it stands.
     """
 
-    image: Tensor
+    image: Tensor | None
     label: int | np.ndarray
     name: str
     skipped: tuple[str, ...] = ()
@@ -79,32 +80,49 @@ class Place:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack items; images of different sizes stay a list."""
-    images = [item.image for item in items]
-    same = all(image.shape == images[0].shape for image in images)
-    if isinstance(items[0].label, np.ndarray):
-        labels = torch.from_numpy(np.stack([item.label for item in items])).float()
-    else:
-        labels = torch.tensor([item.label for item in items], dtype=torch.int64)
+    """Stack items but for those left out; images of different sizes, or none, are a list."""
     skipped = [name for item in items for name in item.skipped]
-    return Batch(torch.stack(images) if same else images, labels, [item.name for item in items], skipped)
+    kept = [item for item in items if item.image is not None]
+    images = [item.image for item in kept]
+    same = len({image.shape for image in images}) == 1
+    if isinstance(items[0].label, np.ndarray):
+        labels = torch.tensor(np.array([item.label for item in kept]), dtype=torch.float32)
+    else:
+        labels = torch.tensor([item.label for item in kept], dtype=torch.int64)
+    return Batch(torch.stack(images) if same else images, labels, [item.name for item in kept], skipped)
 
 
 class Items(Dataset[Item]):
     """The samples of a reader as items.
 
-    A damaged one raises :class:`~sarhub_models.errors.DataError` with its name, or with ``on_error="skip"`` gives
-    way to the next sample that can be read.
+    Args:
+        scenes: the reader.
+        data: the recipe's section.
+        replace: what becomes of a damaged sample with ``on_error="skip"``: true gives the next one that can be read in
+            its place, so that a batch stays full; false leaves it out, so that none is scored twice.
     """
 
-    def __init__(self, scenes: Scenes, data: Data) -> None:
+    def __init__(self, scenes: Scenes, data: Data, replace: bool) -> None:
         self.scenes, self.full_scale, self.skip = scenes, data.full_scale, data.on_error == "skip"
+        self.replace = replace
 
     def __len__(self) -> int:
         return len(self.scenes)
 
+    def __getitems__(self, indices: Sequence[int]) -> list[Item] | SarHubError:
+        """Return the samples of a mini-batch for :class:`Batches`, or the error that one of them raises."""
+        try:
+            return [self[index] for index in indices]
+        except SarHubError as err:
+            return err
+
     def __getitem__(self, index: int) -> Item:
-        """Return a sample; IndexError beyond the last."""
+        """Return a sample.
+
+        Raises:
+            IndexError: there is no such sample.
+            DataError: it is damaged and ``on_error`` is ``"stop"``, or none can be read.
+        """
         skipped: list[str] = []
         for offset in range(len(self.scenes)):
             position = (index + offset) % len(self.scenes)
@@ -115,6 +133,8 @@ class Items(Dataset[Item]):
                 skipped.append(self.scenes.names[position])
                 if not self.skip:
                     raise damaged(skipped[0], err) from err
+                if not self.replace:
+                    return Item(None, self.scenes.labels[index], skipped[0], (skipped[0],))
         raise DataError(f"none of the {len(self.scenes)} samples can be read, {skipped[0]} first")
 
 
@@ -179,6 +199,29 @@ class StepSampler:
             first = 0
 
 
+class Batches:
+    """The mini-batches of a DataLoader. An error travels as an item: a worker would add its traceback to the text."""
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            if isinstance(batch, SarHubError):
+                raise batch
+            yield batch
+
+
+def leave_signals_to_main(worker: int) -> None:
+    """Let a worker outlive the Ctrl-C or SIGTERM that its whole process group gets: the last steps need it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _collate_or_error(items: Sequence[Item] | SarHubError) -> Batch | SarHubError:
+    return items if isinstance(items, SarHubError) else collate(items)
+
+
 class Files:
     """A split whose samples are read one by one, in any order.
 
@@ -195,20 +238,22 @@ class Files:
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def training(self, plan: Plan, pin: bool = False) -> DataLoader[Item]:
+    def training(self, plan: Plan, pin: bool = False) -> Batches:
         """Return all mini-batches of a plan; the workers live as long as the run."""
-        return self._loader(pin, batch_sampler=StepSampler(len(self), plan))
+        return self._batches(True, pin, batch_sampler=StepSampler(len(self), plan))
 
-    def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> DataLoader[Item]:
+    def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> Batches:
         """Return a process's share of the split: every ``world``-th sample, each exactly once."""
-        return self._loader(pin, sampler=range(place.rank, len(self), place.world), batch_size=batch_size)
+        return self._batches(False, pin, sampler=range(place.rank, len(self), place.world), batch_size=batch_size)
 
-    def _loader(self, pin: bool, **sampling: Any) -> DataLoader[Item]:
-        return DataLoader(
-            Items(self.scenes, self.data),
-            collate_fn=collate,
+    def _batches(self, replace: bool, pin: bool, **sampling: Any) -> Batches:
+        loader: DataLoader[Any] = DataLoader(
+            Items(self.scenes, self.data, replace),
+            collate_fn=_collate_or_error,
             num_workers=self.data.workers,
             pin_memory=pin,
             prefetch_factor=4 if self.data.workers else None,
+            worker_init_fn=leave_signals_to_main,
             **sampling,
         )
+        return Batches(loader)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
-from torch.utils.data import DataLoader
+
+from sarhub_models.errors import DataError
 
 from .augment import evaluation_transform
-from .batches import Files, Item, Place, Plan
+from .batches import Batch, Files, Place, Plan
 from .recipe import Data, Preprocess
 from .shards import Shards
 from .sources import open_split
@@ -26,10 +28,10 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Return the number of samples."""
 
-    def training(self, plan: Plan, pin: bool = False) -> DataLoader[Item]:
+    def training(self, plan: Plan, pin: bool = False) -> Iterable[Batch]:
         """Return the mini-batches of a plan."""
 
-    def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> DataLoader[Item]:
+    def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> Iterable[Batch]:
         """Return one process's share of the split, each sample once."""
 
 
@@ -47,6 +49,9 @@ def mean_std(source: Source, preprocess: Preprocess) -> tuple[float, float]:
     """Return mean and standard deviation over the pixels after the operator: the recipe's, or else measured.
 
     Up to some thousand samples, spread over the split, are measured with the operator's evaluation parameter.
+
+    Raises:
+        DataError: a sample is damaged, or all pixels are alike.
     """
     if preprocess.mean is not None and preprocess.std is not None:
         return preprocess.mean, preprocess.std
@@ -59,5 +64,10 @@ def mean_std(source: Source, preprocess: Preprocess) -> tuple[float, float]:
             count += pixels.numel()
             total += pixels.sum().item()
             squares += pixels.square().sum().item()
-    mean = total / count
-    return mean, (squares / count - mean**2) ** 0.5
+    variance = squares / count - (total / count) ** 2 if count else 0.0
+    if not variance > 0:
+        raise DataError(
+            f"all pixels of {count} are alike after {preprocess.operator}: expected images with a structure"
+        )
+    mean = total / count if preprocess.mean is None else preprocess.mean
+    return mean, variance**0.5 if preprocess.std is None else preprocess.std

@@ -38,6 +38,8 @@ def score(
     model.eval()
     metrics, detail = make_metrics(num_classes, multilabel).to(device), make_detail(num_classes, multilabel).to(device)
     for batch in loader:
+        if not batch.names:  # all of it was damaged
+            continue
         batch = batch.to(torch.device(device))
         images = by_size(batch.images, torch.zeros(len(batch.names)), lambda x, _: transform(x))
         predicted, labels = probabilities(model(images), multilabel), batch.labels
