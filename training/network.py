@@ -28,14 +28,16 @@ def build_network(model: Model, num_classes: int, size: int, seed: int) -> nn.Mo
 
     Raises:
         UnknownNameError: ``init`` is neither a file nor a name.
-        OptionError: the starting weights are of another network, or there are none.
+        OptionError: the starting weights are of another network, or there are none; or the network cannot drop paths.
         DownloadError: the starting weights cannot be fetched.
         CheckpointError: the file does not hold a checkpoint of this network.
     """
     torch.manual_seed(seed)
     options: dict[str, object] = {"drop_rate": model.drop_rate}
-    if model.drop_path_rate:
-        options["drop_path_rate"] = model.drop_path_rate
+    if model.network != "densenet121":
+        options["drop_path_rate"] = model.drop_path_rate  # also 0: the default of timm's Swin is not
+    elif model.drop_path_rate:
+        raise OptionError(f"{model.network} has no paths to drop: model.drop_path_rate=0, got {model.drop_path_rate}")
     if "img_size" in networks.spec(model.network).timm_args:
         options["img_size"] = size
     network = networks.build(model.network, num_classes=num_classes, **options)
