@@ -13,44 +13,49 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from sarhub_models.errors import CheckpointError
 from sarhub_models.weights.files import publish
 
 LAST, BEST = "last.pt", "best.safetensors"
+FORMAT = 1  # of last.pt; another one is not read
+_MEND = "start again in another folder, or delete this one"
 
 
 def save_last(folder: Path, values: dict[str, Any]) -> None:
     """Replace the checkpoint to go on from."""
-    _write(folder / LAST, lambda file: torch.save(values, file))
+    _write(folder / LAST, lambda file: torch.save({"format": FORMAT, **values}, file))
 
 
 def load_last(folder: Path) -> dict[str, Any] | None:
     """Return the checkpoint to go on from, on the CPU, or ``None`` where there is none.
 
     Raises:
-        CheckpointError: the file is damaged.
+        CheckpointError: the file is damaged, or not of this version.
     """
     file = folder / LAST
     if not file.is_file():
         return None
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        values = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as err:
-        raise CheckpointError(
-            f"{file} cannot be read ({err}); start again in another folder, or delete this one"
-        ) from err
+        reason = str(err).strip().partition("\n")[0] or type(err).__name__
+        raise CheckpointError(f"{file} cannot be read ({reason}); {_MEND}") from err
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise CheckpointError(f"{file} is no checkpoint of this version of the training; {_MEND}")
+    return values
 
 
 def save_best(folder: Path, state: dict[str, Tensor]) -> None:
     """Replace the weights to use: float32 under the network's own keys, as the package reads them."""
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
-    _write(folder / BEST, lambda file: save_file(tensors, file, metadata={"format": "pt"}))
+    # save_file would leave a file that nobody but its owner may read
+    _write(folder / BEST, lambda file: file.write_bytes(save(tensors, metadata={"format": "pt"})))
 
 
-def _write(target: Path, write: Callable[[Path], None]) -> None:
+def _write(target: Path, write: Callable[[Path], Any]) -> None:
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         write(temporary)
