@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,21 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
     write_csv(table, out / "ablation.csv")
     write_text(out / "ablation.md", markdown(rows))
     plot([row for row in rows if row.network == rows[0].network], out / "ablation.png")
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Return the rows of an ``ablation.csv``, to the digits that it holds."""
+    with file.open(newline="", encoding="utf-8") as stream:
+        return [
+            Row(
+                **{name: line[name] for name in ("network", "loss", "mapping")},
+                seed=int(line["seed"]),
+                epochs=int(line["epochs"]),
+                val={name: float(line[f"val_{name}"]) for name in SCORES},
+                test={name: float(line[f"test_{name}"]) for name in SCORES},
+            )
+            for line in csv.DictReader(stream)
+        ]
 
 
 def markdown(rows: Sequence[Row]) -> str:
