@@ -21,8 +21,7 @@ from sarhub_models.errors import ManifestError, OptionError, UnknownNameError, c
 RECIPES = Path(__file__).resolve().parent / "recipes"
 NETWORKS = ("resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b")
 DATA = tuple(sorted(file.stem for file in (RECIPES / "data").glob("*.yaml")))
-# Keys below these belong to the reader or name an operator, so they are checked where they are used.
-_OPEN = ("data.options", "preprocess.operators")
+_OPEN = "data.options"  # what is below it belongs to the reader, which checks it
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -41,6 +40,12 @@ class Range(Section):
     low: float
     high: float
     evaluation: float
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Range:
+        if self.low > self.high:
+            raise ValueError(f"low={self.low} is above high={self.high}")
+        return self
 
 
 class Model(Section):
@@ -176,11 +181,13 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as err:
-        wrong = [
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" + (f", got {e['input']!r}" if e["type"] != "missing" else "")
-            for e in err.errors()
-        ]
+        wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_got(e['input'])}" for e in err.errors()]
         raise ManifestError("the recipe does not hold: " + "; ".join(wrong)) from None
+
+
+def _got(value: Any) -> str:
+    """Name a wrong value; where a whole section was looked at, the message has named it."""
+    return "" if isinstance(value, Mapping) else f", got {value!r}"
 
 
 def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
@@ -192,7 +199,7 @@ def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
 
     Raises:
         UnknownNameError: there is no such recipe or key; the message gives the closest.
-        OptionError: an assignment has no ``=``, or its value is not YAML.
+        OptionError: an assignment has no ``=``, its value is not YAML, or it changes what the name says.
         ManifestError: a value is out of its range.
     """
     if name not in list_recipes():
@@ -207,7 +214,10 @@ def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
         if (path := RECIPES / f"{file}.yaml").is_file():
             merge(values, yaml.safe_load(path.read_text(encoding="utf-8")))
     values["model"]["network"] = network
-    return override(values, assignments)
+    recipe = override(values, assignments)
+    if recipe.name != name:  # the values that belong to another network or data set would be missing
+        raise OptionError(f"the recipe is called {name}, the assignments make it {recipe.name}; give that name instead")
+    return recipe
 
 
 def override(values: Mapping[str, Any], assignments: Sequence[str]) -> Recipe:
@@ -232,12 +242,15 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
     if not equals:
         raise OptionError(f"expected section.key=value, got {assignment!r}")
     known = list(_keys(values))
-    if key not in known and not key.startswith(tuple(f"{prefix}." for prefix in _OPEN)):
+    if key not in known and not key.startswith(f"{_OPEN}."):
         raise UnknownNameError(f"a recipe has no key {key!r}{closest(key, known)}; --dry-run prints all of them")
     try:
         value = yaml.safe_load(_float(text))
     except yaml.YAMLError as err:
-        raise OptionError(f"{key}: {text!r} is no YAML value ({err})") from None
+        reason = getattr(err, "problem", None) or "it cannot be parsed"
+        raise OptionError(
+            f"{key}: {text!r} is no YAML value ({reason}); quotes make it a text: {key}='\"…\"'"
+        ) from None
     nested: Any = value
     for part in reversed(key.split(".")):
         nested = {part: nested}
@@ -257,7 +270,7 @@ def _with_point(match: re.Match[str]) -> str:
 def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and name not in _OPEN:
+        if isinstance(value, Mapping) and name != _OPEN:
             yield from _keys(value, f"{name}.")
         else:
             yield name
