@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.error import URLError
 
 import timm
 import torch
@@ -13,6 +12,7 @@ import sarhub_models as sarhub
 from sarhub_models import networks
 from sarhub_models.errors import CheckpointError, DownloadError, OptionError, UnknownNameError, closest
 from sarhub_models.weights import read_tensors
+from sarhub_models.weights.hub import hub_file
 
 from .recipe import Model
 
@@ -75,15 +75,20 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
 
 def _imagenet(network: str) -> dict[str, Tensor]:
     entry = networks.spec(network)
-    if not timm.is_model_pretrained(entry.timm_name):
+    config = timm.get_pretrained_cfg(entry.timm_name)
+    if config is None or config.hf_hub_id is None:
         raise OptionError(f"timm has no ImageNet weights for {network}; model.init=none, or a checkpoint")
     try:
-        model = timm.create_model(entry.timm_name, pretrained=True, **entry.timm_args)
-    except (OSError, RuntimeError, URLError) as err:
-        raise DownloadError(
-            f"the ImageNet weights of {entry.timm_name} could not be fetched ({err}); fetch them where there is a "
-            "network, and give the file: model.init=FILE"
+        file = hub_file(config.hf_hub_id, "model.safetensors", None)
+    except DownloadError as err:
+        raise type(err)(
+            f"{err}. Where there is a network, 'hf download {config.hf_hub_id} model.safetensors' puts the ImageNet "
+            "weights into the folder HF_HOME, which may be copied"
         ) from err
+    # timm fits the file to other windows and sizes
+    model = timm.create_model(
+        entry.timm_name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **entry.timm_args
+    )
     return dict(model.state_dict())
 
 
