@@ -57,8 +57,8 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
     """
     if init == "imagenet":
         return _imagenet(network)
-    if Path(init).is_file():
-        tensors = networks.rename_checkpoint(network, read_tensors(Path(init)))
+    if (file := Path(init).expanduser()).is_file():
+        tensors = networks.rename_checkpoint(network, read_tensors(file))
         if (found := networks.identify(tensors)) != network:
             raise OptionError(f"model.init={init} holds a {found}, the recipe trains a {network}")
         return tensors

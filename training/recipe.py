@@ -22,6 +22,7 @@ RECIPES = Path(__file__).resolve().parent / "recipes"
 NETWORKS = ("resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b")
 DATA = tuple(sorted(file.stem for file in (RECIPES / "data").glob("*.yaml")))
 _OPEN = "data.options"  # what is below it belongs to the reader, which checks it
+_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+", re.IGNORECASE)  # YAML 1.1 takes 1e-3 for a text
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -245,7 +246,7 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
     if key not in known and not key.startswith(f"{_OPEN}."):
         raise UnknownNameError(f"a recipe has no key {key!r}{closest(key, known)}; --dry-run prints all of them")
     try:
-        value = yaml.safe_load(_float(text))
+        value = float(text) if _EXPONENT.fullmatch(text.strip()) else yaml.safe_load(text)
     except yaml.YAMLError as err:
         reason = getattr(err, "problem", None) or "it cannot be parsed"
         raise OptionError(
@@ -255,16 +256,6 @@ def _assign(values: dict[str, Any], assignment: str) -> None:
     for part in reversed(key.split(".")):
         nested = {part: nested}
     merge(values, nested)
-
-
-def _float(text: str) -> str:
-    """Write ``1e-3`` as ``1.0e-3``, which YAML 1.1 takes for a number."""
-    return re.sub(r"^([+-]?\d+)(e[+-]?\d+)$", _with_point, text.strip(), flags=re.IGNORECASE)
-
-
-def _with_point(match: re.Match[str]) -> str:
-    exponent = match[2] if match[2][1] in "+-" else f"{match[2][0]}+{match[2][1:]}"
-    return f"{match[1]}.0{exponent}"
 
 
 def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

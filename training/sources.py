@@ -52,9 +52,9 @@ def open_split(data: Data, split: str) -> Scenes:
     """
     if data.root is None:
         raise OptionError("where does the data set lie? data.root=FOLDER says it (or data.shards, see training.pack)")
-    options = {**data.options, **({} if data.lists is None else {"lists": data.lists})}
+    options = {**data.options, **({} if data.lists is None else {"lists": data.lists.expanduser()})}
     try:
-        scenes: Scenes = _READERS[data.name](data.root, split, **options)
+        scenes: Scenes = _READERS[data.name](data.root.expanduser(), split, **options)
     except TypeError as err:
         raise OptionError(f"data.options {options} do not fit the reader of {data.name}: {err}") from None
     if len(scenes) == 0:
