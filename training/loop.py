@@ -103,7 +103,7 @@ class Trainer:
         std: of the pixels after the operator.
 
     Raises:
-        InputError: the training split has fewer samples than one step takes.
+        InputError: the training split has fewer samples than one step takes, or the other one than there are processes.
         OptionError: the folder holds a run of another recipe, or on other data.
         CheckpointError: the checkpoint in the folder is damaged.
     """
@@ -113,6 +113,8 @@ class Trainer:
         optim, self.classes = recipe.optim, len(train.class_names)
         self.place = Place(accelerator.process_index, accelerator.num_processes)
         self.steps = steps_per_epoch(len(train), optim.batch_size, optim.accumulate, self.place.world)
+        if len(val) < self.place.world:
+            raise InputError(f"{len(val)} samples to validate on are too few for {self.place.world} processes")
         self.monitor = check_monitor(
             recipe.evaluation.monitor, train.multilabel, list(make_metrics(self.classes, train.multilabel))
         )

@@ -42,8 +42,7 @@ def score(
             continue
         batch = batch.to(torch.device(device))
         images = by_size(batch.images, torch.zeros(len(batch.names)), lambda x, _: transform(x))
-        predicted, labels = probabilities(model(images), multilabel), batch.labels
-        labels = labels.long()
+        predicted, labels = probabilities(model(images), multilabel), batch.labels.long()
         metrics.update(predicted, labels)
         detail.update(predicted, labels)
     return plain(metrics.compute()), detail.compute().cpu()
