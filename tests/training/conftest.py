@@ -35,3 +35,18 @@ def tiny_dsn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+def write_images(root: Path, counts: dict[str, int], sizes: tuple[tuple[int, int], ...] = ((40, 40),)) -> Path:
+    """Write a folder data set: images of speckle, of these sizes in turn, and one list that all three splits share."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for label, (name, count) in enumerate(sorted(counts.items())):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            size = sizes[len(lines) % len(sizes)]
+            np.save(root / name / f"{index}.npy", (1 + label) / 4 * rng.random(size, dtype=np.float32))
+            lines.append(f"{name}/{index}.npy {label}\n")
+    for split in ("train", "val", "test"):
+        (root / f"{split}.txt").write_text("".join(lines))
+    return root
