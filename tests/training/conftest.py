@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from training.data import open_source
+from training.loop import Trainer, make_accelerator
+from training.recipe import Recipe, load_recipe
 
 
 def write_part(file: Path, classes: list[str], per_split: int, seed: int) -> None:
@@ -50,3 +55,26 @@ def write_images(root: Path, counts: dict[str, int], sizes: tuple[tuple[int, int
     for split in ("train", "val", "test"):
         (root / f"{split}.txt").write_text("".join(lines))
     return root
+
+
+def tiny(name: str, root: Path, *assignments: str) -> Recipe:
+    """A recipe with everything as small as it gets, and nothing random but the order and the first weights."""
+    values = ("preprocess.size=32", "preprocess.draa=false", "augment.geometry=none", "augment.cutmix=0")
+    sizes = ("optim.epochs=1", "optim.batch_size=8", "optim.ema=null", "model.drop_rate=0", "model.drop_path_rate=0")
+    computed = ("runtime.threads=1", "runtime.precision=fp32", "data.workers=0", f"data.root={root}")
+    return load_recipe(name, [*values, *sizes, *computed, *assignments])
+
+
+def fit(recipe: Recipe, out: Path) -> Trainer:
+    """Train without figures and tables."""
+    out.mkdir()
+    splits = open_source(recipe.data, "train"), open_source(recipe.data, "val")
+    trainer = Trainer(recipe, *splits, out, make_accelerator(recipe.runtime, recipe.optim.accumulate))
+    assert trainer.run(lambda step, loss: None, lambda row: None)
+    return trainer
+
+
+def read_rows(folder: Path) -> list[dict[str, float]]:
+    """The rows of a run's metrics.csv."""
+    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as stream:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)]
