@@ -7,6 +7,7 @@ of it, of which each process takes its slice; so the same steps see the same sam
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,6 +22,9 @@ from sarhub_models.errors import DataError, ImageError, InputError, SarHubError
 from .keys import generator
 from .recipe import Data
 from .sources import Scenes, amplitude
+
+# Forked workers share the reader's memory, and end when the run is killed; those of a fork server would stay.
+WORKERS = "fork" if sys.platform == "linux" else None
 
 
 class Item(NamedTuple):
@@ -253,6 +257,7 @@ class Files:
             num_workers=self.data.workers,
             pin_memory=pin,
             prefetch_factor=4 if self.data.workers else None,
+            multiprocessing_context=WORKERS if self.data.workers else None,
             worker_init_fn=leave_signals_to_main,
             **sampling,
         )

@@ -184,14 +184,15 @@ class Trainer:
                 self.watch.note(batch, self._guarded_step(batch))
                 on_step(self.step, before.loss)
                 at_end = self.step % self.steps == 0
-                if self.step % self.recipe.optim.accumulate or not (at_end or before.requested or before.due):
+                requested = before.requested or (self.place.world == 1 and self.stop.requested)  # alone: at once
+                if self.step % self.recipe.optim.accumulate or not (at_end or requested or before.due):
                     continue
                 self._passed()  # what is saved must be good
                 self._check_state()
                 if at_end:
                     self._end_epoch(on_epoch)
                 self.save()
-                if before.requested:
+                if requested:
                     return self.finished
         return True
 
