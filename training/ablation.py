@@ -69,28 +69,29 @@ class Experiment:
     jobs: int
     threads: int
 
-    def command(self, cell: Cell, epochs: int) -> list[str]:
-        """Return the command that trains a cell."""
+    def command(self, cell: Cell, epochs: int, size: int) -> list[str]:
+        """Return the command that trains a cell for so many epochs on patches resized to ``size`` pixels."""
         assignments = [
             *(f"data.root={self.data}", f"runtime.seed={cell.seed}", f"runtime.threads={self.threads}"),
-            *(f"optim.epochs={epochs}", "augment.cutmix=0", *LOSSES[cell.loss], *MAPPINGS[cell.mapping]),
+            *(f"optim.epochs={epochs}", f"preprocess.size={size}", "augment.cutmix=0"),
+            *(*LOSSES[cell.loss], *MAPPINGS[cell.mapping]),
         ]
         recipe, folder = f"{cell.network}_dsn", str(self.out / cell.folder)
         return [sys.executable, "-m", "training.pretrain", recipe, *assignments, "--out", folder]
 
-    def train(self, cells: Sequence[Cell], epochs: int, title: str) -> None:
+    def train(self, cells: Sequence[Cell], epochs: int, size: int, title: str) -> None:
         """Train the cells that are not finished, several at a time.
 
         Raises:
             DataError: some failed; the message says where their output is. The others are finished first.
         """
-        open_cells = [cell for cell in cells if not self._finished(cell, epochs)]
+        open_cells = [cell for cell in cells if not self._finished(cell, epochs, size)]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         failed: list[str] = []
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bar:
             task = bar.add_task(title, total=len(cells), completed=len(cells) - len(open_cells))
             with ThreadPoolExecutor(self.jobs) as pool:
-                waiting = [pool.submit(self._train, cell, epochs) for cell in open_cells]
+                waiting = [pool.submit(self._train, cell, epochs, size) for cell in open_cells]
                 try:
                     for done in as_completed(waiting):
                         bar.advance(task)
@@ -101,17 +102,20 @@ class Experiment:
         if failed:
             raise DataError(f"{len(failed)} of {len(cells)} runs failed; their output: {', '.join(failed)}")
 
-    def _finished(self, cell: Cell, epochs: int) -> bool:
+    def _finished(self, cell: Cell, epochs: int, size: int) -> bool:
         folder = self.out / cell.folder
-        return (folder / SUMMARY).is_file() and load_run(folder).recipe.optim.epochs == epochs
+        if not (folder / SUMMARY).is_file():
+            return False
+        recipe = load_run(folder).recipe
+        return (recipe.optim.epochs, recipe.preprocess.size) == (epochs, size)
 
-    def _train(self, cell: Cell, epochs: int) -> str:
+    def _train(self, cell: Cell, epochs: int, size: int) -> str:
         """Train one cell; return the file with its output if it failed."""
         folder = self.out / cell.folder
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / "log.txt"
         with log.open("a", encoding="utf-8") as stream:
-            code = subprocess.run(self.command(cell, epochs), stdout=stream, stderr=subprocess.STDOUT).returncode
+            code = subprocess.run(self.command(cell, epochs, size), stdout=stream, stderr=subprocess.STDOUT).returncode
         return "" if code == 0 else str(log)
 
     def row(self, cell: Cell) -> Row:
@@ -119,7 +123,8 @@ class Experiment:
         run = load_run(self.out / cell.folder, [f"data.root={self.data}"])
         file = run.folder / "test.json"
         test = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else score_run(run, "test")
-        return Row(cell.network, cell.loss, cell.mapping, cell.seed, run.recipe.optim.epochs, run.val, test)
+        epochs, size = run.recipe.optim.epochs, run.recipe.preprocess.size
+        return Row(cell.network, cell.loss, cell.mapping, cell.seed, epochs, size, run.val, test)
 
     def rows(self, cells: Iterable[Cell]) -> list[Row]:
         """Return the rows of finished cells."""
@@ -137,7 +142,9 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the runs and of the report.")] = Path("outputs/ablation"),
     seeds: Annotated[int, typer.Option(min=2)] = 3,
     epochs: Annotated[int, typer.Option(min=1, help="Of MobileNetV3.")] = 8,
-    large_epochs: Annotated[int, typer.Option(min=0, help="Of the larger networks; 0 leaves them out.")] = 5,
+    size: Annotated[int, typer.Option(min=32, help="Side of MobileNetV3's input in pixels.")] = 128,
+    large_epochs: Annotated[int, typer.Option(min=0, help="Of the larger networks; 0 leaves them out.")] = 6,
+    large_size: Annotated[int, typer.Option(min=32, help="Side of their input; 64 is the patches' own.")] = 64,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each.")] = 1,
 ) -> None:
@@ -145,13 +152,13 @@ def main(
     experiment = Experiment(data, out, jobs, threads)
     try:
         small = grid([SMALL], itertools.product(LOSSES, MAPPINGS), seeds)
-        experiment.train(small, epochs, SMALL)
+        experiment.train(small, epochs, size, SMALL)
         rows = experiment.rows(small)
         write_report(rows, out)
         if large_epochs:
             for network in LARGE:
                 large = grid([network], [best_pair(rows, SMALL)], seeds)
-                experiment.train(large, large_epochs, network)
+                experiment.train(large, large_epochs, large_size, network)
                 rows += experiment.rows(large)
                 write_report(rows, out)
     except SarHubError as err:

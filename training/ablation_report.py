@@ -31,6 +31,7 @@ class Row:
     mapping: str
     seed: int
     epochs: int
+    size: int
     val: dict[str, float]
     test: dict[str, float]
 
@@ -71,7 +72,7 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
     table = [
         {
             **{"network": row.network, "loss": row.loss, "mapping": row.mapping, "seed": row.seed},
-            "epochs": row.epochs,
+            **{"epochs": row.epochs, "size": row.size},
             **{f"val_{name}": f"{row.val[name]:.4f}" for name in SCORES},
             **{f"test_{name}": f"{row.test[name]:.4f}" for name in SCORES},
         }
@@ -90,6 +91,7 @@ def read_rows(file: Path) -> list[Row]:
                 **{name: line[name] for name in ("network", "loss", "mapping")},
                 seed=int(line["seed"]),
                 epochs=int(line["epochs"]),
+                size=int(line["size"]),
                 val={name: float(line[f"val_{name}"]) for name in SCORES},
                 test={name: float(line[f"test_{name}"]) for name in SCORES},
             )
@@ -114,7 +116,8 @@ def markdown(rows: Sequence[Row]) -> str:
             text = f"{mean:.3f} ± {deviation:.3f}"
             best = len(peers) > 1 and mean == max(peer.spread(column)[0] for peer in peers)
             cells.append(f"**{text}**" if best else text)
-        lines.append(f"| {g.network}, {g.rows[0].epochs} epochs | {g.mapping} | {g.loss} | {' | '.join(cells)} |")
+        runs = f"{g.network}, {g.rows[0].size} px, {g.rows[0].epochs} epochs"
+        lines.append(f"| {runs} | {g.mapping} | {g.loss} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

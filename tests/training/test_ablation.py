@@ -18,7 +18,7 @@ from training.recipe import load_recipe
 def row(network: str, loss: str, mapping: str, seed: int, val: float, test: float) -> Row:
     scores = {"class_average": test - 0.01, "macro_f1": test - 0.02}
     return Row(
-        network, loss, mapping, seed, 8, {"overall_accuracy": val, **scores}, {"overall_accuracy": test, **scores}
+        network, loss, mapping, seed, 8, 128, {"overall_accuracy": val, **scores}, {"overall_accuracy": test, **scores}
     )
 
 
@@ -38,7 +38,7 @@ def test_every_cell_is_a_recipe_of_its_own(tmp_path: Path) -> None:
     experiment = Experiment(tmp_path, tmp_path, jobs=1, threads=1)
     recipes = set()
     for cell in cells:
-        arguments = experiment.command(cell, epochs=8)
+        arguments = experiment.command(cell, epochs=8, size=128)
         recipe = load_recipe(arguments[3], arguments[4 : arguments.index("--out")])
         assert (recipe.runtime.seed, recipe.optim.epochs, recipe.augment.cutmix) == (cell.seed, 8, 0)
         recipes.add((recipe.loss, recipe.preprocess.operator, recipe.preprocess.draa, recipe.runtime.seed))
@@ -53,15 +53,15 @@ def test_mean_and_deviation_over_the_seeds() -> None:
     first = group(ROWS)[0]
     assert first.spread(lambda r: r.test["overall_accuracy"]) == pytest.approx((0.72, 0.02))
     table = markdown(ROWS)
-    assert "| mobilenetv3, 8 epochs | PTLS | CBL | 0.510 ± 0.010 | **0.720 ± 0.020** |" in table
+    assert "| mobilenetv3, 128 px, 8 epochs | PTLS | CBL | 0.510 ± 0.010 | **0.720 ± 0.020** |" in table
     assert len(table.splitlines()) == 2 + 3
 
 
 def test_the_report_can_be_made_again_from_its_table(tmp_path: Path) -> None:
     write_report(ROWS, tmp_path)
     again = read_rows(tmp_path / "ablation.csv")
-    assert [(r.network, r.loss, r.mapping, r.seed, r.epochs) for r in again] == [
-        (r.network, r.loss, r.mapping, r.seed, r.epochs) for r in ROWS
+    assert [(r.network, r.loss, r.mapping, r.seed, r.epochs, r.size) for r in again] == [
+        (r.network, r.loss, r.mapping, r.seed, r.epochs, r.size) for r in ROWS
     ]
     assert [r.test for r in again] == [pytest.approx(r.test) for r in ROWS]
     assert [r.val for r in again] == [pytest.approx(r.val) for r in ROWS]
@@ -73,19 +73,30 @@ def test_a_failing_run_is_named_with_its_output(tmp_path: Path) -> None:
     experiment = Experiment(tmp_path / "nothing", tmp_path / "out", jobs=1, threads=1)
     cell = Cell("mobilenetv3", "CBL", "PTLS", 0)
     with pytest.raises(DataError, match="1 of 1 runs failed"):
-        experiment.train([cell], epochs=1, title="test")
+        experiment.train([cell], epochs=1, size=32, title="test")
     assert "download_dsn" in (tmp_path / "out" / cell.folder / "log.txt").read_text()
 
 
 def test_the_command_goes_on_where_it_was(tiny_dsn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation, "LOSSES", {"CBL": LOSSES["CBL"]})
     monkeypatch.setattr(ablation, "MAPPINGS", {"PTLS": MAPPINGS["PTLS"]})
-    small = ("--data", str(tiny_dsn), "--out", str(tmp_path), "--epochs", "1", "--large-epochs", "0", "--seeds", "2")
-    monkeypatch.setattr(
-        Experiment, "command", with_assignments(Experiment.command, "optim.batch_size=16", "preprocess.size=32")
+    small = (
+        "--data",
+        str(tiny_dsn),
+        "--out",
+        str(tmp_path),
+        "--epochs",
+        "1",
+        "--large-epochs",
+        "0",
+        "--seeds",
+        "2",
+        "--size",
+        "32",
     )
+    monkeypatch.setattr(Experiment, "command", with_assignments(Experiment.command, "optim.batch_size=16"))
     for _ in range(2):
-        result = CliRunner().invoke(ablation.app, [*small, "--jobs", "2"])
+        result = CliRunner().invoke(ablation.app, [*small, "--large-epochs", "0", "--jobs", "2"])
         assert result.exit_code == 0, result.output
     with (tmp_path / "ablation.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -96,8 +107,8 @@ def test_the_command_goes_on_where_it_was(tiny_dsn: Path, tmp_path: Path, monkey
 
 
 def with_assignments(command: object, *assignments: str) -> object:
-    def changed(self: Experiment, cell: Cell, epochs: int) -> list[str]:
-        made: list[str] = command(self, cell, epochs)  # type: ignore[operator]
+    def changed(self: Experiment, cell: Cell, epochs: int, size: int) -> list[str]:
+        made: list[str] = command(self, cell, epochs, size)  # type: ignore[operator]
         return [*made[:4], *assignments, *made[4:]]
 
     return changed
