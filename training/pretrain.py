@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from accelerate import PartialState
 from rich import print as show
 
 from sarhub_models.errors import SarHubError
@@ -48,7 +49,8 @@ def main(
     if not finished:
         typer.echo(f"stopped; the same command goes on from {folder}", err=True)
         raise typer.Exit(INTERRUPTED)
-    show(f"{folder}: validation {load_run(folder).val}")
+    if PartialState().is_main_process:
+        show(f"{folder}: validation {load_run(folder).val}")
 
 
 if __name__ == "__main__":
