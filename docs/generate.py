@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 import sarhub_models as sarhub
 from sarhub_models import cli
 from sarhub_models.simulate import simulate_chips
+from training import ablation_report
 
+RESULTS = Path(__file__).parent / "results"  # tables that the experiments' commands wrote
 COMMANDS = ("list", "info", "download", "verify", "import", "export", "features", "cache", "publish", "demo")
 
 
@@ -26,6 +28,9 @@ def everything(folder: Path) -> None:
     (folder / "bundled.md").write_text(bundled_scores("mobilenetv3_dsn"), encoding="utf-8")
     (folder / "commands.md").write_text(command_help(), encoding="utf-8")
     operators_figure(folder / "operators.png")
+    rows = ablation_report.read_rows(RESULTS / "ablation.csv")
+    (folder / "ablation.md").write_text(ablation_report.markdown(rows), encoding="utf-8")
+    ablation_report.plot([row for row in rows if row.network == rows[0].network], folder / "ablation.png")
 
 
 def models_table() -> str:
