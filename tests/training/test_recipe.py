@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from sarhub_models.errors import ManifestError, OptionError, UnknownNameError
-from training.recipe import DATA, NETWORKS, Range, Recipe, from_dict, list_recipes, load_recipe, override
+from training.recipe import DATA, NETWORKS, RECIPES, Range, Recipe, from_dict, list_recipes, load_recipe, override
 
 CONSTANTS = {
     "tsx": ("reinhard_devlin", (3.5, 4.5, 4.0), 0.17721633016340846, 0.023696591996910408),
@@ -111,11 +111,13 @@ def test_every_network_goes_with_every_data_set_and_survives_yaml() -> None:
         assert from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
 
 
-def test_the_bundled_weights_have_values_of_their_own() -> None:
-    recipe, other = load_recipe("mobilenetv3_dsn"), load_recipe("resnet18_dsn")
-    assert recipe.optim.max_lr == 3e-3 and recipe.optim.ema == 0.99 and recipe.augment.cutmix == 0.5
-    assert other.optim.max_lr == 2e-3 and other.optim.ema is None and other.augment.cutmix == 0
-    assert recipe.optim.epochs == other.optim.epochs == 40
+def test_the_values_of_one_recipe_come_before_those_of_its_network_and_data() -> None:
+    own = yaml.safe_load((RECIPES / "mobilenetv3_dsn.yaml").read_text(encoding="utf-8"))
+    bundled, other = (load_recipe(name).model_dump(mode="json") for name in ("mobilenetv3_dsn", "resnet18_dsn"))
+    given = {(section, key): value for section, values in own.items() for key, value in values.items()}
+    assert all(bundled[section][key] == value for (section, key), value in given.items())
+    assert any(other[section][key] != value for (section, key), value in given.items())
+    assert bundled["data"] == other["data"]
 
 
 def test_every_value_can_be_overridden() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import random
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -31,6 +33,7 @@ from .conftest import fit, read_rows, tiny, write_images
 RANDOM = (
     *("preprocess.draa=true", "augment.geometry=flip_rotate", "augment.cutmix=0.5", "model.drop_rate=0.2"),
     *("model.drop_path_rate=0.1", "optim.ema=0.9", "optim.epochs=3", "data.workers=2"),
+    *("loss.name=mini_cbl", "loss.gamma=2", "preprocess.operator=ptls"),
 )
 SPEED = ("images_per_second", "waiting_for_data")
 STEPS = 18
@@ -115,31 +118,32 @@ def uninterrupted(tiny_dsn: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(
     uninterrupted: Path, tiny_dsn: Path, tmp_path: Path
 ) -> None:
-    out, moments, steps, killed = tmp_path / "run", random.Random(), [], []
+    out, moments, steps, killed = tmp_path / "run", random.Random(), [], set()
     for _ in range(4):
         child = start(tiny_dsn, out, "runtime.save_minutes=1e-9")  # a checkpoint after nearly every step
         wait_for_change(out / "last.pt", child)
         time.sleep(moments.uniform(0, 0.4))
         child.kill()
         end(child)
-        killed.append(child.pid)
+        killed.add(child.pid)
         steps.append(last(out)["step"])
     assert steps == sorted(steps) and steps[0] > 0
     assert end(start(tiny_dsn, out, "runtime.save_minutes=1e-9")) == 0
     assert_same_run(out, uninterrupted)
     until = time.monotonic() + 60
-    while any(map(is_group, killed)):  # the workers have noticed, too
+    while living(killed):  # the workers notice, too
         assert time.monotonic() < until
         time.sleep(0.1)
 
 
-def is_group(number: int) -> bool:
-    """Whether a process of a group is left."""
-    try:
-        os.killpg(number, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def living(groups: set[int | None]) -> list[psutil.Process]:
+    """The processes of some groups that still run."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) in groups and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
 
 
 def test_sigterm_saves_and_ends_with_75_and_the_same_command_goes_on(
