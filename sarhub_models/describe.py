@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .registry import ModelInfo, Preprocessing, load_manifest
+from .entries import ModelInfo, Preprocessing
+from .registry import load_manifest
 
 __all__ = [
-    "LICENCES",
     "classes",
     "data",
     "example",
     "facts",
-    "licence",
     "network_title",
     "preprocessing_steps",
     "size",
@@ -22,27 +21,11 @@ __all__ = [
     "thousands",
 ]
 
-LICENCES = {
-    "Apache-2.0": "apache-2.0",
-    "MIT": "mit",
-    "CC-BY-4.0": "cc-by-4.0",
-    "CC-BY-SA-4.0": "cc-by-sa-4.0",
-    "CC0-1.0": "cc0-1.0",
-    "ODC-BY": "odc-by",
-    "OpenRAIL": "openrail",
-}
-"""Licences that the terms of a set of weights may begin with, and their ids on the Hugging Face Hub."""
-
 _OPERATORS = {
     "reinhard_devlin": ("Reinhard-Devlin operator", "b"),
     "ptls": ("percent-truncated linear stretch (PTLS)", "p"),
     "log_amplitude": ("log2(1 + (2^bits - 1) x) / bits", "bits"),
 }
-
-
-def licence(info: ModelInfo) -> str | None:
-    """Return the licence that the weights are under, or ``None`` where their terms begin with none."""
-    return next((name for name in LICENCES if info.terms.startswith(name)), None)
 
 
 def data(info: ModelInfo) -> str:
@@ -150,7 +133,7 @@ def summary(info: ModelInfo, here: str | None) -> dict[str, Any]:
         "dataset": info.dataset.name,
         "num_classes": info.num_classes,
         "params": info.params,
-        "licence": licence(info),
+        "licence": info.licence,
         "here": here,
     }
 

@@ -70,7 +70,7 @@ def info_command(name: Name, as_json: Json = False) -> None:
     info = model_info(name)
     here = _whereabouts(info)
     if as_json:
-        console.print_json({**info.to_dict(), "here": here, "licence": describe.licence(info)})
+        console.print_json({**info.to_dict(), "here": here, "licence": info.licence})
     else:
         console.print_facts(describe.facts(info, here))
         print(f"\n{describe.example(name)}")  # outside the columns: whole lines to copy
