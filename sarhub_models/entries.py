@@ -11,6 +11,7 @@ from .errors import ManifestError
 
 __all__ = [
     "LICENCES",
+    "SINGLE",
     "UNITS",
     "BandPreprocessing",
     "Checksum",
@@ -25,6 +26,9 @@ __all__ = [
 
 UNITS = ("amplitude", "intensity", "db", "dn")
 """Units of a radar image: amplitude; intensity, its square; decibels of the intensity; digital numbers."""
+
+SINGLE = "single"
+"""Stands for one polarisation whose name was not published."""
 
 LICENCES = {
     "Apache-2.0": "apache-2.0",
@@ -50,7 +54,7 @@ class Input:
         channels: channels of the trained network: the bands, or one band repeated.
     """
 
-    bands: tuple[str, ...] = ("single",)
+    bands: tuple[str, ...] = (SINGLE,)
     unit: str | None = "amplitude"
     range: tuple[float, float] | None = (0.0, 1.0)
     channels: int = 3

@@ -152,7 +152,9 @@ tags:
 
 - Network: {info.network} ({describe.thousands(info.params)} parameters)
 - Trained on: {describe.data(info)}
-- Classes: {describe.classes(info)}{training}
+- Classes: {describe.classes(info)}
+- Method: {info.method}
+- Input: {describe.input_text(info)}{training}
 
 ## Preprocessing
 
@@ -165,7 +167,7 @@ The features are right only for chips that are prepared as the training data wer
 ## Use
 
 ```python
-{describe.example(f"hf-hub:{repo}")}
+{describe.example(f"hf-hub:{repo}", info)}
 ```{plain}
 
 ## Terms

@@ -91,9 +91,10 @@ def _full_scale_hint(model: str) -> str:
     """Say how the command line is told what amplitude is in the images, and what these weights were trained with."""
     hint = "--full-scale NUMBER gives the amplitude that becomes 1"
     info = load_manifest().models.get(model)  # a published model is not in it
-    if info is None or info.preprocessing.full_scale is None:
+    full_scale = getattr(info.preprocessing, "full_scale", None) if info is not None else None
+    if full_scale is None:
         return hint
-    known = f"{info.preprocessing.full_scale:.10g}"
+    known = f"{full_scale:.10g}"
     return f"{hint}; these weights were trained with amplitude / {known}: try --full-scale {known}"
 
 
@@ -116,7 +117,10 @@ def export_command(
             min=0, help="0: features instead of logits; another head only with --untrained. Default: as trained."
         ),
     ] = None,
-    in_chans: Annotated[int, typer.Option(min=1, help="Channels of the input.")] = 3,
+    in_chans: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Channels of the input. Default: those of the weights."),
+    ] = None,
     image_size: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Side of the input in pixels. Default: the one of the preprocessing, or 128."),
