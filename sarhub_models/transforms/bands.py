@@ -86,7 +86,8 @@ class BandTransform(nn.Module):
         """Prepare one image or a batch.
 
         Args:
-            x: values of ``unit``, real numbers of any type: (C, H, W) for one image, (B, C, H, W) for a batch, with the
+            x: values of ``unit``, real numbers of any type (complex ones are replaced by their magnitude where the unit
+                is ``"amplitude"`` or ``"dn"``): (C, H, W) for one image, (B, C, H, W) for a batch, with the
                 bands in the order of ``bands``; of one band also (H, W). NumPy array or tensor on any device.
             generator: random numbers for training mode, on the device of ``x``; by default torch's own.
 
@@ -94,8 +95,8 @@ class BandTransform(nn.Module):
             float32 tensor, (C, S, S) for one image and (B, C, S, S) for a batch, on the device of ``x``.
 
         Raises:
-            ImageError: ``x`` has another shape, is complex or empty, or (with ``validate``) holds NaN, infinity or
-                values that its unit cannot have.
+            ImageError: ``x`` has another shape, is empty, or holds complex decibels or intensity; or (with ``validate``)
+                NaN, infinity or values that its unit cannot have.
 
         Warns:
             UnitWarning: the values are plainly not of the unit (with ``validate``).
@@ -119,8 +120,12 @@ class BandTransform(nn.Module):
     def _batch(self, x: Tensor) -> tuple[Tensor, bool]:
         """Return real float32 values of shape (B, C, H, W), and whether ``x`` was a single image."""
         count, names = len(self.bands), ", ".join(self.bands)
+        if x.is_complex() and self.unit in ("amplitude", "dn"):
+            x = x.abs()
         if x.is_complex() or x.dtype == torch.bool:
-            raise ImageError(f"expected real values of {names}, got {x.dtype}; take the magnitude first: abs(x)")
+            raise ImageError(
+                f"expected real values of {names}, got {x.dtype}; SLC data have unit='dn'"
+            )
         if count == 1 and x.ndim == 2:
             x = x[None]
         if x.ndim not in (3, 4) or x.shape[-3] != count or x.numel() == 0:
