@@ -95,8 +95,8 @@ class BandTransform(nn.Module):
             float32 tensor, (C, S, S) for one image and (B, C, S, S) for a batch, on the device of ``x``.
 
         Raises:
-            ImageError: ``x`` has another shape, is empty, or holds complex decibels or intensity; or (with ``validate``)
-                NaN, infinity or values that its unit cannot have.
+            ImageError: ``x`` has another shape, is empty, or holds complex decibels or intensity; with ``validate`` also
+                if it holds NaN, infinity or values that its unit cannot have.
 
         Warns:
             UnitWarning: the values are plainly not of the unit (with ``validate``).
