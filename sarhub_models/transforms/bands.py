@@ -95,7 +95,7 @@ class BandTransform(nn.Module):
             float32 tensor, (C, S, S) for one image and (B, C, S, S) for a batch, on the device of ``x``.
 
         Raises:
-            ImageError: ``x`` has another shape, is empty, or holds complex decibels or intensity; with ``validate`` also
+            ImageError: ``x`` has another shape, is empty, or is complex where its unit is not; with ``validate`` also
                 if it holds NaN, infinity or values that its unit cannot have.
 
         Warns:
