@@ -180,9 +180,7 @@ def _view(info: ModelInfo, bands: Sequence[str] | None) -> tuple[dict[str, Any],
         raise OptionError(f"{info.name} takes {', '.join(known)}: say which bands the images hold with bands=…")
     usable = [band for band in known if band in bands]
     if not usable:
-        raise OptionError(
-            f"{info.name} takes {', '.join(known)}, the images hold {', '.join(bands)}: nothing in common"
-        )
+        raise OptionError(f"{info.name} takes {', '.join(known)}, the images hold only {', '.join(bands)}")
     return {"bands": usable}, [1 + list(bands).index(band) for band in usable]
 
 

@@ -123,9 +123,7 @@ class BandTransform(nn.Module):
         if x.is_complex() and self.unit in ("amplitude", "dn"):
             x = x.abs()
         if x.is_complex() or x.dtype == torch.bool:
-            raise ImageError(
-                f"expected real values of {names}, got {x.dtype}; SLC data have unit='dn'"
-            )
+            raise ImageError(f"expected real values of {names}, got {x.dtype}; SLC data have unit='dn'")
         if count == 1 and x.ndim == 2:
             x = x[None]
         if x.ndim not in (3, 4) or x.shape[-3] != count or x.numel() == 0:

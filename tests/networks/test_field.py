@@ -11,6 +11,8 @@ import sarhub_models as sarhub
 from sarhub_models import networks
 from sarhub_models.errors import CheckpointError, OptionError
 
+from .released import value
+
 VIT = "vit_small_patch16_ssl4eo.mae"
 RESNET = "resnet50_ssl4eo.moco"
 SWIN = "swin_v2_b_satlas.mi"
@@ -25,18 +27,11 @@ def one_thread() -> None:
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Stand-ins for released files, with random numbers."""
     folder = tmp_path_factory.mktemp("released")
-    generator = torch.Generator().manual_seed(0)
     result = {}
     for name, network in ((VIT, "vit_small_patch16"), (RESNET, "resnet50")):
-        layout = networks.tensor_layout(network, 0, 2)
-        state = {
-            key: torch.rand(shape, generator=generator) * 0.1
-            if dtype.is_floating_point
-            else torch.zeros((), dtype=dtype)
-            for key, (shape, dtype) in layout.items()
-        }
         result[name] = folder / f"{network}.pth"
-        torch.save(state, result[name])
+        layout = networks.tensor_layout(network, 0, 2)
+        torch.save({key: value("dev", key, shape) for key, (shape, _) in layout.items()}, result[name])
     return result
 
 
