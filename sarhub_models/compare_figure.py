@@ -30,14 +30,15 @@ def draw(file: Path, comparison: Comparison, features: Mapping[str, np.ndarray],
         features: of the chips, (N, D), by network.
         labels: class of each chip (N,), or ``None``.
     """
-    rows = math.ceil(len(features) / _COLUMNS)
-    figure = Figure(figsize=(4.4 * _COLUMNS, 4.6 + 4.2 * rows), layout="constrained")
+    columns = min(_COLUMNS, len(features))
+    rows = math.ceil(len(features) / columns)
+    figure = Figure(figsize=(max(14, 4.4 * columns), 4.6 + 4.2 * rows), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[4.6, 4.2 * rows])
     figure.suptitle(f"{comparison.images} chips, {comparison.protocol}")
     left, right = top.subplots(1, 2)
     _draw_scores(left, comparison)
     _draw_similarity(right, comparison)
-    axes = bottom.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    axes = bottom.subplots(rows, columns, squeeze=False).ravel()
     for axis, (name, values) in zip(axes, features.items(), strict=False):
         _draw_map(axis, name, values, labels, comparison.classes)
     for axis in axes[len(features) :]:

@@ -253,11 +253,15 @@ def preprocessing_from(fields: Mapping[str, Any]) -> Preprocessing | BandPreproc
     """Build the preprocessing that a JSON object describes: with an operator for one band, or of several bands."""
     if "operator" in fields:
         return Preprocessing(**fields)
-    lists = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in fields.items()}
+    lists: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in fields.items()
+    }
     return BandPreprocessing(**lists)
 
 
 def input_from(fields: Mapping[str, Any]) -> Input:
     """Build the input that a JSON object describes; what it leaves out is one band of amplitude in [0, 1]."""
-    lists = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in fields.items()}
+    lists: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in fields.items()
+    }
     return Input(**lists)
