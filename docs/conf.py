@@ -22,6 +22,9 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["zoo.css"]
+html_js_files = ["zoo.js"]
 html_title = f"sarhub-models {release}"
 
 autodoc_member_order = "bysource"

@@ -9,15 +9,16 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import zoo_page
 from typer.testing import CliRunner
 
 import sarhub_models as sarhub
-from sarhub_models import cli
+from sarhub_models import cli, describe
 from sarhub_models.simulate import simulate_chips
 from training import ablation_report
 
 RESULTS = Path(__file__).parent / "results"  # tables that the experiments' commands wrote
-COMMANDS = ("list", "info", "download", "verify", "import", "export", "features", "cache", "publish", "demo")
+COMMANDS = ("list", "info", "download", "verify", "import", "export", "features", "compare", "cache", "publish", "demo")
 
 
 def everything(folder: Path) -> None:
@@ -25,7 +26,9 @@ def everything(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "models.md").write_text(models_table(), encoding="utf-8")
     (folder / "preprocessing.md").write_text(preprocessing_table(), encoding="utf-8")
+    (folder / "bands.md").write_text(bands_table(), encoding="utf-8")
     (folder / "bundled.md").write_text(bundled_scores("mobilenetv3_dsn"), encoding="utf-8")
+    (folder / "zoo.html").write_text(zoo_page.html(), encoding="utf-8")
     (folder / "commands.md").write_text(command_help(), encoding="utf-8")
     operators_figure(folder / "operators.png")
     rows = ablation_report.read_rows(RESULTS / "ablation.csv")
@@ -35,26 +38,31 @@ def everything(folder: Path) -> None:
 
 def models_table() -> str:
     """One row a model."""
-    header = ["name", "network", "pre-trained on", "classes", "parameters", "weights"]
+    header = ["name", "network", "pre-trained on", "bands", "unit", "classes", "parameters", "weights"]
     rows = [f"| {' | '.join(header)} |", "| --- " * len(header) + "|"]
     for name in sarhub.list_models():
         info = sarhub.model_info(name)
         where = ", ".join(dict.fromkeys(source["type"].replace("_", " ") for source in info.sources))
         params = f"{info.params / 1e6:.1f} M" if info.params else "–"
-        classes = info.num_classes or "in the file"
-        rows.append(f"| `{name}` | {info.network} | {info.dataset.title} | {classes} | {params} | {where} |")
+        classes = "in the file" if info.num_classes is None else info.num_classes or "none"
+        bands, unit = ", ".join(info.input.bands), info.input.unit or "not stated"
+        rows.append(
+            f"| `{name}` | {info.network} | {info.dataset.title} | {bands} | {unit} | {classes} | {params} | {where} |"
+        )
     return "\n".join(rows) + "\n"
 
 
 def preprocessing_table() -> str:
-    """One row for each distinct preprocessing."""
+    """One row for each distinct preprocessing with an operator."""
     rows = [
         "| weights | operator | parameter in training | at evaluation | mean | std | resize | full scale |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     groups: dict[sarhub.registry.Preprocessing, list[str]] = {}
     for name in sarhub.list_models():
-        groups.setdefault(sarhub.model_info(name).preprocessing, []).append(name)
+        p = sarhub.model_info(name).preprocessing
+        if isinstance(p, sarhub.registry.Preprocessing):
+            groups.setdefault(p, []).append(name)
     for p, names in groups.items():
         label = f"`{names[0]}`" if len(names) == 1 else f"`*_{sarhub.model_info(names[0]).dataset.name}`"
         span = f"{p.low:g} to {p.high:g}" if p.low != p.high else f"{p.low:g}"
@@ -62,6 +70,23 @@ def preprocessing_table() -> str:
             f"| {label} | {p.operator} | {span} | {p.evaluation:g} | {p.mean:.6g} | {p.std:.6g} "
             f"| {p.size or 'no'} | {'not published' if p.full_scale is None else f'{p.full_scale:g}'} |"
         )
+    return "\n".join(rows) + "\n"
+
+
+def bands_table() -> str:
+    """One row for each distinct preprocessing of several bands."""
+    rows = ["| weights | bands | unit | steps |", "| --- | --- | --- | --- |"]
+    groups: dict[tuple[sarhub.registry.BandPreprocessing, sarhub.registry.Input], list[str]] = {}
+    for name in sarhub.list_models():
+        info = sarhub.model_info(name)
+        if isinstance(info.preprocessing, sarhub.registry.BandPreprocessing):
+            groups.setdefault((info.preprocessing, info.input), []).append(name)
+    for (p, given), names in groups.items():
+        starts = sorted({f"{sarhub.model_info(name).network.split('_')[0]}*" for name in names})
+        data = sarhub.model_info(names[0]).dataset.name
+        labels = ", ".join(f"`{start}_{data}.*`" for start in starts)
+        steps = "; ".join(describe.preprocessing_steps(p))
+        rows.append(f"| {labels} | {', '.join(given.bands)} | {given.unit or 'not stated'} | {steps} |")
     return "\n".join(rows) + "\n"
 
 

@@ -14,7 +14,8 @@ from wrapt import when_imported
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .factory import create_model, create_transform, import_checkpoint
+    from .factory import create_model, create_transform
+    from .importing import import_checkpoint
     from .registry import ModelInfo, list_datasets, list_models, list_networks, model_info
     from .transforms import DRAA, log_amplitude, normalize_amplitude, ptls, reinhard_devlin
 
@@ -23,7 +24,7 @@ _HOME = {
     "ModelInfo": "registry",
     "create_model": "factory",
     "create_transform": "factory",
-    "import_checkpoint": "factory",
+    "import_checkpoint": "importing",
     "list_datasets": "registry",
     "list_models": "registry",
     "list_networks": "registry",

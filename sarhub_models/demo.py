@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from .datasets.dsn import load_dsn
-from .errors import DataError, MissingDependencyError
+from .entries import ModelInfo, Preprocessing
+from .errors import DataError, MissingDependencyError, OptionError
 from .factory import create_model, create_transform
-from .registry import ModelInfo, model_info
+from .registry import model_info
 from .simulate import simulate_chips
 from .transforms import SarTransform
 from .weights import Store
@@ -119,6 +120,7 @@ def run_demo(
     Raises:
         MissingDependencyError: the extra ``demo`` is not installed.
         DataError: there are no packed patches in ``data``.
+        OptionError: the model takes several bands; the chips have one.
         SarHubError: the weights cannot be had, see :func:`~sarhub_models.create_model`.
     """
     missing = [package for package in ("sklearn", "matplotlib") if find_spec(package) is None]
@@ -127,6 +129,9 @@ def run_demo(
     from . import demo_figure
 
     info = model_info(model)
+    if not isinstance(info.preprocessing, Preprocessing):
+        bands = ", ".join(info.input.bands)
+        raise OptionError(f"the demo's chips hold one band, {model} takes {bands}: see 'sarhub compare'")
     tasks = load_tasks(data, seed)
     trained = create_model(model, pretrained=True, checkpoint_path=checkpoint, num_classes=0)
     torch.manual_seed(seed)
@@ -267,7 +272,7 @@ def _dsn(folder: str | os.PathLike[str], part: str) -> Task:
 
 def _amplitude(chips: np.ndarray, info: ModelInfo) -> torch.Tensor:
     """Return chips in digital numbers as the amplitude in [0, 1] that the weights know, (N, 1, H, W)."""
-    full_scale = info.preprocessing.full_scale or _FULL_SCALE
+    full_scale = getattr(info.preprocessing, "full_scale", None) or _FULL_SCALE
     return torch.from_numpy(np.clip(chips / full_scale, 0, 1)).float()[:, None]
 
 

@@ -5,34 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .registry import ModelInfo, Preprocessing, load_manifest
+from .entries import SINGLE, BandPreprocessing, ModelInfo, Preprocessing
+from .registry import load_manifest
 
 __all__ = [
-    "LICENCES",
     "classes",
     "data",
     "example",
     "facts",
-    "licence",
+    "input_text",
     "network_title",
     "preprocessing_steps",
     "size",
     "sources",
     "summary",
     "thousands",
+    "unit",
 ]
 
-LICENCES = {
-    "Apache-2.0": "apache-2.0",
-    "MIT": "mit",
-    "CC-BY-4.0": "cc-by-4.0",
-    "CC-BY-SA-4.0": "cc-by-sa-4.0",
-    "CC0-1.0": "cc0-1.0",
-    "ODC-BY": "odc-by",
-    "OpenRAIL": "openrail",
+_UNITS = {
+    "amplitude": "amplitude",
+    "intensity": "intensity",
+    "db": "decibels",
+    "dn": "digital numbers",
+    None: "a unit that was not published",
 }
-"""Licences that the terms of a set of weights may begin with, and their ids on the Hugging Face Hub."""
-
 _OPERATORS = {
     "reinhard_devlin": ("Reinhard-Devlin operator", "b"),
     "ptls": ("percent-truncated linear stretch (PTLS)", "p"),
@@ -40,15 +37,10 @@ _OPERATORS = {
 }
 
 
-def licence(info: ModelInfo) -> str | None:
-    """Return the licence that the weights are under, or ``None`` where their terms begin with none."""
-    return next((name for name in LICENCES if info.terms.startswith(name)), None)
-
-
 def data(info: ModelInfo) -> str:
     """Return what the weights were trained on."""
     dataset = info.dataset
-    kind = "several labels a chip" if dataset.multilabel else "one label a chip"
+    kind = "several labels a chip" if dataset.multilabel else "one label a chip" if dataset.num_classes else "no labels"
     return f"{dataset.title} ({dataset.sensor}; {kind})"
 
 
@@ -56,12 +48,29 @@ def classes(info: ModelInfo) -> str:
     """Return the number of classes and, where they are known, their names."""
     if info.num_classes is None:
         return "known from the file only"
+    if info.num_classes == 0:
+        return "none: an encoder, which gives features"
     names = f": {'; '.join(info.class_names)}" if info.class_names else " (their names were not published)"
     return f"{info.num_classes}{names}"
 
 
-def preprocessing_steps(preprocessing: Preprocessing) -> list[str]:
+def input_text(info: ModelInfo) -> str:
+    """Return bands and unit of the images that the weights were trained on."""
+    bands = ", ".join("one polarisation (not published which)" if band == SINGLE else band for band in info.input.bands)
+    limits = info.input.range
+    span = f" from {limits[0]:g} to {limits[1]:g}" if limits is not None else ""
+    return f"{bands}; {unit(info)}{span}"
+
+
+def unit(info: ModelInfo) -> str:
+    """Return the unit of the images in words."""
+    return _UNITS[info.input.unit]
+
+
+def preprocessing_steps(preprocessing: Preprocessing | BandPreprocessing) -> list[str]:
     """Return the way of a chip to the network's input, step by step, with every number."""
+    if isinstance(preprocessing, BandPreprocessing):
+        return _band_steps(preprocessing)
     p = preprocessing
     title, parameter = _OPERATORS.get(p.operator, (p.operator, "parameter"))
     drawn = f"; in training {parameter} is drawn from U({p.low:g}, {p.high:g})" if p.low != p.high else ""
@@ -74,6 +83,16 @@ def preprocessing_steps(preprocessing: Preprocessing) -> list[str]:
         "repeated to 3 channels",
     ]
     return [*steps, f"resized to {p.size} x {p.size}"] if p.size is not None else steps
+
+
+def _band_steps(p: BandPreprocessing) -> list[str]:
+    steps = [f"held between {p.clip[0]:g} and {p.clip[1]:g}"] if p.clip is not None else []
+    steps += [f"resized to {p.size} x {p.size}"] if p.size is not None else []
+    steps += [f"cut from the middle, {p.crop} x {p.crop}"] if p.crop is not None else []
+    if set(p.mean) == {0} and set(p.std) == {1}:
+        return [*steps, "nothing else: the values as they are"]
+    mean, std = (", ".join(f"{number:g}" for number in numbers) for numbers in (p.mean, p.std))
+    return [*steps, f"(x - mean) / std of each band: mean {mean}; std {std}"]
 
 
 def sources(info: ModelInfo) -> list[str]:
@@ -93,17 +112,21 @@ def _source(entry: Mapping[str, Any]) -> str:
     return str(entry.get("url", entry["type"]))
 
 
-def example(name: str) -> str:
+def example(name: str, info: ModelInfo) -> str:
     """Return the lines of Python that use a model.
 
     Args:
         name: as for :func:`~sarhub_models.create_model`.
+        info: its entry.
     """
+    chip = "(H, W) amplitude in [0, 1]"
+    if len(info.input.bands) > 1:
+        chip = f"({len(info.input.bands)}, H, W), {', '.join(info.input.bands)} in {unit(info)}"
     return (
         "import sarhub_models as sarhub\n"
         f'model = sarhub.create_model("{name}", pretrained=True).eval()\n'
         f'transform = sarhub.create_transform("{name}")\n'
-        "logits = model(transform(chip)[None])  # chip: (H, W) amplitude in [0, 1]"
+        f"{'features' if info.num_classes == 0 else 'logits'} = model(transform(chip)[None])  # chip: {chip}"
     )
 
 
@@ -120,6 +143,8 @@ def facts(info: ModelInfo, here: str | None) -> list[tuple[str, str]]:
         ("network", f"{info.network}: {network_title(info)}"),
         ("parameters", thousands(info.params)),
         ("trained on", data(info)),
+        ("method", info.method),
+        ("input", input_text(info)),
         ("classes", classes(info)),
         ("preprocessing", "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))),
         ("weights here", here or f"no; 'sarhub download {info.name}' fetches them"),
@@ -129,9 +154,9 @@ def facts(info: ModelInfo, here: str | None) -> list[tuple[str, str]]:
         ("cite", info.citation),
     ]
     if info.preprocessing.note is not None:
-        rows.insert(6, ("note", info.preprocessing.note))
+        rows.insert(8, ("note", info.preprocessing.note))
     if info.training is not None:
-        rows.insert(5, ("training", "\n".join(f"{key}: {value}" for key, value in info.training.items())))
+        rows.insert(6, ("training", "\n".join(f"{key}: {value}" for key, value in info.training.items())))
     return rows
 
 
@@ -139,6 +164,8 @@ def checksum(info: ModelInfo) -> str:
     """Return the checksum of the released file, or what is done where none was published."""
     if info.checksum is None:
         return "none published; the first download is pinned on this disk, later ones must equal it"
+    if info.checksum.algorithm == "sha256-prefix":
+        return f"sha256 starts with {info.checksum.value}; the whole of it is pinned at the first download"
     return f"{info.checksum.algorithm} {info.checksum.value}"
 
 
@@ -150,7 +177,10 @@ def summary(info: ModelInfo, here: str | None) -> dict[str, Any]:
         "dataset": info.dataset.name,
         "num_classes": info.num_classes,
         "params": info.params,
-        "licence": licence(info),
+        "bands": list(info.input.bands),
+        "unit": info.input.unit,
+        "method": info.method,
+        "licence": info.licence,
         "here": here,
     }
 

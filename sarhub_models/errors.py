@@ -22,6 +22,7 @@ __all__ = [
     "OfflineError",
     "OptionError",
     "SarHubError",
+    "UnitWarning",
     "UnknownNameError",
     "closest",
 ]
@@ -29,6 +30,10 @@ __all__ = [
 
 class SarHubError(Exception):
     """Base class of all errors of this package."""
+
+
+class UnitWarning(UserWarning):
+    """An image is plainly not in the unit that it was said to be in; what follows is computed nonetheless."""
 
 
 class UnknownNameError(SarHubError, KeyError):

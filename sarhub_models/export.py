@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -64,7 +64,7 @@ def export_named(
     pretrained: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     num_classes: int | None = None,
-    in_chans: int = 3,
+    in_chans: int | None = None,
     image_size: int | None = None,
 ) -> Export:
     """Write a model of the list of weights as one file, with its preprocessing in the file's metadata.
@@ -77,7 +77,7 @@ def export_named(
         checkpoint: load this file in their place.
         num_classes: size of the head; ``None`` keeps the trained one, 0 gives features. Any other needs a network
             without trained weights, as a head put in place of the trained one would be random.
-        in_chans: channels of the input.
+        in_chans: channels of the input, by the rule of :func:`~sarhub_models.create_model`.
         image_size: side of the input in pixels; ``None`` is the size of the preprocessing, or 128.
 
     Returns:
@@ -93,7 +93,7 @@ def export_named(
             f"a head of {num_classes} classes on the trained {name} would be random: leave num_classes out to export "
             "the trained head, or give 0 to export features; train another head first and export it as a checkpoint"
         )
-    side = image_size or info.preprocessing.size or 128
+    side = image_size or info.preprocessing.side or networks.spec(info.network).timm_args.get("img_size", 128)
     options: dict[str, Any] = {"img_size": side} if "img_size" in networks.spec(info.network).timm_args else {}
     model = create_model(
         name, pretrained, num_classes=num_classes, in_chans=in_chans, checkpoint_path=checkpoint, **options
@@ -101,7 +101,8 @@ def export_named(
     facts = describe_head(info, model)
     if checkpoint is not None or not trained:  # what is registered of the weights is not true of these
         facts = dataclasses.replace(facts, sources=(), checksum=None, training=None)
-    return export_model(model, file, format=format, input_shape=(in_chans, side, side), metadata=facts.to_dict())
+    channels = cast(dict[str, Any], model.pretrained_cfg)["input_size"][0]
+    return export_model(model, file, format=format, input_shape=(channels, side, side), metadata=facts.to_dict())
 
 
 def describe_head(info: ModelInfo, model: nn.Module) -> ModelInfo:

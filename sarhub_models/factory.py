@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,14 +12,16 @@ import torch
 from torch import nn
 
 from . import networks
+from .entries import SINGLE, BandPreprocessing, ModelInfo
 from .errors import CheckpointError, OptionError
-from .registry import ModelInfo, list_datasets, list_models, model_info
-from .transforms import SarTransform
+from .registry import model_info
+from .transforms import BandTransform, SarTransform
 from .weights import Layout, Store, fetch_hub_config, fetch_hub_model, load_checkpoint, read_tensors
 
-__all__ = ["Imported", "create_model", "create_transform", "import_checkpoint", "layout_of"]
+__all__ = ["NO_HEAD", "create_model", "create_transform", "layout_of"]
 
 _HUB = "hf-hub:"
+NO_HEAD = 0  # number of classes of weights that were released without a head
 
 
 def create_model(
@@ -28,7 +29,8 @@ def create_model(
     pretrained: bool | str | os.PathLike[str] = False,
     *,
     num_classes: int | None = None,
-    in_chans: int = 3,
+    in_chans: int | None = None,
+    bands: Sequence[str] | None = None,
     features_only: bool = False,
     checkpoint_path: str | os.PathLike[str] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
@@ -42,16 +44,22 @@ def create_model(
         pretrained: ``True`` for the weights of that name; a tag for others of the same network and data, as a short
             form of their full name (``"grsl2020"`` for ``resnet18_tsx.grsl2020``, which is the name to give to
             :func:`create_transform`); or the path of a checkpoint.
-        num_classes: ``None`` keeps the trained head, 0 removes it, any other number puts an untrained one in its place
-            (also if it is as large as the trained one).
-        in_chans: channels of the input. The first convolution is folded so that the output for n equal channels is
-            that of the chip repeated to 3, which the weights were trained on.
+        num_classes: ``None`` keeps the trained head (weights that have none give features), 0 removes it, any other
+            number puts an untrained one in its place (also if it is as large as the trained one).
+        in_chans: channels of the input; ``None`` is what the weights were trained on: 3 equal channels for one band,
+            or the bands. Weights of one band: the first convolution is folded so that the output for n equal channels
+            is that of the chip repeated to 3. Weights of several bands: the first n of ``model_info(name).input.bands``
+            are kept, in that order, so channel i is band i; the output is that of all bands where the others are 0
+            after the preprocessing (of dB weights: at their mean).
+        bands: the bands to keep, by name and in the order of the channels of the image, such as ``("VV",)``; for
+            weights of several bands, in place of ``in_chans``.
         features_only: return the feature maps of the stages as a list, as timm does: (B, C, H, W), of Swin
             (B, H, W, C).
         checkpoint_path: load this file (released ``.pth`` or our ``.safetensors``) in place of the registered weights.
         cache_dir: folder of the weights; by default ``SARHUB_CACHE`` or the platform's cache folder.
         progress: show a progress bar while downloading.
-        **options: passed to timm's network: ``img_size`` (Swin), ``drop_rate``, ``drop_path_rate``, ``out_indices``, …
+        **options: passed to timm's network: ``img_size`` (Swin; ViT, whose position embeddings are resampled),
+            ``drop_rate``, ``drop_path_rate``, ``out_indices``, …
 
     Returns:
         The network in training mode, on the CPU. Input (B, in_chans, H, W) float32 as made by
@@ -73,35 +81,68 @@ def create_model(
     if isinstance(pretrained, (str, os.PathLike)):
         name, checkpoint_path = _tag_or_path(name, pretrained, checkpoint_path)
     info, tensors = _locate(name, bool(pretrained), checkpoint_path, cache_dir, progress)
+    channels = _channels(info, in_chans, bands)
     if tensors is None:
         classes = info.num_classes if num_classes is None else num_classes
         if classes is None:
             raise OptionError(f"only the weights of {name} tell its number of classes: give num_classes")
         model = networks.build(
-            info.network, num_classes=classes, in_chans=in_chans, features_only=features_only, **options
+            info.network, num_classes=classes, in_chans=len(channels), features_only=features_only, **options
         )
     else:
-        model = _assemble(info.network, tensors, num_classes, in_chans, features_only, options)
-    _describe(model, info, whole=num_classes is None)
+        model = _assemble(info, tensors, num_classes, channels, features_only, options)
+    _describe(model, info, channels, whole=num_classes is None)
     return model
 
 
-def create_transform(name: str, training: bool = False, *, in_chans: int = 3) -> SarTransform:
-    """Return the preprocessing that belongs to a set of weights: amplitude in [0, 1] → input of the network.
+def create_transform(
+    name: str,
+    training: bool = False,
+    *,
+    in_chans: int | None = None,
+    bands: Sequence[str] | None = None,
+    unit: str | None = None,
+    full_scale: float | None = None,
+) -> SarTransform | BandTransform:
+    """Return the preprocessing that belongs to a set of weights: an image in physical units → input of the network.
 
     Args:
         name: as for :func:`create_model`.
         training: draw the operator's parameter anew for every chip (DRAA), flip and rotate.
-        in_chans: channels of the network's input.
+        in_chans: channels of the network's input, by the rule of :func:`create_model`.
+        bands: the bands of the image, by name and in their order, as for :func:`create_model`.
+        unit: what the image holds: ``"amplitude"``, ``"intensity"`` (its square), ``"db"`` (10 log10 of the intensity)
+            or ``"dn"`` (digital numbers). It is converted to what the weights expect; ``None`` is just that, amplitude
+            in [0, 1] for weights of one band. Values that are plainly not in that unit draw a
+            :class:`~sarhub_models.errors.UnitWarning`, impossible ones are an error.
+        full_scale: the digital number that stands for amplitude 1, to get from or to ``"dn"``; by default that of the
+            weights, where it is known.
 
     Returns:
-        A module for chips of shape (H, W), (1, H, W) or (B, 1, H, W), real amplitude in [0, 1] or complex, NumPy or
-        torch; it returns (in_chans, S, S) or (B, in_chans, S, S) float32.
+        A module. Weights of one band: for chips of shape (H, W), (1, H, W) or (B, 1, H, W), real or complex, NumPy or
+        torch, to (in_chans, S, S) or (B, in_chans, S, S) float32. Weights of several bands: for images (C, H, W) or
+        (B, C, H, W), real, with the bands in the order of the weights (or of ``bands``), to the same with S x S pixels.
 
     Raises:
         UnknownNameError: no model has that name; the message gives the closest.
+        OptionError: the bands are not those of the weights, there is no such unit, or it cannot be converted.
     """
-    p = _info(name).preprocessing
+    info = _info(name)
+    p, channels = info.preprocessing, _channels(info, in_chans, bands)
+    if isinstance(p, BandPreprocessing):
+        mean, std = info.statistics(channels)
+        return BandTransform(
+            mean=mean,
+            std=std,
+            size=p.size,
+            crop=p.crop,
+            clip=p.clip,
+            bands=tuple(info.input.bands[channel] for channel in channels),
+            trained_unit=info.input.unit,
+            unit=unit or info.input.unit,
+            full_scale=full_scale,
+            training=training,
+        )
     return SarTransform(
         operator=p.operator,
         low=p.low,
@@ -110,100 +151,60 @@ def create_transform(name: str, training: bool = False, *, in_chans: int = 3) ->
         mean=p.mean,
         std=p.std,
         size=p.size,
-        channels=in_chans,
+        channels=len(channels),
         training=training,
+        unit=unit or "amplitude",
+        full_scale=p.full_scale if full_scale is None else full_scale,
     )
 
 
-@dataclass(frozen=True)
-class Imported:
-    """What :func:`import_checkpoint` decided and did.
+def _channels(info: ModelInfo, in_chans: int | None, bands: Sequence[str] | None) -> list[int]:
+    """Return, for each channel of the input, which channel of the trained network it is.
 
-    Attributes:
-        info: the model that the file was taken for.
-        path: the converted file in the cache.
-        reasons: why it was taken for that model, one sentence each.
+    Weights of one band saw it repeated: their channels are all alike, and any number is possible.
     """
-
-    info: ModelInfo
-    path: Path
-    reasons: tuple[str, ...]
-
-
-def import_checkpoint(
-    path: str | os.PathLike[str], name: str | None = None, *, cache_dir: str | os.PathLike[str] | None = None
-) -> Imported:
-    """Check a released file that was fetched by hand, convert it and put it into the cache.
-
-    Args:
-        path: the file, ``.pth`` or ``.safetensors``; it is left as it is.
-        name: the model it holds; by default the tensors tell the network, and the file's name together with the size
-            of the head the data set.
-        cache_dir: as for :func:`create_model`.
-
-    Returns:
-        The decision; from now on ``create_model(decision.info.name, pretrained=True)`` finds the weights.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged, unsafe or of no known network, or fits no or several models.
-        IntegrityError: the file is not the published one, or not the one that was imported before.
-        UnknownNameError: no model has that name.
-    """
-    file = Path(path).expanduser()
-    if file.is_dir():
-        raise CheckpointError(f"{file} is a folder; expected a file of weights")
-    tensors = read_tensors(file)
-    network = networks.identify(tensors)
-    classes = networks.head_classes(network, networks.rename_checkpoint(network, tensors))
-    reasons = [f"its tensors are those of {network}", f"its head has {classes} classes"]
-    if name is None:
-        info = _guess(file, network, classes, reasons)
-    else:
-        info = model_info(name)
-        if info.network != network or info.num_classes not in (None, classes):
-            raise CheckpointError(
-                f"{file.name} is not {name}, a {info.network} with {info.num_classes} classes: {' and '.join(reasons)}"
+    known = info.input.bands
+    names = (bands,) if isinstance(bands, str) else tuple(bands or ())
+    if len(known) == 1:
+        if bands is not None and not (names == known or (known == (SINGLE,) and len(names) == 1)):
+            raise OptionError(f"{info.name} takes one band ({known[0]}), got bands={names}")
+        return [0] * (info.input.channels if in_chans is None else in_chans)
+    if bands is None:
+        if in_chans is not None and in_chans > len(known):
+            raise OptionError(
+                f"{info.name} takes {len(known)} bands, {', '.join(known)}, and has no use for {in_chans} channels: "
+                f"give in_chans up to {len(known)}, or bands by name"
             )
-        reasons.append(f"it was imported as {name}")
-    return Imported(info, Store(cache_dir).import_file(file, info, layout_of(info)), tuple(reasons))
+        return list(range(len(known) if in_chans is None else in_chans))
+    if not names or len(set(names)) != len(names) or not set(names) <= set(known):
+        raise OptionError(f"{info.name} takes {', '.join(known)}, each once at most; got bands={names}")
+    if in_chans not in (None, len(names)):
+        raise OptionError(f"in_chans={in_chans} contradicts the bands {', '.join(names)}: give one of both")
+    return [known.index(name) for name in names]
 
 
-def _guess(file: Path, network: str, classes: int, reasons: list[str]) -> ModelInfo:
-    infos = [model_info(name) for name in list_models(network=network)]
-    fits = [i for i in infos if i.num_classes == classes] or [i for i in infos if i.num_classes is None]
-    named = {data for data in list_datasets() if re.search(rf"(?i)(?<![a-z]){data}(?![a-z])", file.stem)}
-    if named and not named & {info.dataset.name for info in fits}:
-        raise CheckpointError(
-            f"{file.name} names the data set {' and '.join(sorted(named))}, but {' and '.join(reasons)}, which fits "
-            f"{_names(fits)}: rename the file, or give the name of the model"
-        )
-    if named:
-        reasons.append(f"its name says {' and '.join(sorted(named))}")
-    # The number of classes alone proves nothing (MSTAR has as many as OpenSARUrban); a checksum does, and is verified.
-    fits = [info for info in fits if info.dataset.name in named or (not named and info.checksum is not None)]
-    if len(fits) != 1:
-        raise CheckpointError(
-            f"cannot tell which model {file.name} is: {' and '.join(reasons)}, and its name has no data set that fits; "
-            "give the name of the model, or use the file as it is with create_model(name, checkpoint_path=…)"
-        )
-    return fits[0]
-
-
-def _names(infos: list[ModelInfo]) -> str:
-    return " and ".join(info.name for info in infos) or "no registered model"
-
-
-def layout_of(info: ModelInfo) -> Layout:
+def layout_of(info: ModelInfo, *, released: bool = True) -> Layout:
     """Return how files of this model's network are renamed and what must be in them.
 
     The file tells the number of classes.
+
+    Args:
+        info: the model.
+        released: the file is the published one. Then the head that some files of weights without one still carry is
+            left out; in a file of the user's own it was trained.
     """
+    head = f"{networks.spec(info.network).head}."
+
+    def rename(tensors: networks.Tensors) -> networks.Tensors:
+        renamed = networks.rename_checkpoint(info.network, tensors)
+        if released and info.num_classes == NO_HEAD:
+            return {name: tensor for name, tensor in renamed.items() if not name.startswith(head)}
+        return renamed
 
     def expected(tensors: networks.Tensors) -> Mapping[str, tuple[tuple[int, ...], torch.dtype]]:
-        return networks.tensor_layout(info.network, networks.head_classes(info.network, tensors))
+        return networks.tensor_layout(info.network, networks.head_classes(info.network, tensors), info.input.channels)
 
-    return Layout(rename=lambda tensors: networks.rename_checkpoint(info.network, tensors), expected=expected)
+    return Layout(rename=rename, expected=expected)
 
 
 def _tag_or_path(
@@ -239,7 +240,7 @@ def _locate(
     """Return the description of a model and, where weights were asked for, its tensors."""
     info = _info(name)
     if checkpoint_path is not None:
-        return info, load_checkpoint(Path(checkpoint_path).expanduser(), layout_of(info))
+        return info, load_checkpoint(Path(checkpoint_path).expanduser(), layout_of(info, released=False))
     if not pretrained:
         return info, None
     if name.startswith(_HUB):
@@ -251,20 +252,20 @@ def _locate(
 
 
 def _assemble(
-    network: str,
+    info: ModelInfo,
     tensors: networks.Tensors,
     num_classes: int | None,
-    in_chans: int,
+    channels: list[int],
     features_only: bool,
     options: Mapping[str, Any],
 ) -> nn.Module:
-    entry = networks.spec(network)
+    network, entry = info.network, networks.spec(info.network)
     keep_head = num_classes is None
     with networks.without_numbers():
         model = networks.build(
             network,
             num_classes=networks.head_classes(network, tensors) if keep_head else 0,
-            in_chans=in_chans,
+            in_chans=len(channels),
             features_only=features_only,
             **options,
         )
@@ -273,7 +274,8 @@ def _assemble(
         for key, tensor in tensors.items()
         if keep_head or not key.startswith(f"{entry.head}.")
     }
-    _fold_channels(tensors, f"{entry.stem}.weight", in_chans)
+    tensors = networks.fit_options(network, tensors, options)
+    _fit_channels(tensors, f"{entry.stem}.weight", info, channels)
     if features_only:
         tensors = networks.select_for_features(model, tensors)
     try:
@@ -288,23 +290,25 @@ def _assemble(
     return model
 
 
-def _fold_channels(tensors: networks.Tensors, stem: str, in_chans: int) -> None:
-    """Fit the first convolution to ``in_chans`` channels, in place.
+def _fit_channels(tensors: networks.Tensors, stem: str, info: ModelInfo, channels: list[int]) -> None:
+    """Fit the first convolution to the channels of the input, in place.
 
-    The weights saw three equal channels, so only their sum has a meaning: it is spread evenly over the new ones.
+    Weights of one band saw it repeated, so only the sum of their channels has a meaning: it is spread evenly over the
+    new ones. Of several bands, those that are wanted are picked.
     """
     weight = tensors[stem]
-    if weight.shape[1] != in_chans:
-        folded = weight.double().sum(dim=1, keepdim=True) / in_chans
-        tensors[stem] = folded.to(weight.dtype).repeat(1, in_chans, 1, 1)
+    if len(info.input.bands) > 1:
+        if channels != list(range(weight.shape[1])):
+            tensors[stem] = weight[:, channels].contiguous()
+    elif weight.shape[1] != len(channels):
+        folded = weight.double().sum(dim=1, keepdim=True) / len(channels)
+        tensors[stem] = folded.to(weight.dtype).repeat(1, len(channels), 1, 1)
 
 
-def _describe(model: nn.Module, info: ModelInfo, whole: bool) -> None:
+def _describe(model: nn.Module, info: ModelInfo, channels: list[int], whole: bool) -> None:
     """Put the model's tag, statistics and (with its ``whole`` head) classes where timm's tools look for them."""
     config = cast(dict[str, Any], model.pretrained_cfg)
-    channels = config["input_size"][0]
-    config["mean"] = (info.preprocessing.mean,) * channels
-    config["std"] = (info.preprocessing.std,) * channels
+    config["mean"], config["std"] = info.statistics(channels)
     config["tag"] = info.tag
     if whole and info.class_names is not None:
         config["label_names"] = list(info.class_names)

@@ -52,7 +52,7 @@ def extract_features(
     out: str | os.PathLike[str] | None = None,
     names: Sequence[str] | None = None,
     full_scale: float | None = None,
-    band: int | None = None,
+    band: int | Sequence[int] | None = None,
     batch_size: int = 64,
     workers: int = 0,
     device: str | torch.device = "cpu",
@@ -70,13 +70,15 @@ def extract_features(
         model: network with timm's ``forward_features`` and ``forward_head``; it is moved to ``device`` and put in
             evaluation mode.
         transform: amplitude (H, W) in [0, 1] → input of the network (C, H, W), such as
-            ``create_transform(name)``. It must give one size, unless ``batch_size`` is 1.
+            ``create_transform(name)``; one whose ``takes_amplitude`` is ``False`` gets the values of the file,
+            (H, W), or (bands, H, W) where several are read. It must give one size, unless ``batch_size`` is 1.
         paths: files that :func:`~sarhub_models.images.read_image` reads.
         out: file to write, see :func:`save_features`.
         names: name of each image in the result; by default its path as given.
         full_scale: amplitude that becomes 1; integers wider than 16 bits need it
-            (:func:`~sarhub_models.transforms.normalize_amplitude`).
-        band: band to read, counted from 1.
+            (:func:`~sarhub_models.transforms.normalize_amplitude`). Only for transforms that take amplitude.
+        band: band to read, counted from 1, or several in the order of the transform's bands; by default the first as
+            many as the transform has bands.
         batch_size: images that go through the network at once.
         workers: processes that read and prepare images; 0 does it in this one.
         device: where the network runs.
@@ -100,6 +102,8 @@ def extract_features(
         raise OptionError(
             f"expected a network with timm's forward_features and forward_head, got {type(model).__name__}"
         )
+    if full_scale is not None and not _takes_amplitude(transform):
+        raise OptionError("this transform converts units itself: give full_scale to create_transform")
     images = _Images([Path(path) for path in paths], transform, full_scale, band)
     labels = _labels(images.files, names)
     target = _checked_target(out) if out is not None else None
@@ -256,8 +260,12 @@ class _Batch:
 class _Images(Dataset[_Sample]):
     """Prepared images; a bad one is a sample with its failure, as an exception would end the worker."""
 
-    def __init__(self, files: Sequence[Path], transform: Transform, full_scale: float | None, band: int | None) -> None:
-        self.files, self.transform, self.full_scale, self.band = files, transform, full_scale, band
+    def __init__(
+        self, files: Sequence[Path], transform: Transform, full_scale: float | None, band: int | Sequence[int] | None
+    ) -> None:
+        bands = len(getattr(transform, "bands", ()))
+        self.files, self.transform, self.full_scale = files, transform, full_scale
+        self.band = tuple(range(1, bands + 1)) if band is None and bands > 1 else band
 
     def __len__(self) -> int:
         return len(self.files)
@@ -265,16 +273,26 @@ class _Images(Dataset[_Sample]):
     def __getitem__(self, index: int) -> _Sample:
         file = self.files[index]
         try:
-            image = read_image(file, band=self.band)
+            image = self._read(file)
         except ImageError as err:
             return _Sample(index, file, None, str(err))
         try:
-            amplitude = normalize_amplitude(image, self.full_scale)
-            if (amplitude == amplitude[0, 0]).all():
+            values = normalize_amplitude(image, self.full_scale) if _takes_amplitude(self.transform) else image
+            if (values == values.flat[0]).all():
                 raise ImageError("all pixels are equal, so its features would mean nothing")
-            return _Sample(index, file, self.transform(amplitude), None)
+            return _Sample(index, file, self.transform(values), None)
         except ImageError as err:
             return _Sample(index, file, None, f"{file}: {err}")
+
+    def _read(self, file: Path) -> np.ndarray:
+        """Return one band (H, W), or several as (bands, H, W)."""
+        if self.band is None or isinstance(self.band, int):
+            return read_image(file, band=self.band)
+        return np.stack([read_image(file, band=band) for band in self.band])
+
+
+def _takes_amplitude(transform: Transform) -> bool:
+    return bool(getattr(transform, "takes_amplitude", True))
 
 
 def _collate(samples: list[_Sample]) -> _Batch:

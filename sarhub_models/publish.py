@@ -14,10 +14,11 @@ from torch import nn
 
 from . import describe, networks
 from ._version import __version__
+from .entries import LICENCES, ModelInfo
 from .errors import DownloadError, OfflineError, OptionError
 from .export import describe_head
 from .factory import create_model
-from .registry import ModelInfo, model_info
+from .registry import model_info
 from .weights import offline
 
 __all__ = ["PublishError", "publish", "write_repository"]
@@ -118,7 +119,7 @@ def write_repository(
 def model_card(info: ModelInfo, repo: str) -> str:
     """Return the model card (Markdown with the Hub's YAML header) of a published model."""
     in_timm = not networks.spec(info.network).timm_name.startswith("sarhub_")
-    licence = describe.licence(info)
+    licence = info.licence
     steps = "\n".join(
         f"{number}. {step}" for number, step in enumerate(describe.preprocessing_steps(info.preprocessing), 1)
     )
@@ -135,7 +136,7 @@ def model_card(info: ModelInfo, repo: str) -> str:
     )
     training = "".join(f"\n- {key}: {value}" for key, value in (info.training or {}).items())
     return f"""---
-license: {describe.LICENCES[licence] if licence else "unknown"}
+license: {LICENCES[licence] if licence else "unknown"}
 library_name: {"timm" if in_timm else "sarhub-models"}
 pipeline_tag: image-classification
 tags:
@@ -151,7 +152,9 @@ tags:
 
 - Network: {info.network} ({describe.thousands(info.params)} parameters)
 - Trained on: {describe.data(info)}
-- Classes: {describe.classes(info)}{training}
+- Classes: {describe.classes(info)}
+- Method: {info.method}
+- Input: {describe.input_text(info)}{training}
 
 ## Preprocessing
 
@@ -164,7 +167,7 @@ The features are right only for chips that are prepared as the training data wer
 ## Use
 
 ```python
-{describe.example(f"hf-hub:{repo}")}
+{describe.example(f"hf-hub:{repo}", info)}
 ```{plain}
 
 ## Terms
@@ -184,7 +187,7 @@ def _as_published(info: ModelInfo, model: nn.Module, repo: str) -> ModelInfo:
 
 
 def _check_permission(info: ModelInfo, permitted: bool) -> None:
-    if describe.licence(info) is None and not permitted:
+    if info.licence is None and not permitted:
         raise OptionError(
             f"the weights of {info.name} must not be published without their authors' permission: {info.terms} "
             "If you have it, say so with --i-have-permission (permitted=True)"

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from .entries import (
+    BandPreprocessing,
+    Checksum,
+    DatasetInfo,
+    Input,
+    ModelInfo,
+    Preprocessing,
+    input_from,
+    optional_tuple,
+    preprocessing_from,
+)
 from .errors import ManifestError, UnknownNameError, closest
 
 __all__ = [
+    "BandPreprocessing",
     "Checksum",
     "DatasetInfo",
+    "Input",
     "ModelInfo",
     "Preprocessing",
     "list_datasets",
@@ -29,132 +41,6 @@ __all__ = [
 
 # A model name becomes a folder of the cache: nothing that could climb out of it, hide, or surprise a shell.
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*(\.[a-z0-9][a-z0-9_-]*)?")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How one amplitude chip in [0, 1] becomes the input of a network.
-
-    Attributes:
-        operator: dynamic-range operator, ``"reinhard_devlin"``, ``"ptls"`` or ``"log_amplitude"``.
-        low: lower end of the operator's parameter in training (DRAA).
-        high: upper end of the operator's parameter in training.
-        evaluation: the operator's parameter at evaluation.
-        mean: subtracted after the operator.
-        std: divided by after the mean; the value the weights were trained with, whatever it is called.
-        size: side of the square that the chip is resized to, in pixels; ``None`` keeps the chip's size.
-        full_scale: amplitude that maps to 1 in the raw data the weights were trained on (digital numbers), or
-            ``None`` where that is not known and users bring chips in [0, 1].
-        note: what a user must know about these numbers, or ``None``.
-    """
-
-    operator: str
-    low: float
-    high: float
-    evaluation: float
-    mean: float
-    std: float
-    size: int | None
-    full_scale: float | None = None
-    note: str | None = None
-
-
-@dataclass(frozen=True)
-class Checksum:
-    """What the bytes of a released file must hash to.
-
-    Attributes:
-        algorithm: ``"sha256"`` or ``"git-blob"`` (SHA-1 over ``b"blob <size>\\0"`` and the bytes).
-        value: lower-case hexadecimal digest.
-    """
-
-    algorithm: str
-    value: str
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """A data set that networks were pre-trained on.
-
-    Attributes:
-        name: short name, as in model names (``"ben"``).
-        title: what it is called.
-        sensor: the radar that took the images.
-        num_classes: number of classes.
-        class_names: their names by index, or ``None`` where they were never published.
-        multilabel: whether a chip carries several labels (sigmoid outputs) or one (softmax).
-    """
-
-    name: str
-    title: str
-    sensor: str
-    num_classes: int
-    class_names: tuple[str, ...] | None
-    multilabel: bool
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """One set of weights: everything needed to fetch, build, feed and cite it.
-
-    Attributes:
-        name: full name, ``<network>_<data>`` with an optional ``.<tag>``.
-        network: name of the architecture, one of :func:`list_networks`.
-        dataset: the data it was pre-trained on.
-        num_classes: outputs of the trained head, or ``None`` where only the file tells.
-        class_names: their names, or ``None``.
-        params: number of parameters with the trained head, or ``None`` while the head size is unknown.
-        preprocessing: how amplitude chips must be prepared.
-        sources: where the file is, in the order in which they are tried; each has a ``"type"``.
-        checksum: of the released file, or ``None`` where none was published.
-        citation: the paper to cite.
-        terms: licence or terms of use.
-        training: how the weights were made and what they reached, where this project made them.
-    """
-
-    name: str
-    network: str
-    dataset: DatasetInfo
-    num_classes: int | None
-    class_names: tuple[str, ...] | None
-    params: int | None
-    preprocessing: Preprocessing
-    sources: tuple[Mapping[str, Any], ...]
-    checksum: Checksum | None
-    citation: str
-    terms: str
-    training: Mapping[str, Any] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entry as JSON-ready data, for :meth:`from_dict`."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> ModelInfo:
-        """Rebuild an entry from :meth:`to_dict`, after a round trip through JSON or not.
-
-        Raises:
-            ManifestError: a field is missing or unknown.
-        """
-        try:
-            dataset, checksum = dict(data["dataset"]), data["checksum"]
-            return cls(
-                **{
-                    **data,
-                    "dataset": DatasetInfo(**{**dataset, "class_names": _tuple(dataset["class_names"])}),
-                    "class_names": _tuple(data["class_names"]),
-                    "preprocessing": Preprocessing(**data["preprocessing"]),
-                    "sources": tuple(data["sources"]),
-                    "checksum": Checksum(**checksum) if checksum is not None else None,
-                }
-            )
-        except (KeyError, TypeError) as err:
-            raise ManifestError(f"not the description of a model: {err}") from err
-
-    @property
-    def tag(self) -> str | None:
-        """The part of the name behind the dot, or ``None``."""
-        return self.name.partition(".")[2] or None
 
 
 @dataclass(frozen=True)
@@ -223,17 +109,13 @@ def _parse(path: Path, modified: int) -> Manifest:
     return Manifest(path, models, networks, datasets)
 
 
-def _tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
-    return tuple(names) if names is not None else None
-
-
 def _dataset(name: str, fields: Mapping[str, Any]) -> DatasetInfo:
     return DatasetInfo(
         name=name,
         title=fields["title"],
         sensor=fields["sensor"],
         num_classes=fields["num_classes"],
-        class_names=_tuple(fields["class_names"]),
+        class_names=optional_tuple(fields["class_names"]),
         multilabel=fields["multilabel"],
     )
 
@@ -258,40 +140,72 @@ def _model(
         num_classes=num_classes,
         class_names=dataset.class_names if num_classes == dataset.num_classes else None,
         params=fields["params"],
-        preprocessing=Preprocessing(**fields.get("preprocessing", data["datasets"][dataset.name]["preprocessing"])),
+        preprocessing=preprocessing_from(fields.get("preprocessing", data["datasets"][dataset.name]["preprocessing"])),
         sources=tuple(fields["sources"]),
         checksum=Checksum(**checksum) if checksum is not None else None,
         citation=data["citations"][fields["citation"]],
         terms=data["terms"][fields["terms"]],
         training=fields.get("training"),
+        input=input_from(fields.get("input", data["datasets"][dataset.name].get("input", {}))),
+        method=fields.get("method", "supervised"),
     )
 
 
-def list_models(pattern: str = "*", *, network: str | None = None, dataset: str | None = None) -> list[str]:
-    """Return the sorted names of the models that match.
+def list_models(
+    pattern: str = "*",
+    *,
+    network: str | None = None,
+    dataset: str | None = None,
+    sensor: str | None = None,
+    bands: str | Sequence[str] | None = None,
+    licence: str | None = None,
+    method: str | None = None,
+) -> list[str]:
+    """Return the sorted names of the models that match every filter.
 
     Args:
         pattern: shell-style wildcards over the full name, case-insensitive.
         network: keep only this architecture.
         dataset: keep only this pre-training data set.
+        sensor: keep only weights that saw images of this radar.
+        bands: keep only weights that take exactly these polarisations, in any order: ``"VV"``, ``("VV", "VH")``, or
+            ``"single"`` where the release names none.
+        licence: keep only this licence; ``"none"`` keeps the weights without one.
+        method: keep only weights pre-trained in this way.
 
     Raises:
-        UnknownNameError: no network or data set has that name.
+        UnknownNameError: nothing in the list has that network, data set, sensor, band, licence or method.
 
     >>> list_models("resnet*", dataset="ben")
     ['resnet101_ben', 'resnet18_ben', 'resnet50_ben']
+    >>> list_models(bands=("VV", "VH"), licence="ODC-BY")
+    ['swin_v2_b_satlas.mi', 'swin_v2_b_satlas.si']
     """
     manifest = load_manifest()
+    infos = manifest.models.values()
+    wanted = None if bands is None else frozenset((bands,) if isinstance(bands, str) else bands)
     if network is not None:
         _check("network", network, manifest.networks)
     if dataset is not None:
         _check("data set", dataset, manifest.datasets)
+    if sensor is not None:
+        _check("sensor", sensor, {name for info in infos for name in info.dataset.sensors})
+    for band in wanted or ():
+        _check("band", band, {name for info in infos for name in info.input.bands})
+    if licence is not None:
+        _check("licence", licence, {info.licence or "none" for info in infos})
+    if method is not None:
+        _check("method", method, {info.method for info in infos})
     return sorted(
-        name
-        for name, info in manifest.models.items()
-        if fnmatch.fnmatchcase(name, pattern.lower())
+        info.name
+        for info in infos
+        if fnmatch.fnmatchcase(info.name, pattern.lower())
         and network in (None, info.network)
         and dataset in (None, info.dataset.name)
+        and (sensor is None or sensor in info.dataset.sensors)
+        and wanted in (None, frozenset(info.input.bands))
+        and licence in (None, info.licence or "none")
+        and method in (None, info.method)
     )
 
 
@@ -331,6 +245,7 @@ def list_datasets() -> list[str]:
     return sorted(load_manifest().datasets)
 
 
-def _check(kind: str, name: str, known: Mapping[str, Any]) -> None:
+def _check(kind: str, name: str, known: Iterable[str]) -> None:
+    known = sorted(known)
     if name not in known:
-        raise UnknownNameError(f"no {kind} is called {name!r}{closest(name, known)}; known: {', '.join(sorted(known))}")
+        raise UnknownNameError(f"no {kind} is called {name!r}{closest(name, known)}; known: {', '.join(known)}")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+# torchgeo, whose loaders tests/peers compares with, has no release with these weights for older Pythons.
+collect_ignore = ["peers"] if sys.version_info < (3, 11) else []
 
 
 @pytest.fixture(autouse=True)

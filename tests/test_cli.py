@@ -93,7 +93,7 @@ def test_answers_without_heavy_imports(arguments: list[str]) -> None:
 def test_list_prints_every_model_unbroken(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split() == ["name", "network", "data", "classes", "params", "here"]
+    assert header.split() == ["name", "network", "data", "bands", "unit", "classes", "params", "here"]
     assert [line.split()[0] for line in lines] == list_models()
 
 
@@ -409,7 +409,7 @@ def test_every_command_shows_how_it_is_used(capsys: pytest.CaptureFixture[str]) 
     assert main(["--help"]) == 0
     commands = capsys.readouterr().out.partition("Commands:")[2].split("\n")[1:]
     names = [line.split()[0] for line in commands if line.strip()]
-    assert names == ["list", "info", "download", "verify", "import", "features", "export", "publish", "demo", "cache"]
+    assert names == ["list", "info", "download", "verify", "import", "features", "export", "publish", "demo", "compare", "cache"]
     for name in names:
         assert main([name, "--help"]) == 0
         assert f"sarhub {name}" in capsys.readouterr().out.partition("Examples:")[2]

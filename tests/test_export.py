@@ -49,6 +49,13 @@ SHALLOW: dict[str, dict[str, Any]] = {
     "densenet121": {"block_config": (2, 2, 2, 2)},
     "swin_t": {"depths": (2, 1, 1, 1)},
     "swin_b": {"depths": (2, 1, 1, 1)},
+    "swin_v2_b": {"depths": (2, 1, 1, 1)},
+    "vit_small_patch16": {"depth": 1, "img_size": 64},
+    "vit_base_patch16": {"depth": 1, "img_size": 64},
+    "vit_large_patch16": {"depth": 1, "img_size": 64},
+    "vit_huge_patch14": {"depth": 1, "img_size": 56},
+    "vit_small_patch14_dinov2": {"depth": 1, "img_size": 56},
+    "vit_base_patch14_dinov2": {"depth": 1, "img_size": 56},
 }
 
 
@@ -57,7 +64,7 @@ def test_every_network_becomes_onnx(network: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = networks.build(network, num_classes=3, **SHALLOW[network])
     file = tmp_path / "network.onnx"
-    side = 128 if network.startswith("swin") else 64
+    side = SHALLOW[network].get("img_size", 128 if network.startswith("swin") else 64)
     written = export.export_model(model, file, format="onnx", input_shape=(3, side, side))
     assert written.difference is not None
     assert written.bytes == file.stat().st_size

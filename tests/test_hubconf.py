@@ -43,7 +43,8 @@ def test_every_model_loads_by_its_name(name: str) -> None:
         warnings.simplefilter("ignore")  # initialising on the meta device does nothing, and says so
         model = torch.hub.load(str(ROOT), name, source="local", num_classes=7)
     assert model.num_classes == 7
-    assert model.pretrained_cfg["mean"][0] == sarhub_models.model_info(name).preprocessing.mean
+    info = sarhub_models.model_info(name)
+    assert model.pretrained_cfg["mean"] == info.statistics(range(info.input.channels))[0]
 
 
 def test_weights_and_preprocessing(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,15 @@ from sarhub_models import errors, registry
 ROOT = Path(__file__).parent.parent
 MANIFEST = json.loads((ROOT / "weights_manifest.json").read_text())
 NETWORKS = ["densenet121", "mobilenetv3", "resnet101", "resnet18", "resnet50", "senet50", "swin_b", "swin_t"]
+FIELD_NETWORKS = [
+    "swin_v2_b",
+    "vit_base_patch14_dinov2",
+    "vit_base_patch16",
+    "vit_huge_patch14",
+    "vit_large_patch16",
+    "vit_small_patch14_dinov2",
+    "vit_small_patch16",
+]
 
 
 def write(path: Path, change) -> Path:
@@ -28,17 +38,18 @@ def test_manifest_follows_its_schema():
 def test_schema_refuses_an_invented_hash():
     schema = json.loads((ROOT / "sarhub_models" / "weights_manifest.schema.json").read_text())
     broken = json.loads(json.dumps(MANIFEST))
-    broken["models"]["resnet18_tsx"]["checksum"] = {"algorithm": "sha256", "value": "unknown"}
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(broken, schema)
+    for algorithm, value in (("sha256", "unknown"), ("sha256", "f0e69ba2"), ("sha256-prefix", "f0e69")):
+        broken["models"]["resnet18_tsx"]["checksum"] = {"algorithm": algorithm, "value": value}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema)
 
 
 def test_every_network_of_every_data_set_is_listed():
     expected = {f"{network}_{data}" for network in NETWORKS for data in ("tsx", "ben", "osu")}
     assert expected <= set(registry.list_models())
     assert {"resnet18_tsx.grsl2020", "mobilenetv3_dsn"} <= set(registry.list_models())
-    assert registry.list_networks() == NETWORKS
-    assert {"tsx", "ben", "osu", "dsn"} == set(registry.list_datasets())
+    assert registry.list_networks() == sorted(NETWORKS + FIELD_NETWORKS)
+    assert {"tsx", "ben", "osu", "dsn", "ssl4eo", "crisislandmark", "satlas"} == set(registry.list_datasets())
 
 
 def test_names_are_network_data_and_tag():
@@ -52,8 +63,14 @@ def test_every_entry_says_what_a_user_must_know():
         info = registry.model_info(name)
         assert info.sources and info.citation and info.terms
         assert info.class_names is None or len(info.class_names) == info.num_classes
+        assert info.input.bands and info.method
         p = info.preprocessing
-        assert p.low <= p.evaluation <= p.high
+        if isinstance(p, registry.Preprocessing):
+            assert p.low <= p.evaluation <= p.high
+            assert len(info.input.bands) == 1 and info.input.unit == "amplitude"
+        else:
+            assert len(p.mean) == len(p.std) == len(info.input.bands) == info.input.channels
+            assert info.input.unit is not None or p.note
 
 
 @pytest.mark.parametrize(
@@ -76,6 +93,68 @@ def test_preprocessing_is_what_the_weights_were_trained_with(
         assert info.num_classes == classes
 
 
+@pytest.mark.parametrize(
+    ("dataset", "bands", "unit", "limits", "channels"),
+    [
+        ("ben", ("VV",), "amplitude", (0, 1), 3),
+        ("tsx", ("single",), "amplitude", (0, 1), 3),
+        ("ssl4eo", ("VV", "VH"), "db", None, 2),
+        ("crisislandmark", ("VV", "VH"), None, None, 2),
+        ("satlas", ("VH", "VV"), "dn", (0, 255), 2),
+    ],
+)
+def test_bands_and_units_are_known(dataset, bands, unit, limits, channels):
+    for name in registry.list_models(dataset=dataset):
+        assert registry.model_info(name).input == registry.Input(bands, unit, limits, channels)
+
+
+def test_statistics_of_the_public_weights():
+    for name in registry.list_models(dataset="ssl4eo"):
+        p = registry.model_info(name).preprocessing
+        assert p == registry.BandPreprocessing((-12.59, -20.26), (5.26, 5.91), size=256, crop=224, clip=None)
+        assert registry.model_info(name).statistics([1]) == ((-20.26,), (5.91,))
+    for name in registry.list_models(dataset="satlas"):
+        assert registry.model_info(name).preprocessing.clip == (0, 255)
+
+
+def test_public_weights_are_pinned_to_a_commit_and_no_hash_is_invented():
+    published = {}
+    for name in registry.list_models(sensor="Sentinel-1"):
+        info = registry.model_info(name)
+        if info.num_classes != 0:
+            continue
+        (source,) = info.sources
+        assert source["type"] == "hf" and re.fullmatch("[0-9a-f]{40}", source["revision"])
+        if info.checksum is not None:
+            published[name] = info.checksum.value
+            assert info.checksum.algorithm == "sha256-prefix"
+            assert source["filename"].endswith(f"-{info.checksum.value}.pth")
+        else:
+            assert not re.search("-[0-9a-f]{8}", source["filename"])
+    assert len(published) == 8
+
+
+def test_entries_survive_json():
+    for name in ("resnet50_ben", "vit_small_patch16_ssl4eo.mae", "swin_v2_b_satlas.mi"):
+        info = registry.model_info(name)
+        assert registry.ModelInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
+    older = registry.model_info("resnet18_tsx").to_dict()
+    del older["input"], older["method"]  # as published before these were known
+    assert registry.ModelInfo.from_dict(older) == registry.model_info("resnet18_tsx")
+
+
+def test_filters_by_sensor_bands_licence_and_method():
+    everything = set(registry.list_models())
+    assert registry.list_models(sensor="TerraSAR-X", network="mobilenetv3") == ["mobilenetv3_dsn", "mobilenetv3_tsx"]
+    assert len(registry.list_models(bands=("VH", "VV"))) == 19
+    assert registry.list_models(bands=("VV", "VH")) == registry.list_models(bands=["VH", "VV"])
+    assert set(registry.list_models(bands="VV")) == {name for name in everything if name.endswith(("_ben", "_osu"))}
+    assert registry.list_models(licence="Apache-2.0") == ["mobilenetv3_dsn", "resnet50_ssl4eo.decur"]
+    assert "resnet50_ben" in registry.list_models(licence="none")
+    assert registry.list_models("*small*", method="softcon") == ["vit_small_patch14_dinov2_ssl4eo.softcon"]
+    assert set(registry.list_models(method="supervised")) >= {"swin_v2_b_satlas.si", "resnet18_tsx"}
+
+
 def test_wildcards_and_filters():
     assert registry.list_models("resnet*", dataset="ben") == ["resnet101_ben", "resnet18_ben", "resnet50_ben"]
     assert registry.list_models("RESNET18_T*") == ["resnet18_tsx", "resnet18_tsx.grsl2020"]
@@ -90,6 +169,10 @@ def test_wildcards_and_filters():
         (lambda: registry.model_info("ResNet50_BEN"), "resnet50_ben"),
         (lambda: registry.list_models(network="swin-t"), "swin_t"),
         (lambda: registry.list_models(dataset="bem"), "ben"),
+        (lambda: registry.list_models(sensor="Sentinel"), "Sentinel-1"),
+        (lambda: registry.list_models(bands=("VV", "vh")), "VH"),
+        (lambda: registry.list_models(licence="CC-BY"), "CC-BY-4.0"),
+        (lambda: registry.list_models(method="moco-v2"), "moco"),
     ],
 )
 def test_unknown_names_get_the_closest(call, hint):

@@ -24,6 +24,13 @@ def list_command(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Shell-style wildcards; quote them.")] = "*",
     network: Annotated[Optional[str], typer.Option(help="Only this architecture.")] = None,  # noqa: UP045
     dataset: Annotated[Optional[str], typer.Option(help="Only weights trained on this data.")] = None,  # noqa: UP045
+    sensor: Annotated[Optional[str], typer.Option(help="Only weights that saw images of this radar.")] = None,  # noqa: UP045
+    bands: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Only weights that take exactly these polarisations: VV, or VV,VH."),
+    ] = None,
+    licence: Annotated[Optional[str], typer.Option(help="Only this licence; none: without one.")] = None,  # noqa: UP045
+    method: Annotated[Optional[str], typer.Option(help="Only weights pre-trained in this way.")] = None,  # noqa: UP045
     as_json: Json = False,
 ) -> None:
     """List the models.
@@ -32,20 +39,32 @@ def list_command(
     Examples:
       sarhub list
       sarhub list 'resnet*' --dataset ben
+      sarhub list --bands VV,VH --licence CC-BY-4.0
       sarhub list --network swin_t --json
     """
-    infos = [model_info(name) for name in list_models(pattern, network=network, dataset=dataset)]
+    names = list_models(
+        pattern,
+        network=network,
+        dataset=dataset,
+        sensor=sensor,
+        bands=bands.split(",") if bands is not None else None,
+        licence=licence,
+        method=method,
+    )
+    infos = [model_info(name) for name in names]
     rows = [(info, _whereabouts(info)) for info in infos]
     if as_json:
         console.print_json([describe.summary(info, here) for info, here in rows])
     elif rows:
         console.print_table(
-            ("name", "network", "data", "classes", "params", "here"),
+            ("name", "network", "data", "bands", "unit", "classes", "params", "here"),
             [
                 (
                     info.name,
                     info.network,
                     info.dataset.title,
+                    ",".join(info.input.bands),
+                    info.input.unit or "-",
                     str(info.num_classes or "-"),
                     describe.thousands(info.params),
                     here or "",
@@ -70,10 +89,10 @@ def info_command(name: Name, as_json: Json = False) -> None:
     info = model_info(name)
     here = _whereabouts(info)
     if as_json:
-        console.print_json({**info.to_dict(), "here": here, "licence": describe.licence(info)})
+        console.print_json({**info.to_dict(), "here": here, "licence": info.licence})
     else:
         console.print_facts(describe.facts(info, here))
-        print(f"\n{describe.example(name)}")  # outside the columns: whole lines to copy
+        print(f"\n{describe.example(name, info)}")  # outside the columns: whole lines to copy
 
 
 def download_command(
@@ -164,7 +183,7 @@ def import_command(
       sarhub import ResNet50_BEN.pth
       sarhub import weights.pth --name resnet50_ben
     """
-    from ..factory import import_checkpoint
+    from ..importing import import_checkpoint
 
     imported = import_checkpoint(file, name)
     if as_json:

@@ -1,4 +1,4 @@
-"""``sarhub features | export | publish | demo``: what models are used for."""
+"""``sarhub features | export | publish | demo | compare``: what models are used for."""
 
 from __future__ import annotations
 
@@ -13,9 +13,24 @@ from .. import describe
 from ..errors import DownloadError, ImageError, OptionError
 from ..registry import load_manifest
 from . import console
-from .arguments import Checkpoint, Json, Name, complete_name
+from .arguments import Checkpoint, Json, Name, Names, complete_name
 
 __all__ = ["COMMANDS"]
+
+
+class UnitName(str, Enum):
+    """Units of images."""
+
+    amplitude = "amplitude"
+    intensity = "intensity"
+    db = "db"
+    dn = "dn"
+
+
+Unit = Annotated[
+    Optional[UnitName],  # noqa: UP045
+    typer.Option(help="What the images hold; it is converted. Default: what the weights expect."),
+]
 
 
 class OnError(str, Enum):
@@ -34,7 +49,11 @@ def features_command(
         Optional[float],  # noqa: UP045
         typer.Option(help="Amplitude that becomes 1. Default: the maximum of integer types; floats are in [0, 1]."),
     ] = None,
-    band: Annotated[Optional[int], typer.Option(min=1, help="Band to read, counted from 1.")] = None,  # noqa: UP045
+    unit: Unit = None,
+    band: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(min=1, help="Band to read, counted from 1; several times for weights of several bands, in order."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images that go through the network at once.")] = 64,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images; 0: none but this one.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps …; auto: a GPU if there is one.")] = "auto",
@@ -50,13 +69,15 @@ def features_command(
     Examples:
       sarhub features chips/ --model mobilenetv3_dsn --out features.safetensors --full-scale 65535
       sarhub features tiles/ --model resnet50_ben --out features.parquet --band 1 --on-error skip
+      sarhub features tiles/ --model resnet50_ssl4eo.moco --out features.safetensors --unit intensity
     """
     from ..factory import create_model, create_transform
     from ..features import extract_features
     from ..images import list_images
 
     files = list_images(folder)
-    network, transform = create_model(model, pretrained=True, checkpoint_path=checkpoint), create_transform(model)
+    network = create_model(model, pretrained=True, checkpoint_path=checkpoint)
+    transform = create_transform(model, unit=unit and unit.value, full_scale=full_scale)
     hint = _full_scale_hint(model) if full_scale is None else None
     try:
         features = extract_features(
@@ -65,8 +86,8 @@ def features_command(
             files,
             out=out,
             names=[file.relative_to(folder).as_posix() for file in files],
-            full_scale=full_scale,
-            band=band,
+            full_scale=full_scale if transform.takes_amplitude else None,
+            band=band[0] if band and len(band) == 1 else band,
             batch_size=batch_size,
             workers=workers,
             device=_device(device),
@@ -91,9 +112,10 @@ def _full_scale_hint(model: str) -> str:
     """Say how the command line is told what amplitude is in the images, and what these weights were trained with."""
     hint = "--full-scale NUMBER gives the amplitude that becomes 1"
     info = load_manifest().models.get(model)  # a published model is not in it
-    if info is None or info.preprocessing.full_scale is None:
+    full_scale = getattr(info.preprocessing, "full_scale", None) if info is not None else None
+    if full_scale is None:
         return hint
-    known = f"{info.preprocessing.full_scale:.10g}"
+    known = f"{full_scale:.10g}"
     return f"{hint}; these weights were trained with amplitude / {known}: try --full-scale {known}"
 
 
@@ -116,7 +138,10 @@ def export_command(
             min=0, help="0: features instead of logits; another head only with --untrained. Default: as trained."
         ),
     ] = None,
-    in_chans: Annotated[int, typer.Option(min=1, help="Channels of the input.")] = 3,
+    in_chans: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Channels of the input. Default: those of the weights."),
+    ] = None,
     image_size: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Side of the input in pixels. Default: the one of the preprocessing, or 128."),
@@ -247,6 +272,77 @@ def demo_command(
     print("\nPictures:", *result.files)
 
 
+def compare_command(
+    models: Names = None,
+    images: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of images, or packed DSN-SLC patches (folder or one file).")
+    ] = ...,  # type: ignore[assignment]
+    labels: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="CSV: image,label or image,label,split with split train or test."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the picture and the numbers.")] = Path(
+        "sarhub-compare"
+    ),
+    bands: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Polarisations in the images, in their order: VV,VH."),
+    ] = None,
+    unit: Unit = None,
+    full_scale: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Digital number that stands for amplitude 1."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images that go through a network at once.")] = 64,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images; 0: none but this one.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps …; auto: a GPU if there is one.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of the untrained twins and the folds.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare backbones on the same chips.
+
+    Every network computes features of the chips, and so does its untrained twin, the control. With labels: accuracy of
+    nearest neighbours and of a linear probe. Always: similarity of the features (CKA) and a map of the chips. Prints a
+    table; writes a picture and the numbers. Without NAMEs, all weights that are on this disk.
+
+    \b
+    Examples:
+      sarhub compare mobilenetv3_dsn resnet50_ben --images chips/ --labels labels.csv --unit dn --full-scale 65535
+      sarhub compare --images dsn/s1.npz
+      sarhub compare resnet50_ssl4eo.moco resnet50_ben --images tiles/ --bands VV,VH --unit db
+    """
+    from ..compare import TWIN, compare, open_chips, weights_here
+
+    with open_chips(images, labels) as chips:
+        result = compare(
+            chips,
+            models or weights_here(),
+            out,
+            bands=bands.split(",") if bands is not None else None,
+            unit=unit and unit.value,
+            full_scale=full_scale,
+            batch_size=batch_size,
+            workers=workers,
+            device=_device(device),
+            seed=seed,
+            progress=not as_json,
+        )
+    if as_json:
+        console.print_json({**result.to_dict(), "files": result.files})
+        return
+    for name, reason in result.skipped.items():
+        console.note(f"skipped {name}: {reason}")
+    print(f"{result.images} chips, {len(result.classes)} classes, {result.protocol}\n")
+    header = ("network", "features", "nearest neighbours", "balanced", "linear probe", "balanced", "CKA with its twin")
+    rows = []
+    for row, name in enumerate(result.networks):
+        scores = [f"{value:.3f}" for value in vars(result.scores[name]).values()] if result.scores else ["-"] * 4
+        twin = "" if name.endswith(TWIN) else f"{result.similarity[row, row + 1]:.2f}"
+        rows.append((name, str(result.dimensions[name]), *scores, twin))
+    console.print_table(header, rows)
+    print("\nWritten:", *result.files)
+
+
 def _device(name: str) -> str:
     import torch
 
@@ -264,4 +360,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export_command,
     "publish": publish_command,
     "demo": demo_command,
+    "compare": compare_command,
 }

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import CheckpointError, OptionError, UnknownNameError, closest
-from . import densenet, mobilenetv3, resnet, senet, swin
+from . import densenet, mobilenetv3, resnet, senet, swin, swin_v2, vit
 from ._empty import assign, select_for_features, without_numbers
 from ._spec import NetworkSpec, Tensors
 
@@ -22,16 +22,18 @@ __all__ = [
     "Tensors",
     "assign",
     "build",
+    "fit_options",
     "head_classes",
     "identify",
     "rename_checkpoint",
     "select_for_features",
     "spec",
+    "stem_channels",
     "tensor_layout",
     "without_numbers",
 ]
 
-_FILES = (resnet, senet, mobilenetv3, densenet, swin)
+_FILES = (resnet, senet, mobilenetv3, densenet, swin, vit, swin_v2)
 _SPECS: dict[str, NetworkSpec] = {name: entry for file in _FILES for name, entry in file.SPECS.items()}
 
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
@@ -60,7 +62,7 @@ def build(
         num_classes: outputs of the classifier; 0 leaves it out.
         in_chans: channels of the input.
         features_only: return the feature maps of the stages (a list) instead of logits, as timm does.
-        **options: passed to timm's model: ``img_size`` (Swin), ``drop_rate``, ``drop_path_rate``, ``global_pool``,
+        **options: passed to timm's model: ``img_size`` (Swin, ViT), ``drop_rate``, ``drop_path_rate``, ``global_pool``,
             ``out_indices``, ``output_stride`` (ResNets, SENet), …
 
     Returns:
@@ -68,13 +70,13 @@ def build(
 
     Raises:
         UnknownNameError: there is no such network.
-        OptionError: the trained weights do not fit an option (Swin's windows an ``img_size``), or a number is
-            impossible.
+        OptionError: the trained weights do not fit an option (Swin's windows or ViT's patches an ``img_size``), or a
+            number is impossible.
     """
     entry = spec(network)
     if num_classes < 0 or in_chans < 1:
         raise OptionError(f"expected num_classes >= 0 and in_chans >= 1, got {num_classes} and {in_chans}")
-    size = options.get("img_size", 128)
+    size = options.get("img_size", entry.timm_args.get("img_size", 128))
     config = {
         "architecture": entry.timm_name,
         "num_classes": num_classes,
@@ -99,11 +101,17 @@ def rename_checkpoint(network: str, tensors: Mapping[str, torch.Tensor]) -> Tens
     return spec(network).rename(tensors)
 
 
+def fit_options(network: str, tensors: Mapping[str, torch.Tensor], options: Mapping[str, Any]) -> Tensors:
+    """Return trained tensors as :func:`build` with these options needs them: position embeddings of another size."""
+    entry = spec(network)
+    return entry.fit(tensors, {**entry.timm_args, **options})
+
+
 @lru_cache(maxsize=32)
-def tensor_layout(network: str, num_classes: int) -> Layout:
-    """Return ``{name: (shape, dtype)}`` of every tensor that the network with that head stores (3 input channels)."""
+def tensor_layout(network: str, num_classes: int, in_chans: int = 3) -> Layout:
+    """Return ``{name: (shape, dtype)}`` of every tensor that the network with that head and input stores."""
     with without_numbers():
-        model = build(network, num_classes=num_classes)
+        model = build(network, num_classes=num_classes, in_chans=in_chans)
     return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
 
 
@@ -113,8 +121,14 @@ def head_classes(network: str, tensors: Mapping[str, torch.Tensor]) -> int:
     return weight.shape[0] if weight is not None and weight.ndim == 2 else 0
 
 
+def stem_channels(network: str, tensors: Mapping[str, torch.Tensor]) -> int:
+    """Return the channels of the input by the first convolution among ``tensors`` (under our names); 3 without it."""
+    weight = tensors.get(f"{spec(network).stem}.weight")
+    return weight.shape[1] if weight is not None and weight.ndim == 4 else 3
+
+
 def identify(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the network whose tensors these are, by names and shapes, whatever the size of the head.
+    """Return the network whose tensors these are, by names and shapes, whatever the size of head and input.
 
     Args:
         tensors: a checkpoint, under released or our names.
@@ -125,7 +139,7 @@ def identify(tensors: Mapping[str, torch.Tensor]) -> str:
     nearest, fewest, example = "", None, ""
     for network in _SPECS:
         renamed = rename_checkpoint(network, tensors)
-        layout = tensor_layout(network, head_classes(network, renamed))
+        layout = tensor_layout(network, head_classes(network, renamed), stem_channels(network, renamed))
         wrong = sorted(
             name
             for name in layout.keys() | renamed.keys()

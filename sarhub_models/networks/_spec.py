@@ -13,6 +13,11 @@ from torch import nn
 Tensors = dict[str, torch.Tensor]
 
 
+def keep_shapes(tensors: Mapping[str, torch.Tensor], options: Mapping[str, Any]) -> Tensors:
+    """Fit nothing: no option of the network changes the shape of a trained tensor in a way that could be mended."""
+    return dict(tensors)
+
+
 def keep_names(tensors: Mapping[str, torch.Tensor]) -> Tensors:
     """Rename nothing: the released file uses timm's names already."""
     return dict(tensors)
@@ -30,6 +35,7 @@ class NetworkSpec:
         rename: turns the tensors of a released checkpoint into this package's, and leaves ours as they are.
         create: builds it in place of timm, for networks that timm lacks.
         check: refuses options that the trained weights do not fit.
+        fit: resamples trained tensors to the network's options, those of ``timm_args`` included.
     """
 
     timm_name: str
@@ -39,6 +45,7 @@ class NetworkSpec:
     rename: Callable[[Mapping[str, torch.Tensor]], Tensors] = keep_names
     create: Callable[..., nn.Module] | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
+    fit: Callable[[Mapping[str, torch.Tensor], Mapping[str, Any]], Tensors] = keep_shapes
 
     def build(self, **options: Any) -> nn.Module:
         """Build the network with timm's initialisation; ``options`` come before ``timm_args``."""

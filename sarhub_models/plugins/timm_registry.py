@@ -51,15 +51,16 @@ def _register(name: str, function: Callable[..., nn.Module], configs: Mapping[st
 
 def _config(name: str) -> dict[str, Any]:
     info = model_info(name)
-    side = info.preprocessing.size or 128
+    side = info.preprocessing.side or 128
+    mean, std = info.statistics(range(info.input.channels))
     return {
         "url": f"sarhub:{name}",  # tells timm that there are weights; fetching them is this package's work
         "num_classes": info.num_classes or 0,
-        "input_size": (3, side, side),
+        "input_size": (info.input.channels, side, side),
         "crop_pct": 1.0,
         "interpolation": "bilinear",
-        "mean": (info.preprocessing.mean,) * 3,
-        "std": (info.preprocessing.std,) * 3,
+        "mean": mean,
+        "std": std,
     }
 
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ..errors import ImageError, OptionError
 from .dynamic_range import DRAA
+from .units import check_option, check_values, convert_unit
 
-__all__ = ["SarTransform", "flip_and_rotate", "normalize_amplitude"]
+__all__ = ["SarTransform", "as_tensor", "flip_and_rotate", "normalize_amplitude"]
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
@@ -50,11 +51,11 @@ def normalize_amplitude(x: Array, full_scale: float | None = None) -> Array:
     """
     if full_scale is not None and not (math.isfinite(full_scale) and full_scale > 0):
         raise OptionError(f"expected full_scale to be a positive number, got {full_scale}")
-    amplitude = _normalized(_tensor(x), full_scale)
+    amplitude = _normalized(as_tensor(x), full_scale)
     return amplitude.numpy() if isinstance(x, np.ndarray) else amplitude
 
 
-def _tensor(x: Any) -> Tensor:
+def as_tensor(x: Any) -> Tensor:
     """Copy a NumPy array (of any byte and memory order) to a tensor; pass a tensor through."""
     if isinstance(x, Tensor):
         return x
@@ -142,11 +143,17 @@ class SarTransform(nn.Module):
         size: side of the square output in pixels; ``None`` keeps the size of the chip.
         channels: channels of the output.
         training: start in training mode; :meth:`train` and :meth:`eval` switch.
-        validate: look for NaN, infinity and values outside [0, 1].
+        validate: look for NaN, infinity and values outside [0, 1], or of another unit.
+        unit: unit of the chips. Anything but ``"amplitude"`` is converted to it first, and above 1 becomes 1; integers
+            and complex values are taken for ``"dn"``, too.
+        full_scale: the digital number that stands for amplitude 1; needed for ``"dn"``.
+
+    Attributes:
+        takes_amplitude: whether it wants amplitude in [0, 1], not the values of the file.
 
     Raises:
         UnknownNameError: there is no such operator.
-        OptionError: a number is out of its range.
+        OptionError: a number is out of its range, there is no such unit, or ``full_scale`` is missing.
 
     >>> transform = SarTransform("ptls", 0.0, 3.0, 1.5, mean=0.316, std=0.0343, size=128)
     >>> transform(np.random.default_rng(0).random((64, 64), dtype=np.float32)).shape
@@ -165,8 +172,11 @@ class SarTransform(nn.Module):
         channels: int = 3,
         training: bool = False,
         validate: bool = True,
+        unit: str = "amplitude",
+        full_scale: float | None = None,
     ) -> None:
         super().__init__()
+        check_option(unit, "amplitude", full_scale)
         if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
             raise OptionError(f"expected a finite mean and std above 0, got mean={mean}, std={std}")
         if channels < 1 or (size is not None and size < 1):
@@ -174,15 +184,17 @@ class SarTransform(nn.Module):
         self.dynamic_range = DRAA(operator, low, high, evaluation)
         self.mean, self.std = float(mean), float(std)
         self.size, self.channels, self.validate = size, channels, validate
+        self.unit, self.full_scale = unit, full_scale
+        self.takes_amplitude = unit == "amplitude"
         self.train(training)
 
     def forward(self, x: np.ndarray | Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Prepare one chip or a batch.
 
         Args:
-            x: amplitude in [0, 1], floating point of any precision or complex (the magnitude is taken): (H, W) or
-                (1, H, W) for one chip, (B, 1, H, W) for a batch; NumPy array or tensor on any device. float64 is
-                computed in float32, too.
+            x: amplitude in [0, 1] or values of ``unit``, floating point of any precision or complex (the magnitude is
+                taken): (H, W) or (1, H, W) for one chip, (B, 1, H, W) for a batch; NumPy array or tensor on any device.
+                float64 is computed in float32, too.
             generator: random numbers for training mode, on the device of ``x``; by default torch's own.
 
         Returns:
@@ -193,8 +205,12 @@ class SarTransform(nn.Module):
             ImageError: ``x`` has another dtype or shape, is empty, or (with ``validate``) holds NaN, infinity or a
                 value outside [0, 1].
         """
-        batch, single = self._batch(_tensor(x))
-        if self.validate:
+        batch, single = self._batch(as_tensor(x))
+        if not self.takes_amplitude:
+            if self.validate:
+                check_values(batch, self.unit)
+            batch = convert_unit(batch, self.unit, "amplitude", self.full_scale).clamp(0, 1)
+        elif self.validate:
             check_range(batch)
             batch = batch.clamp(0, 1)
         batch = (self.dynamic_range(batch, generator) - self.mean) / self.std
@@ -207,7 +223,11 @@ class SarTransform(nn.Module):
 
     def _batch(self, x: Tensor) -> tuple[Tensor, bool]:
         """Return real float32 amplitude of shape (B, 1, H, W), and whether ``x`` was a single chip."""
-        if not (x.is_floating_point() or x.is_complex()):
+        if x.is_complex() and self.unit in ("db", "intensity"):
+            raise ImageError(
+                f"expected real values in the unit {self.unit!r}, got {x.dtype}; give unit='dn' for SLC data"
+            )
+        if self.takes_amplitude and not (x.is_floating_point() or x.is_complex()):
             raise ImageError(
                 f"expected floating-point or complex amplitude in [0, 1], got {x.dtype}; "
                 "normalize_amplitude(x) divides integers by the largest value of their dtype"

@@ -53,12 +53,12 @@ class Digests:
         """Return the digest of a manifest's algorithm.
 
         Args:
-            algorithm: ``"sha256"`` or ``"git-blob"``.
+            algorithm: ``"sha256"``, ``"sha256-prefix"`` (gives the whole SHA-256) or ``"git-blob"``.
 
         Raises:
             ManifestError: the algorithm is another one.
         """
-        known = {"sha256": self.sha256, "git-blob": self.git_blob}
+        known = {"sha256": self.sha256, "sha256-prefix": self.sha256, "git-blob": self.git_blob}
         if algorithm not in known:
             raise ManifestError(f"unknown checksum algorithm {algorithm!r}; expected one of {', '.join(known)}")
         return known[algorithm]

@@ -4,7 +4,7 @@ Layout of the cache (``SARHUB_CACHE``, or the platform's cache folder for ``sarh
 
     <model name>.safetensors      converted and checked: the only files that are ever loaded
     downloads/<model name>/       a download that is under way or was interrupted
-    pins/<model name>.json        hash of the first download of a file whose hash nobody published
+    pins/<model name>.json        hash of the first download of a file whose whole hash nobody published
     quarantine/                   files that failed a check, kept for inspection, never used
     locks/<model name>.lock       one writer for each model
 
@@ -275,7 +275,7 @@ class Store:
         original = trust.original_digests(file, vouched)
         trust.check_digests(info, original, self._pin(info.name))
         tensors = convert.load_checkpoint(file, layout)
-        if info.checksum is None:
+        if trust.needs_pin(info):
             trust.pin_digests(original, self._pin(info.name), origin)
         convert.write_weights(
             tensors,
@@ -360,8 +360,9 @@ def _verify_bundled(name: str, path: Path, checksum: Checksum | None) -> Verific
     if checksum is None:
         problem = trust.damage(path)
     else:
-        found = digests(path).by(checksum.algorithm)
-        problem = f"{path} is damaged: expected {checksum.value}, found {found}" if found != checksum.value else None
+        found = digests(path)
+        expected = f"expected {checksum.value}, found {found.by(checksum.algorithm)}"
+        problem = None if trust.is_promised(checksum, found) else f"{path} is damaged: {expected}"
     return Verification(name, path, f"{problem}; reinstall sarhub-models" if problem else None)
 
 

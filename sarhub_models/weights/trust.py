@@ -7,11 +7,24 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
+from ..entries import Checksum, ModelInfo
 from ..errors import CheckpointError, IntegrityError
-from ..registry import ModelInfo
 from .files import CONTENT, Digests, content_digest, digests, metadata, write_text
 
-__all__ = ["check_digests", "damage", "original_digests", "other_release", "pin_digests"]
+__all__ = ["check_digests", "damage", "is_promised", "needs_pin", "original_digests", "other_release", "pin_digests"]
+
+_PREFIX = "sha256-prefix"
+
+
+def is_promised(checksum: Checksum, found: Digests) -> bool:
+    """Whether a file has the published hash or, where only its first digits were published, those."""
+    value = found.by(checksum.algorithm)
+    return value.startswith(checksum.value) if checksum.algorithm == _PREFIX else value == checksum.value
+
+
+def needs_pin(info: ModelInfo) -> bool:
+    """Whether the published hash of a model leaves room for other files, so that its first download is pinned."""
+    return info.checksum is None or info.checksum.algorithm == _PREFIX
 
 
 def original_digests(file: Path, vouched: bool) -> Digests:
@@ -39,7 +52,7 @@ def original_digests(file: Path, vouched: bool) -> Digests:
 
 
 def check_digests(info: ModelInfo, found: Digests, pin: Path) -> None:
-    """Compare a released file with the published checksum or, where there is none, with the pin.
+    """Compare a released file with the published checksum and, where that is not a whole hash, with the pin.
 
     Args:
         info: the model, with its checksum.
@@ -51,11 +64,16 @@ def check_digests(info: ModelInfo, found: Digests, pin: Path) -> None:
     """
     if info.checksum is not None:
         value = found.by(info.checksum.algorithm)
-        if value != info.checksum.value:
-            raise IntegrityError(
-                f"expected the {info.checksum.algorithm} hash {info.checksum.value}, found {value}: the file is "
-                "damaged, or not the published one"
+        if not is_promised(info.checksum, found):
+            what = (
+                "a SHA-256 that starts with"
+                if info.checksum.algorithm == _PREFIX
+                else f"the {info.checksum.algorithm} hash"
             )
+            raise IntegrityError(
+                f"expected {what} {info.checksum.value}, found {value}: the file is damaged, or not the published one"
+            )
+    if not needs_pin(info):
         return
     forget = f"run 'sarhub cache remove {info.name} --forget-pin'"
     try:
@@ -81,9 +99,9 @@ def other_release(info: ModelInfo, known: Mapping[str, str]) -> str | None:
     if info.checksum is None:
         return None
     origin = Digests(known.get("original_sha256", "none"), known.get("original_git_blob", "none"))
-    found = origin.by(info.checksum.algorithm)
-    if found == info.checksum.value:
+    if is_promised(info.checksum, origin):
         return None
+    found = origin.by(info.checksum.algorithm)
     return (
         f"made from another release: expected the {info.checksum.algorithm} hash {info.checksum.value} of the "
         f"released file, found {found}"

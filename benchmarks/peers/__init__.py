@@ -1,0 +1,1 @@
+"""Comparisons with other packages that load the same weights."""

@@ -1,0 +1,224 @@
+"""The same chips through several backbones: what their features are good for, and how alike they are.
+
+Beside each pre-trained network stands its untrained twin: the same architecture and preprocessing with random weights,
+the control without which no accuracy says anything about the pre-training. Needs the extra ``demo`` (scikit-learn,
+matplotlib).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .chips import Chips, open_chips
+from .entries import ModelInfo
+from .errors import MissingDependencyError, OptionError
+from .factory import create_model, create_transform
+from .features import extract_features
+from .probe import FOLDS, TEST, TRAIN, Scores, cka, probe
+from .registry import list_models, model_info
+from .weights import Store
+from .weights.files import write_text
+from .weights.sources import source_from
+
+__all__ = ["TWIN", "Comparison", "compare", "open_chips", "weights_here"]
+
+TWIN = " (untrained)"
+"""Behind the name of a network: the same one without training."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured.
+
+    Attributes:
+        networks: names of the models, each followed by its untrained twin.
+        images: number of chips that every network saw.
+        classes: names of the classes; empty without labels.
+        protocol: how the accuracies were measured, in words.
+        dimensions: length of the features, by network.
+        scores: by network; empty without labels.
+        similarity: linear CKA of every pair of networks, float64 (N, N) in [0, 1].
+        skipped: by chip, why it was left out.
+        files: what was written.
+    """
+
+    networks: tuple[str, ...]
+    images: int
+    classes: tuple[str, ...]
+    protocol: str
+    dimensions: dict[str, int]
+    scores: dict[str, Scores]
+    similarity: np.ndarray
+    skipped: dict[str, str]
+    files: tuple[Path, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as JSON-ready data."""
+        return {
+            "networks": list(self.networks),
+            "images": self.images,
+            "classes": list(self.classes),
+            "protocol": self.protocol,
+            "dimensions": self.dimensions,
+            "scores": {name: vars(scores) for name, scores in self.scores.items()},
+            "cka": self.similarity.round(6).tolist(),
+            "skipped": self.skipped,
+        }
+
+
+def weights_here() -> list[str]:
+    """Return the models whose weights are on this disk, cached or installed with the package."""
+    infos = [model_info(name) for name in list_models()]
+    store = Store()
+    return [
+        info.name
+        for info in infos
+        if store.cached(info) is not None or any(source_from(entry).in_place() for entry in info.sources)
+    ]
+
+
+def compare(
+    chips: Chips,
+    models: Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    bands: Sequence[str] | None = None,
+    unit: str | None = None,
+    full_scale: float | None = None,
+    batch_size: int = 64,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+    progress: bool = True,
+) -> Comparison:
+    """Compute the features of the same chips with every model and its untrained twin, and compare them.
+
+    A model of one band gets the band of that name, or the first; a model of several bands those of its bands that the
+    images have, in its own order (see ``bands`` of :func:`~sarhub_models.create_model`).
+
+    Args:
+        chips: the images, see :func:`open_chips`.
+        models: names of :func:`~sarhub_models.list_models`; their weights are fetched if they are not here.
+        out: folder for ``comparison.json`` and ``comparison.png``; it is created.
+        bands: polarisations in the images, in their order; needed by models of several bands.
+        unit: what the images hold (see :func:`~sarhub_models.create_transform`); by default what the chips' data set
+            says, or what all the models expect, if that is one unit.
+        full_scale: the digital number that stands for amplitude 1.
+        batch_size: images that go through a network at once.
+        workers: processes that read images.
+        device: where the networks run.
+        seed: of the untrained twins and of the folds.
+        progress: draw bars on stderr where that is a terminal.
+
+    Raises:
+        MissingDependencyError: the extra ``demo`` is not installed.
+        OptionError: no model, a unit that must be said, or bands that a model cannot use.
+        ImageError: none of the images could be used.
+        SarHubError: weights cannot be had, see :func:`~sarhub_models.create_model`.
+    """
+    missing = [package for package in ("sklearn", "matplotlib") if find_spec(package) is None]
+    if missing:
+        raise MissingDependencyError(f"compare needs {' and '.join(missing)}: pip install 'sarhub-models[demo]'")
+    if not models:
+        raise OptionError("no models to compare: give names of 'sarhub list'; no weights are on this disk")
+    infos = [model_info(name) for name in dict.fromkeys(models)]
+    unit = unit or chips.unit or _common_unit(infos)
+    full_scale = full_scale or chips.full_scale
+    features: dict[str, np.ndarray] = {}
+    kept: dict[str, tuple[str, ...]] = {}
+    skipped: dict[str, str] = {}
+    for info in infos:
+        options, positions = _view(info, bands)
+        transform = create_transform(info.name, unit=unit, full_scale=full_scale, **options)
+        for name, pretrained in ((info.name, True), (info.name + TWIN, False)):
+            torch.manual_seed(seed)
+            found = extract_features(
+                create_model(info.name, pretrained, num_classes=0, **options),
+                transform,
+                chips.files,
+                names=chips.names,
+                band=positions,
+                batch_size=batch_size,
+                workers=workers,
+                device=device,
+                on_error="skip",
+                progress=progress,
+            )
+            features[name], kept[name] = found.values, found.names
+            skipped.update(found.skipped)
+    rows = [row for row, name in enumerate(chips.names) if name not in skipped]
+    for name, values in features.items():
+        wanted = set(chips.names) - skipped.keys()
+        features[name] = values[[row for row, chip in enumerate(kept[name]) if chip in wanted]]
+    return _report(chips, rows, features, skipped, Path(out), seed)
+
+
+def _common_unit(infos: Sequence[ModelInfo]) -> str | None:
+    units = {info.input.unit for info in infos if info.input.unit is not None}
+    if len(units) > 1:
+        raise OptionError(
+            f"these models expect different units ({', '.join(sorted(units))}): say what the images hold with unit=…"
+        )
+    return next(iter(units), None)
+
+
+def _view(info: ModelInfo, bands: Sequence[str] | None) -> tuple[dict[str, Any], int | list[int] | None]:
+    """Return the options for a model, and the positions (from 1) of the bands that it gets."""
+    known = info.input.bands
+    if len(known) == 1:
+        return {}, None if bands is None else 1 + (list(bands).index(known[0]) if known[0] in bands else 0)
+    if bands is None:
+        raise OptionError(f"{info.name} takes {', '.join(known)}: say which bands the images hold with bands=…")
+    usable = [band for band in known if band in bands]
+    if not usable:
+        raise OptionError(f"{info.name} takes {', '.join(known)}, the images hold only {', '.join(bands)}")
+    return {"bands": usable}, [1 + list(bands).index(band) for band in usable]
+
+
+def _report(
+    chips: Chips,
+    rows: Sequence[int],
+    features: Mapping[str, np.ndarray],
+    skipped: dict[str, str],
+    folder: Path,
+    seed: int,
+) -> Comparison:
+    from . import compare_figure
+
+    labels = np.array([chips.labels[row] for row in rows]) if chips.labels is not None else None
+    split = np.array([chips.split[row] for row in rows]) if chips.split is not None else None
+    protocol, scores = "no labels", {}
+    if labels is not None:
+        protocol = (
+            f"learnt from {(split == TRAIN).sum()} chips, tested on {(split == TEST).sum()}"
+            if split is not None
+            else f"cross-validated, {FOLDS} folds at most, stratified by class"
+        )
+        scores = {name: probe(values, labels, split, seed=seed) for name, values in features.items()}
+    names = tuple(features)
+    similarity = np.array([[cka(features[a], features[b]) for b in names] for a in names])
+    folder.mkdir(parents=True, exist_ok=True)
+    files = (folder / "comparison.json", folder / "comparison.png")
+    comparison = Comparison(
+        networks=names,
+        images=len(rows),
+        classes=tuple(sorted(set(labels.tolist()))) if labels is not None else (),
+        protocol=protocol,
+        dimensions={name: values.shape[1] for name, values in features.items()},
+        scores=scores,
+        similarity=similarity,
+        skipped=skipped,
+        files=files,
+    )
+    write_text(files[0], json.dumps(comparison.to_dict(), indent=2) + "\n")
+    compare_figure.draw(files[1], comparison, features, labels)
+    return comparison

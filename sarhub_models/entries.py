@@ -1,0 +1,267 @@
+"""What the list of weights says of each: typed, immutable, and JSON there and back. Pure Python."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import ManifestError
+
+__all__ = [
+    "LICENCES",
+    "SINGLE",
+    "UNITS",
+    "BandPreprocessing",
+    "Checksum",
+    "DatasetInfo",
+    "Input",
+    "ModelInfo",
+    "Preprocessing",
+    "input_from",
+    "optional_tuple",
+    "preprocessing_from",
+]
+
+UNITS = ("amplitude", "intensity", "db", "dn")
+"""Units of a radar image: amplitude; intensity, its square; decibels of the intensity; digital numbers."""
+
+SINGLE = "single"
+"""Stands for one polarisation whose name was not published."""
+
+LICENCES = {
+    "Apache-2.0": "apache-2.0",
+    "MIT": "mit",
+    "CC-BY-4.0": "cc-by-4.0",
+    "CC-BY-SA-4.0": "cc-by-sa-4.0",
+    "CC0-1.0": "cc0-1.0",
+    "ODC-BY": "odc-by",
+    "OpenRAIL": "openrail",
+}
+"""Licences that the terms of a set of weights may begin with, and their ids on the Hugging Face Hub."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """What an image must be before the preprocessing.
+
+    Attributes:
+        bands: polarisations in the order in which the weights take them; ``"single"`` is one polarisation whose name
+            was not published.
+        unit: one of :data:`UNITS`, or ``None`` where it was not published.
+        range: smallest and largest value in that unit, or ``None`` where there is no limit.
+        channels: channels of the trained network: the bands, or one band repeated.
+    """
+
+    bands: tuple[str, ...] = (SINGLE,)
+    unit: str | None = "amplitude"
+    range: tuple[float, float] | None = (0.0, 1.0)
+    channels: int = 3
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How one amplitude chip in [0, 1] becomes the input of a network.
+
+    Attributes:
+        operator: dynamic-range operator, ``"reinhard_devlin"``, ``"ptls"`` or ``"log_amplitude"``.
+        low: lower end of the operator's parameter in training (DRAA).
+        high: upper end of the operator's parameter in training.
+        evaluation: the operator's parameter at evaluation.
+        mean: subtracted after the operator.
+        std: divided by after the mean; the value the weights were trained with, whatever it is called.
+        size: side of the square that the chip is resized to, in pixels; ``None`` keeps the chip's size.
+        full_scale: amplitude that maps to 1 in the raw data the weights were trained on (digital numbers), or
+            ``None`` where that is not known and users bring chips in [0, 1].
+        note: what a user must know about these numbers, or ``None``.
+    """
+
+    operator: str
+    low: float
+    high: float
+    evaluation: float
+    mean: float
+    std: float
+    size: int | None
+    full_scale: float | None = None
+    note: str | None = None
+
+    @property
+    def side(self) -> int | None:
+        """Side of the network's input in pixels, or ``None``: that of the image."""
+        return self.size
+
+
+@dataclass(frozen=True)
+class BandPreprocessing:
+    """How the bands of an image, in the unit of the weights, become the input of a network.
+
+    In this order: clip → resize → centre crop → ``(x - mean) / std``, band by band.
+
+    Attributes:
+        mean: subtracted, one number a band.
+        std: divided by after the mean, one number a band.
+        size: side of the square that the image is resized to, in pixels; ``None`` keeps its size.
+        crop: side of the square that is cut from the middle afterwards (what is missing is filled with 0); ``None``
+            cuts nothing.
+        clip: values are held between these, or ``None``.
+        note: what a user must know about these numbers, or ``None``.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int | None
+    crop: int | None
+    clip: tuple[float, float] | None
+    note: str | None = None
+
+    @property
+    def side(self) -> int | None:
+        """Side of the network's input in pixels, or ``None``: that of the image."""
+        return self.crop or self.size
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What the bytes of a released file must hash to.
+
+    Attributes:
+        algorithm: ``"sha256"``; ``"sha256-prefix"``, of which only the first digits were published, so that the whole
+            hash is pinned at the first download; or ``"git-blob"`` (SHA-1 over ``b"blob <size>\\0"`` and the bytes).
+        value: lower-case hexadecimal digest, or its first digits.
+    """
+
+    algorithm: str
+    value: str
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """A data set that networks were pre-trained on.
+
+    Attributes:
+        name: short name, as in model names (``"ben"``).
+        title: what it is called.
+        sensor: the radar, or radars joined by "and", that took the images.
+        num_classes: number of classes; 0 where the images have no labels.
+        class_names: their names by index, or ``None`` where they were never published.
+        multilabel: whether a chip carries several labels (sigmoid outputs) or one (softmax).
+    """
+
+    name: str
+    title: str
+    sensor: str
+    num_classes: int
+    class_names: tuple[str, ...] | None
+    multilabel: bool
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """The radars that took the images."""
+        return tuple(self.sensor.split(" and "))
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One set of weights: everything needed to fetch, build, feed and cite it.
+
+    Attributes:
+        name: full name, ``<network>_<data>`` with an optional ``.<tag>``.
+        network: name of the architecture, one of :func:`list_networks`.
+        dataset: the data it was pre-trained on.
+        num_classes: outputs of the trained head, 0 where there is none, or ``None`` where only the file tells.
+        class_names: their names, or ``None``.
+        params: number of parameters with the trained head, or ``None`` while the head size is unknown.
+        preprocessing: how images must be prepared: an operator for the dynamic range of one band, or statistics of
+            several bands.
+        sources: where the file is, in the order in which they are tried; each has a ``"type"``.
+        checksum: of the released file, or ``None`` where none was published.
+        citation: the paper to cite.
+        terms: licence or terms of use.
+        training: how the weights were made and what they reached, where this project made them.
+        input: bands and unit of the images that :attr:`preprocessing` begins with.
+        method: how it was pre-trained, ``"supervised"`` or the name of a method without labels.
+    """
+
+    name: str
+    network: str
+    dataset: DatasetInfo
+    num_classes: int | None
+    class_names: tuple[str, ...] | None
+    params: int | None
+    preprocessing: Preprocessing | BandPreprocessing
+    sources: tuple[Mapping[str, Any], ...]
+    checksum: Checksum | None
+    citation: str
+    terms: str
+    training: Mapping[str, Any] | None = None
+    input: Input = Input()
+    method: str = "supervised"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as JSON-ready data, for :meth:`from_dict`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ModelInfo:
+        """Rebuild an entry from :meth:`to_dict`, after a round trip through JSON or not.
+
+        Raises:
+            ManifestError: a field is missing or unknown.
+        """
+        try:
+            dataset, checksum = dict(data["dataset"]), data["checksum"]
+            return cls(
+                **{
+                    **data,
+                    "dataset": DatasetInfo(**{**dataset, "class_names": optional_tuple(dataset["class_names"])}),
+                    "class_names": optional_tuple(data["class_names"]),
+                    "preprocessing": preprocessing_from(data["preprocessing"]),
+                    "input": input_from(data.get("input", {})),
+                    "sources": tuple(data["sources"]),
+                    "checksum": Checksum(**checksum) if checksum is not None else None,
+                }
+            )
+        except (KeyError, TypeError) as err:
+            raise ManifestError(f"not the description of a model: {err}") from err
+
+    @property
+    def tag(self) -> str | None:
+        """The part of the name behind the dot, or ``None``."""
+        return self.name.partition(".")[2] or None
+
+    @property
+    def licence(self) -> str | None:
+        """The licence of :data:`LICENCES` that the terms begin with, or ``None``."""
+        return next((name for name in LICENCES if self.terms.startswith(name)), None)
+
+    def statistics(self, channels: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and standard deviation of these channels of the trained network's input."""
+        p = self.preprocessing
+        if isinstance(p, Preprocessing):
+            return (p.mean,) * len(channels), (p.std,) * len(channels)
+        return tuple(p.mean[channel] for channel in channels), tuple(p.std[channel] for channel in channels)
+
+
+def optional_tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return names as a tuple."""
+    return tuple(names) if names is not None else None
+
+
+def preprocessing_from(fields: Mapping[str, Any]) -> Preprocessing | BandPreprocessing:
+    """Build the preprocessing that a JSON object describes: with an operator for one band, or of several bands."""
+    if "operator" in fields:
+        return Preprocessing(**fields)
+    lists: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in fields.items()
+    }
+    return BandPreprocessing(**lists)
+
+
+def input_from(fields: Mapping[str, Any]) -> Input:
+    """Build the input that a JSON object describes; what it leaves out is one band of amplitude in [0, 1]."""
+    lists: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in fields.items()
+    }
+    return Input(**lists)

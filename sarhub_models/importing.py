@@ -1,0 +1,111 @@
+"""Files of weights that a user has: which model they are, and into the cache with them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import networks
+from .entries import ModelInfo
+from .errors import CheckpointError
+from .factory import NO_HEAD, layout_of
+from .registry import list_datasets, list_models, model_info
+from .weights import Store, read_tensors
+
+__all__ = ["Imported", "import_checkpoint"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What :func:`import_checkpoint` decided and did.
+
+    Attributes:
+        info: the model that the file was taken for.
+        path: the converted file in the cache.
+        reasons: why it was taken for that model, one sentence each.
+    """
+
+    info: ModelInfo
+    path: Path
+    reasons: tuple[str, ...]
+
+
+def import_checkpoint(
+    path: str | os.PathLike[str], name: str | None = None, *, cache_dir: str | os.PathLike[str] | None = None
+) -> Imported:
+    """Check a released file that was fetched by hand, convert it and put it into the cache.
+
+    Args:
+        path: the file, ``.pth`` or ``.safetensors``; it is left as it is.
+        name: the model it holds; by default the tensors tell the network, and the file's name together with the size
+            of the head the data set.
+        cache_dir: as for :func:`create_model`.
+
+    Returns:
+        The decision; from now on ``create_model(decision.info.name, pretrained=True)`` finds the weights.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is damaged, unsafe or of no known network, or fits no or several models.
+        IntegrityError: the file is not the published one, or not the one that was imported before.
+        UnknownNameError: no model has that name.
+    """
+    file = Path(path).expanduser()
+    if file.is_dir():
+        raise CheckpointError(f"{file} is a folder; expected a file of weights")
+    tensors = read_tensors(file)
+    network = networks.identify(tensors)
+    classes = networks.head_classes(network, networks.rename_checkpoint(network, tensors))
+    channels = networks.stem_channels(network, networks.rename_checkpoint(network, tensors))
+    reasons = [
+        f"its tensors are those of {network}",
+        f"its input has {channels} channels",
+        f"its head has {classes} classes" if classes else "it has no head",
+    ]
+    if name is None:
+        info = _guess(file, network, channels, classes, reasons)
+    else:
+        info = model_info(name)
+        if (
+            info.network != network
+            or info.input.channels != channels
+            or info.num_classes not in (None, NO_HEAD, classes)
+        ):
+            raise CheckpointError(
+                f"{file.name} is not {name}, a {info.network} with {info.input.channels} channels and "
+                f"{info.num_classes} classes: {', '.join(reasons)}"
+            )
+        reasons.append(f"it was imported as {name}")
+    return Imported(info, Store(cache_dir).import_file(file, info, layout_of(info)), tuple(reasons))
+
+
+def _guess(file: Path, network: str, channels: int, classes: int, reasons: list[str]) -> ModelInfo:
+    infos = [info for name in list_models(network=network) if (info := model_info(name)).input.channels == channels]
+    released = [info for info in infos if file.name in {source.get("filename") for source in info.sources}]
+    if len(released) == 1:
+        reasons.append("its name is that of the released file")
+        return released[0]
+    fits = [i for i in infos if i.num_classes == classes] or [i for i in infos if not i.num_classes]
+    named = {data for data in list_datasets() if re.search(rf"(?i)(?<![a-z]){data}(?![a-z])", file.stem)}
+    if named and not named & {info.dataset.name for info in fits}:
+        raise CheckpointError(
+            f"{file.name} names the data set {' and '.join(sorted(named))}, but {' and '.join(reasons)}, which fits "
+            f"{_names(fits)}: rename the file, or give the name of the model"
+        )
+    if named:
+        reasons.append(f"its name says {' and '.join(sorted(named))}")
+    # The number of classes alone proves nothing (MSTAR has as many as OpenSARUrban); a checksum does, and is verified.
+    fits = [info for info in fits if info.dataset.name in named or (not named and info.checksum is not None)]
+    if len(fits) != 1:
+        raise CheckpointError(
+            f"cannot tell which model {file.name} is: {' and '.join(reasons)}, and its name has no data set that fits "
+            "one model alone; give the name of the model, or use the file as it is with "
+            "create_model(name, checkpoint_path=…)"
+        )
+    return fits[0]
+
+
+def _names(infos: list[ModelInfo]) -> str:
+    return " and ".join(info.name for info in infos) or "no registered model"

@@ -1,0 +1,112 @@
+"""What features are good for, in numbers: classes told apart, and how alike two networks see the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import OptionError
+
+__all__ = ["FOLDS", "TEST", "TRAIN", "Scores", "cka", "probe"]
+
+NEIGHBOURS = 5
+FOLDS = 5
+TRAIN, TEST = "train", "test"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well classes are told apart on chips that were not learnt from, in [0, 1].
+
+    Attributes:
+        neighbours: accuracy of the vote of the five nearest neighbours (cosine).
+        neighbours_balanced: the same, as the mean of the classes' recalls.
+        linear: accuracy of a linear classifier on standardised features.
+        linear_balanced: the same, as the mean of the classes' recalls.
+    """
+
+    neighbours: float
+    neighbours_balanced: float
+    linear: float
+    linear_balanced: float
+
+
+def probe(features: np.ndarray, labels: np.ndarray, split: np.ndarray | None = None, *, seed: int = 0) -> Scores:
+    """Measure how well classes are told apart by nearest neighbours and by a linear classifier.
+
+    Neighbours are found by the cosine of the angle between centred features. The linear classifier is a ridge
+    regression to the classes whose penalty is chosen on the chips it learns from. Both see the test chips only to
+    classify them.
+
+    Args:
+        features: (N, D).
+        labels: (N,).
+        split: ``"train"`` or ``"test"`` (others are left out), (N,); ``None`` cross-validates, so that every chip is
+            tested once.
+        seed: of the folds.
+
+    Raises:
+        OptionError: there are not two classes, a class has a single chip, or a split is empty.
+    """
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+    expected, neighbours, linear = [], [], []
+    for train, test in _folds(labels, split, seed):
+        mean = features[train].mean(axis=0)
+        near, straight = _classifiers(min(NEIGHBOURS, len(train)))
+        neighbours.append(near.fit(features[train] - mean, labels[train]).predict(features[test] - mean))
+        linear.append(straight.fit(features[train], labels[train]).predict(features[test]))
+        expected.append(labels[test])
+    truth, voted, drawn = (np.concatenate(parts) for parts in (expected, neighbours, linear))
+    return Scores(
+        neighbours=float(accuracy_score(truth, voted)),
+        neighbours_balanced=float(balanced_accuracy_score(truth, voted)),
+        linear=float(accuracy_score(truth, drawn)),
+        linear_balanced=float(balanced_accuracy_score(truth, drawn)),
+    )
+
+
+def _classifiers(neighbours: int) -> tuple[Any, Any]:
+    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    near = KNeighborsClassifier(neighbours, metric="cosine")
+    return near, make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 5, 11)))
+
+
+def _folds(labels: np.ndarray, split: np.ndarray | None, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    from sklearn.model_selection import StratifiedKFold
+
+    if split is not None:
+        train, test = np.flatnonzero(split == TRAIN), np.flatnonzero(split == TEST)
+        if len(np.unique(labels[train])) < 2 or not len(test):
+            raise OptionError(f"expected two classes to learn from and chips to test, got {len(train)} and {len(test)}")
+        yield train, test
+        return
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2 or counts.min() < 2:
+        raise OptionError("expected at least two classes with two chips each, for one to learn from and one to test")
+    folds = StratifiedKFold(min(FOLDS, int(counts.min())), shuffle=True, random_state=seed)
+    yield from folds.split(labels[:, None], labels)
+
+
+def cka(a: np.ndarray, b: np.ndarray) -> float:
+    """Return how alike two networks see the same images: linear centred kernel alignment, in [0, 1].
+
+    ``||B'A||² / (||A'A|| ||B'B||)`` with centred columns and Frobenius norms: 1 for features that differ by a rotation
+    and a scale, near 0 for unrelated ones (but well above it where images are not many more than features).
+
+    Args:
+        a: features of one network, (N, D).
+        b: features of the other, (N, E).
+
+    Source: Kornblith et al., Similarity of neural network representations revisited, ICML 2019.
+    """
+    a, b = (values.astype(np.float64) - values.mean(axis=0, dtype=np.float64) for values in (a, b))
+    scale = np.linalg.norm(a.T @ a) * np.linalg.norm(b.T @ b)
+    return float(np.linalg.norm(b.T @ a) ** 2 / scale) if scale > 0 else 0.0

@@ -1,0 +1,189 @@
+"""Backbones beside their untrained twins on the same chips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import sarhub_models
+from sarhub_models import compare as module
+from sarhub_models.chips import open_chips
+from sarhub_models.cli import main
+from sarhub_models.compare import TWIN, compare, weights_here
+from sarhub_models.errors import DataError, OptionError
+from sarhub_models.probe import cka, probe
+
+MODEL = "mobilenetv3_dsn"  # its weights come with the package
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def chips(tmp_path: Path) -> Path:
+    """Twelve chips of two textures, in a folder for each."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        image = rng.rayleigh(0.02, (32, 32)).astype(np.float32)
+        if number % 2:
+            image[8:24:4] = 0.9
+        folder = tmp_path / "chips" / ("fields" if number % 2 else "water")
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{number:02d}.npy", np.minimum(image, 1))
+    return tmp_path / "chips"
+
+
+def labels(chips: Path, split: bool = False, header: bool = True) -> Path:
+    file = chips.parent / "labels.csv"
+    names = sorted(path.relative_to(chips).as_posix() for path in chips.rglob("*.npy"))
+    rows = [f"{name},{name.split('/')[0]}" for name in names]
+    if split:
+        rows = [f"{row},{'test' if number % 3 == 0 else 'train'}" for number, row in enumerate(rows)]
+    file.write_text("\n".join((["image,label,split" if split else "image,label"] if header else []) + rows) + "\n")
+    return file
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_networks_and_their_twins_are_scored(chips: Path, split: bool, tmp_path: Path) -> None:
+    with open_chips(chips, labels(chips, split, header=split)) as opened:
+        found = compare(opened, [MODEL], tmp_path / "out", progress=False)
+    assert found.networks == (MODEL, MODEL + TWIN)
+    assert found.images == 12
+    assert found.classes == ("fields", "water")
+    assert found.dimensions == {MODEL: 1024, MODEL + TWIN: 1024}
+    assert ("tested on 4" if split else "cross-validated") in found.protocol
+    assert found.scores[MODEL].linear == found.scores[MODEL].neighbours == 1.0
+    np.testing.assert_allclose(np.diag(found.similarity), 1)
+    np.testing.assert_allclose(found.similarity, found.similarity.T)
+    assert found.similarity[0, 1] < 0.999, "the twin has other weights"
+    written = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert written["scores"][MODEL]["linear"] == 1.0
+    assert Image.open(tmp_path / "out" / "comparison.png").size[0] > 1000
+
+
+def test_without_labels_there_is_similarity_and_a_map(chips: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    assert main(["compare", "--images", str(chips), "--out", str(out), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["networks"] == [MODEL, MODEL + TWIN], "without names, all weights of this disk"
+    assert printed["scores"] == {} and printed["protocol"] == "no labels"
+    assert all(Path(file).is_file() for file in printed["files"])
+
+
+def test_the_table(chips: Path, tmp_path: Path, capsys) -> None:
+    (chips / "water" / "99.npy").write_bytes(b"broken")
+    with_broken = labels(chips)
+    arguments = ["compare", MODEL, "--images", str(chips), "--labels", str(with_broken), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "12 chips, 2 classes" in out
+    assert [line.split()[0] for line in out.splitlines() if line.startswith(MODEL)] == [MODEL, MODEL]
+    assert "skipped water/99.npy" in err
+
+
+def test_packed_patches_bring_labels_splits_and_unit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    label = np.tile([0, 1], 12)
+    scale = np.where(label == 0, 20.0, 4000.0)[:, None, None, None]
+    np.savez(
+        tmp_path / "opensarship.npz",
+        iq=rng.normal(scale=scale, size=(24, 64, 64, 2)).astype(np.int16),
+        label=label,
+        split=np.repeat(["train", "val", "test"], 8),
+        name=np.array([f"patch_{number}" for number in range(24)]),
+        classes=np.array(["dark", "bright"]),
+    )
+    for source in (tmp_path, tmp_path / "opensarship.npz"):
+        with open_chips(source) as opened:
+            files = opened.files
+            assert len(files) == 16 and all(file.is_file() for file in files)
+            assert opened.unit == "dn" and opened.split.count("test") == 8
+            assert set(opened.labels) == {"opensarship/dark", "opensarship/bright"}
+    assert not files[0].exists()
+    with open_chips(tmp_path) as opened:
+        assert compare(opened, [MODEL], tmp_path / "out", progress=False).scores[MODEL].linear == 1.0
+
+
+def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "tiles").mkdir()
+    vh, vv = rng.uniform(-30, -15, (2, 6, 40, 40)).astype(np.float32)
+    vv = vv + 8
+    for number in range(6):
+        np.save(tmp_path / "tiles" / f"{number}.npy", np.stack([vh[number], vv[number]]))
+    seen: dict[str, np.ndarray] = {}
+
+    def small(name: str, pretrained: bool, *, num_classes: int, bands=None) -> torch.nn.Module:
+        class Pool(torch.nn.Module):
+            def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+                return x
+
+            def forward_head(self, x: torch.Tensor, pre_logits: bool) -> torch.Tensor:
+                seen[name] = x.numpy()
+                return x.flatten(2).std(-1)
+
+        return Pool()
+
+    monkeypatch.setattr(module, "create_model", small)
+    models = ["vit_small_patch16_ssl4eo.mae", "resnet18_osu", "resnet18_tsx"]
+    with open_chips(tmp_path / "tiles") as opened:
+        compare(opened, models, tmp_path / "out", bands=("VH", "VV"), unit="db", progress=False)
+        with pytest.raises(OptionError, match="different units"):
+            compare(opened, models, tmp_path / "out", bands=("VH", "VV"))
+        with pytest.raises(OptionError, match="which bands"):
+            compare(opened, models[:1], tmp_path / "out")
+        with pytest.raises(OptionError, match="hold only HH"):
+            compare(opened, models[:1], tmp_path / "out", bands=("HH", "HV"))
+        with pytest.raises(OptionError, match="no models"):
+            compare(opened, [], tmp_path / "out")
+    dual = sarhub_models.create_transform(models[0])(np.stack([vv, vh], axis=1))
+    np.testing.assert_allclose(seen[models[0]], dual, atol=1e-5)
+    for name, band in (("resnet18_osu", vv), ("resnet18_tsx", vh)):
+        single = sarhub_models.create_transform(name, unit="db")(band[:, None])
+        np.testing.assert_allclose(seen[name], single, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "row", ["nothing.npy,water", "water/00.npy", "water/00.npy,water\nwater/00.npy,water", "water/00.npy,a,train,b", ""]
+)
+def test_lists_of_labels_that_do_not_fit(chips: Path, row: str) -> None:
+    file = chips.parent / "labels.csv"
+    file.write_text(f"image,label\n{row}\n")
+    with pytest.raises(DataError, match=r"labels\.csv"), open_chips(chips, file):
+        pass
+
+
+def test_cka_knows_rotations_and_strangers() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(500, 8))
+    rotation = np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    assert cka(a, 3 * a @ rotation + 5) == pytest.approx(1)
+    assert cka(a, rng.normal(size=(500, 8))) < 0.05
+    assert cka(a, a[:, :4]) == pytest.approx(cka(a[:, :4], a))
+    assert cka(a, np.ones((500, 2))) == 0
+
+
+def test_probe_tests_only_on_chips_it_did_not_learn_from() -> None:
+    rng = np.random.default_rng(0)
+    features, names = rng.normal(size=(200, 50)), np.array(["a", "b"])[rng.integers(0, 2, 200)]
+    for split in (None, np.where(np.arange(200) % 4 == 0, "test", "train")):
+        scores = probe(features, names, split)
+        assert 0.3 < scores.linear < 0.7 and 0.3 < scores.neighbours < 0.7
+    lopsided = np.where(np.arange(200) < 180, "a", "b")
+    constant = probe(np.ones((200, 3)) + 1e-9 * features[:, :3], lopsided)
+    assert constant.linear == pytest.approx(0.9, abs=0.02)
+    assert constant.linear_balanced == pytest.approx(0.5, abs=0.05)
+    for labels_, split in ((np.array(["a"] * 200), None), (names, np.array(["train"] * 200))):
+        with pytest.raises(OptionError, match="two classes"):
+            probe(features, labels_, split)
+
+
+def test_weights_of_this_disk() -> None:
+    assert weights_here() == [MODEL]
