@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from sarhub_models.errors import DataError, ImageError, InputError, OptionError, SarHubError
 
-from .batches import Batch, Batches, Item, Place, Plan, collate, damaged, leave_signals_to_main
+from .batches import WORKERS, Batch, Batches, Item, Place, Plan, collate, damaged, leave_signals_to_main
 from .keys import generator, key
 from .recipe import Data
 from .shard_format import Raw, Shard, decode, name_of, read_index, read_shard
@@ -115,6 +115,7 @@ class Shards:
             num_workers=workers if parallel else 0,
             pin_memory=pin,
             prefetch_factor=4 if parallel else None,
+            multiprocessing_context=WORKERS if parallel else None,
             worker_init_fn=leave_signals_to_main,
         )
         return Batches(loader)
