@@ -62,7 +62,8 @@ def class_balanced_weights(counts: Tensor | Sequence[int], beta: float) -> Tenso
         raise InputError(f"counts must be one number per class, got shape {tuple(n.shape)}")
     n = n.to(torch.float64 if n.dtype == torch.float64 else torch.float32).clamp_min(1)
     log_beta = math.log(beta) if beta > 0 else -math.inf
-    return (1.0 - beta) / -torch.expm1(n * log_beta)  # 1 - beta**n without cancellation for beta near 1
+    weights = (1.0 - beta) / -torch.expm1(n * log_beta)  # 1 - beta**n without cancellation for beta near 1
+    return weights.clamp_max(1.0)  # rounding may lift the weight of a single sample above 1
 
 
 class _BalancedLoss(nn.Module, abc.ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ import torch
 from training.data import open_source
 from training.loop import Trainer, make_accelerator
 from training.recipe import Recipe, load_recipe
+
+# Processes that begin with the training imported, else each would take seconds to start.
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["training.pretrain"])
 
 
 def write_part(file: Path, classes: list[str], per_split: int, seed: int) -> None:

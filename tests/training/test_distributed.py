@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -19,13 +18,11 @@ import pytest
 from training import loop, pretrain
 from training.recipe import Recipe
 
-from .conftest import fit, read_rows, tiny, write_images
+from .conftest import CHILDREN, fit, read_rows, tiny, write_images
 from .test_resume import assert_same_run, end, last, wait_for_change
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEED = ("images_per_second", "waiting_for_data")
-children = multiprocessing.get_context("forkserver")
-children.set_forkserver_preload(["training.pretrain"])
 
 
 def free_port() -> int:
@@ -59,7 +56,7 @@ def drop_checkpoints(module: Any, monkeypatch: pytest.MonkeyPatch | None = None)
 
 def start(arguments: list[str], save: bool = True) -> list[BaseProcess]:
     port = free_port()
-    ranks = [children.Process(target=run_rank, args=(rank, port, arguments, save)) for rank in range(2)]
+    ranks = [CHILDREN.Process(target=run_rank, args=(rank, port, arguments, save)) for rank in range(2)]
     for child in ranks:
         child.start()
     return ranks

@@ -119,7 +119,7 @@ def share(rank: int, port: int, folder: Path) -> None:
 
 
 def test_two_processes_with_unequal_shares_see_the_scores_of_the_whole(tmp_path: Path) -> None:
-    mp.spawn(share, args=(free_port(), tmp_path), nprocs=2)
+    mp.start_processes(share, args=(free_port(), tmp_path), nprocs=2, start_method="forkserver")
     for rank in range(2):
         found = json.loads((tmp_path / f"{rank}.json").read_text())
         for multilabel, (scores, detail) in zip((False, True), found, strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import random
 import shutil
@@ -28,7 +27,7 @@ from training.recipe import Recipe
 from training.run import train
 from training.watch import StopRequest
 
-from .conftest import fit, read_rows, tiny, write_images
+from .conftest import CHILDREN, fit, read_rows, tiny, write_images
 
 RANDOM = (
     *("preprocess.draa=true", "augment.geometry=flip_rotate", "augment.cutmix=0.5", "model.drop_rate=0.2"),
@@ -38,9 +37,6 @@ RANDOM = (
 SPEED = ("images_per_second", "waiting_for_data")
 STEPS = 18
 runner = CliRunner()
-# Children begin with the training imported, else each would take seconds to start.
-children = multiprocessing.get_context("forkserver")
-children.set_forkserver_preload(["training.pretrain"])
 
 
 def run_command(arguments: list[str]) -> None:
@@ -52,7 +48,7 @@ def run_command(arguments: list[str]) -> None:
 def start(root: Path, out: Path, *values: str) -> BaseProcess:
     small = ("preprocess.size=32", "optim.batch_size=8", "runtime.threads=1", "runtime.precision=fp32")
     arguments = ["mobilenetv3_dsn", *small, *RANDOM, f"data.root={root}", *values, "--out", str(out)]
-    child = children.Process(target=run_command, args=(arguments,))
+    child = CHILDREN.Process(target=run_command, args=(arguments,))
     child.start()
     return child
 
