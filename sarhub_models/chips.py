@@ -83,7 +83,8 @@ def open_chips(images: str | os.PathLike[str], labels: str | os.PathLike[str] | 
 
 
 def _unpack(packed: Sequence[Path], folder: Path) -> Chips:
-    files, names, labels, splits = [], [], [], []
+    files: list[Path] = []
+    names, labels, splits = [], [], []
     for split in (TRAIN, TEST):
         patches = load_dsn(packed[0].parent, [file.stem for file in packed], split, "complex")
         for name, image, label in zip(patches.names, patches.images, patches.labels, strict=True):

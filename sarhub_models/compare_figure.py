@@ -33,7 +33,7 @@ def draw(file: Path, comparison: Comparison, features: Mapping[str, np.ndarray],
     columns = min(_COLUMNS, len(features))
     rows = math.ceil(len(features) / columns)
     figure = Figure(figsize=(max(14, 4.4 * columns), 4.6 + 4.2 * rows), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[4.6, 4.2 * rows])
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.6, 4.2 * rows])[:, 0]
     figure.suptitle(f"{comparison.images} chips, {comparison.protocol}")
     left, right = top.subplots(1, 2)
     _draw_scores(left, comparison)

@@ -23,7 +23,6 @@ from .errors import DataError, MissingDependencyError, OptionError
 from .factory import create_model, create_transform
 from .registry import model_info
 from .simulate import simulate_chips
-from .transforms import SarTransform
 from .weights import Store
 
 __all__ = [
@@ -277,7 +276,7 @@ def _amplitude(chips: np.ndarray, info: ModelInfo) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def _features(net: nn.Module, transform: SarTransform, chips: torch.Tensor) -> np.ndarray:
+def _features(net: nn.Module, transform: nn.Module, chips: torch.Tensor) -> np.ndarray:
     """Return the pooled features of amplitude chips (N, 1, H, W) as float32 (N, D)."""
     model: Any = net.eval()
     batches = [

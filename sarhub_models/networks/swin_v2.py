@@ -59,7 +59,7 @@ class SwinV2B(SwinTransformer):
             downsample_layer=PatchMergingV2,
         )
         if in_chans != 3:
-            self.features[0][0] = nn.Conv2d(in_chans, _WIDTH, kernel_size=4, stride=4)  # type: ignore[index]
+            self.features[0][0] = nn.Conv2d(in_chans, _WIDTH, kernel_size=4, stride=4)
         self.num_features = self.head_hidden_size = _WIDTH * 2 ** (len(depths) - 1)
         self.feature_info = [
             {"num_chs": _WIDTH * 2**stage, "reduction": 4 * 2**stage, "module": f"features.{layer}"}
@@ -67,7 +67,7 @@ class SwinV2B(SwinTransformer):
         ]
         self.num_classes = num_classes
         if num_classes == 0:
-            self.head = nn.Identity()  # type: ignore[assignment]
+            self.head = nn.Identity()
 
     def get_classifier(self) -> nn.Module:
         """Return the head."""
