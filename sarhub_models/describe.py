@@ -40,7 +40,7 @@ _OPERATORS = {
 def data(info: ModelInfo) -> str:
     """Return what the weights were trained on."""
     dataset = info.dataset
-    kind = "several labels a chip" if dataset.multilabel else "one label a chip" if dataset.num_classes else "no labels"
+    kind = "several labels a chip" if dataset.multilabel else "one label a chip" if dataset.num_classes else "no classes"
     return f"{dataset.title} ({dataset.sensor}; {kind})"
 
 
