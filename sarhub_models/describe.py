@@ -40,7 +40,8 @@ _OPERATORS = {
 def data(info: ModelInfo) -> str:
     """Return what the weights were trained on."""
     dataset = info.dataset
-    kind = "several labels a chip" if dataset.multilabel else "one label a chip" if dataset.num_classes else "no labels"
+    labels = "one label a chip" if dataset.num_classes else "no classes"
+    kind = "several labels a chip" if dataset.multilabel else labels
     return f"{dataset.title} ({dataset.sensor}; {kind})"
 
 

@@ -144,7 +144,7 @@ class DatasetInfo:
         name: short name, as in model names (``"ben"``).
         title: what it is called.
         sensor: the radar, or radars joined by "and", that took the images.
-        num_classes: number of classes; 0 where the images have no labels.
+        num_classes: number of classes; 0 where the weights were not trained to tell classes apart.
         class_names: their names by index, or ``None`` where they were never published.
         multilabel: whether a chip carries several labels (sigmoid outputs) or one (softmax).
     """
