@@ -13,7 +13,7 @@ from .. import describe
 from ..errors import DownloadError, ImageError, OptionError
 from ..registry import load_manifest
 from . import console
-from .arguments import Checkpoint, Json, Name, complete_name
+from .arguments import Checkpoint, Json, Name, complete_name, usable_device
 
 __all__ = ["COMMANDS"]
 
@@ -69,7 +69,7 @@ def features_command(
             band=band,
             batch_size=batch_size,
             workers=workers,
-            device=_device(device),
+            device=usable_device(device),
             on_error=on_error.value,
             progress=not as_json,
         )
@@ -245,18 +245,6 @@ def demo_command(
         ],
     )
     print("\nPictures:", *result.files)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as err:  # which of them depends on how torch was built
-        raise OptionError(f"cannot use the device {name!r}: {str(err).splitlines()[0]}") from err
-    return name
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -5,7 +5,7 @@ Needs the extra ``explain``: ``pip install 'sarhub-models[explain]'``. Pictures 
 """
 
 from .cam import CAM_METHODS, class_activation_maps
-from .chips import check_chips, prepare, read_chips
+from .chips import Chips, check_chips, prepare, prepare_chips, read_chips
 from .estimators import Amortised, Direct
 from .knowledge import THRESHOLDS, Explanation, KnowledgePoints, knowledge_points
 from .measures import Interval, agreement, bootstrap, measure_cam, measure_points, read_table, write_table
@@ -15,6 +15,7 @@ __all__ = [
     "CAM_METHODS",
     "THRESHOLDS",
     "Amortised",
+    "Chips",
     "Direct",
     "Explanation",
     "Interval",
@@ -29,6 +30,7 @@ __all__ = [
     "measure_cam",
     "measure_points",
     "prepare",
+    "prepare_chips",
     "read_chips",
     "read_table",
     "regions_from_masks",

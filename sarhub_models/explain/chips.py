@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError, OptionError
 from ..images import read_image
 from ..transforms import SarTransform, normalize_amplitude
 
-__all__ = ["check_chips", "prepare", "read_chips"]
+__all__ = ["Chips", "check_chips", "prepare", "prepare_chips", "read_chips"]
+
+
+@dataclass(frozen=True)
+class Chips:
+    """Chips, ready to be explained and to be shown.
+
+    Attributes:
+        names: one for each chip.
+        values: as the network sees them but for mean and standard deviation, float32 (N, C, S, S) in [0, 1].
+        amplitude: as they were before the dynamic-range operator, resized alike, float32 (N, S, S) in [0, 1].
+    """
+
+    names: tuple[str, ...]
+    values: Tensor
+    amplitude: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 def prepare(transform: SarTransform, amplitude: np.ndarray | Tensor) -> Tensor:
@@ -30,44 +49,67 @@ def prepare(transform: SarTransform, amplitude: np.ndarray | Tensor) -> Tensor:
     return transform(amplitude) * transform.std + transform.mean
 
 
+def prepare_chips(
+    images: Iterable[np.ndarray], names: Sequence[str], transform: SarTransform, *, full_scale: float | None = None
+) -> Chips:
+    """Prepare images.
+
+    Args:
+        images: (H, W) each, as :func:`~sarhub_models.transforms.normalize_amplitude` takes them; they may be read one
+            by one.
+        names: one for each image, for messages, too.
+        transform: the network's preprocessing, in evaluation mode.
+        full_scale: amplitude that becomes 1.
+
+    Raises:
+        ImageError: there is no image, or one holds NaN, is constant, or becomes another shape than the first; the
+            message names it.
+    """
+    values: list[Tensor] = []
+    shown: list[Tensor] = []
+    for name, image in zip(names, images, strict=True):
+        try:
+            amplitude = np.asarray(normalize_amplitude(image, full_scale), dtype=np.float32)
+            if (amplitude == amplitude[0, 0]).all():
+                raise ImageError("all pixels are equal, so there is nothing to look at")
+            chip = prepare(transform, amplitude)
+        except ImageError as err:
+            raise ImageError(f"{name}: {err}") from err
+        if values and chip.shape != values[0].shape:
+            raise ImageError(f"{name}: expected a chip that becomes {tuple(values[0].shape)}, got {tuple(chip.shape)}")
+        values.append(chip)
+        size = tuple(chip.shape[-2:])
+        shown.append(
+            F.interpolate(torch.from_numpy(amplitude)[None, None], size, mode="bilinear", antialias=True)[0, 0]
+        )
+    if not values:
+        raise ImageError("expected at least one image, got none")
+    return Chips(tuple(names), torch.stack(values), torch.stack(shown).numpy())
+
+
 def read_chips(
     files: Sequence[str | os.PathLike[str]],
     transform: SarTransform,
     *,
+    names: Sequence[str] | None = None,
     full_scale: float | None = None,
     band: int | None = None,
-) -> Tensor:
-    """Read and prepare images.
+) -> Chips:
+    """Read and prepare images, of which all are in memory then.
 
     Args:
         files: what :func:`~sarhub_models.images.read_image` reads.
         transform: the network's preprocessing, in evaluation mode.
+        names: of the chips; by default the files' paths as given.
         full_scale: amplitude that becomes 1 (:func:`~sarhub_models.transforms.normalize_amplitude`).
         band: band to read, counted from 1.
-
-    Returns:
-        float32 (N, C, S, S).
 
     Raises:
         ImageError: an image cannot be read, holds NaN, is constant, or becomes another shape than the first; the
             message names it.
     """
-    chips: list[Tensor] = []
-    for file in map(Path, files):
-        image = read_image(file, band=band)
-        try:
-            amplitude = normalize_amplitude(image, full_scale)
-            if (amplitude == amplitude[0, 0]).all():
-                raise ImageError("all pixels are equal, so there is nothing to look at")
-            chip = prepare(transform, amplitude)
-        except ImageError as err:
-            raise ImageError(f"{file}: {err}") from err
-        if chips and chip.shape != chips[0].shape:
-            raise ImageError(f"{file}: expected a chip that becomes {tuple(chips[0].shape)}, got {tuple(chip.shape)}")
-        chips.append(chip)
-    if not chips:
-        raise ImageError("expected at least one image, got none")
-    return torch.stack(chips)
+    labels = [os.fspath(file) for file in files] if names is None else list(names)
+    return prepare_chips((read_image(file, band=band) for file in files), labels, transform, full_scale=full_scale)
 
 
 def check_chips(chips: np.ndarray | Tensor, names: Sequence[str] | None = None) -> Tensor:

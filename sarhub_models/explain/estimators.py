@@ -148,7 +148,7 @@ class Direct:
         self, problem: Problem, chips: Tensor, still: Tensor, variance: Tensor, noises: list[torch.Generator]
     ) -> Tensor:
         """Return log σ (B, R, C), constant in each chip: the best of a coarse grid."""
-        rows, columns = grid_shape(*chips.shape[-2:], problem.patch)
+        rows, columns = grid_shape(chips.shape[-2:], problem.patch)
         candidates = [self.max_sigma / 2**k for k in range(1, 16)]
         losses = []
         for value in candidates:

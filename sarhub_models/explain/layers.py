@@ -61,8 +61,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.grad = gradient
 
 
-class _Reached(Exception):  # noqa: N818 (no error: it ends the forward pass at the layer)
-    pass
+class _Reached(Exception):
+    """No error: it ends the forward pass at the layer."""
 
 
 class Feature:

@@ -151,7 +151,9 @@ def agreement(entropy: tuple[np.ndarray, np.ndarray], points: tuple[np.ndarray, 
     return {"correlation": _ratio((one * two).sum(axis=1), norm), "overlap": _ratio(both, either)}
 
 
-def bootstrap(values: np.ndarray | Sequence[float], *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> Interval:
+def bootstrap(
+    values: np.ndarray | Sequence[float], *, level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> Interval:
     """Return the mean over chips with its bootstrap interval (percentiles of the means of resampled chips).
 
     Args:

@@ -20,9 +20,9 @@ HALF_LOG_2PIE = 0.5 * math.log(2 * math.pi * math.e)
 """Entropy of a Gaussian of standard deviation 1, in nats."""
 
 
-def grid_shape(height: int, width: int, patch: int) -> tuple[int, int]:
-    """Return rows and columns of patches; the last ones are cut where ``patch`` does not divide the chip."""
-    return -(-height // patch), -(-width // patch)
+def grid_shape(size: Sequence[int], patch: int) -> tuple[int, int]:
+    """Return rows and columns of patches of a chip (H, W); the last are cut where ``patch`` does not divide it."""
+    return -(-size[0] // patch), -(-size[1] // patch)
 
 
 def entropy(sigma: Tensor) -> Tensor:

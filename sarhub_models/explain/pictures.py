@@ -20,9 +20,7 @@ try:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 except ImportError as err:
-    raise MissingDependencyError(
-        "pictures need matplotlib: pip install 'sarhub-models[explain]' brings it"
-    ) from err
+    raise MissingDependencyError("pictures need matplotlib: pip install 'sarhub-models[explain]' brings it") from err
 
 from .knowledge import THRESHOLDS, knowledge_points
 from .measures import Interval
@@ -151,7 +149,9 @@ def grid_figure(
                 _show(axes[row, 0], decibels(view.chip), "amplitude, dB" if row == 0 else "", cmap="gray")
                 axes[row, 0].set_ylabel(view.title, fontsize=7)
             if view.entropy is not None:
-                _overlay(axes[row, column], view, view.pixels(point_kinds(view.entropy, view.patches, threshold)), colours)
+                _overlay(
+                    axes[row, column], view, view.pixels(point_kinds(view.entropy, view.patches, threshold)), colours
+                )
             elif view.cam is not None:
                 _show(axes[row, column], decibels(view.chip), "", cmap="gray")
                 axes[row, column].imshow(view.cam, cmap="magma", vmin=0, vmax=1, alpha=0.45)
@@ -180,13 +180,17 @@ def distribution_figure(
         palette: of :data:`PALETTES`.
     """
     colours = _colours(palette)
-    figure = Figure(figsize=(max(3.0, 0.9 * len(next(iter(values.values()))) + 1) * len(values), 3.4), layout="constrained")
+    figure = Figure(
+        figsize=(max(3.0, 0.9 * len(next(iter(values.values()))) + 1) * len(values), 3.4), layout="constrained"
+    )
     axes = figure.subplots(1, len(values), squeeze=False, sharey=True)[0]
     jitter = np.random.default_rng(0)
     for axis, (panel, networks) in zip(axes, values.items(), strict=True):
         for x, (name, numbers) in enumerate(networks.items()):
             finite = numbers[np.isfinite(numbers)]
-            axis.plot(x + jitter.uniform(-0.15, 0.15, len(finite)), finite, ".", color=colours[3], alpha=0.3, markersize=3)
+            axis.plot(
+                x + jitter.uniform(-0.15, 0.15, len(finite)), finite, ".", color=colours[3], alpha=0.3, markersize=3
+            )
             found = intervals[panel][name]
             error = [[found.mean - found.low], [found.high - found.mean]]
             axis.errorbar(x, found.mean, error, fmt="o", color=colours[4 + x % 2], capsize=4)

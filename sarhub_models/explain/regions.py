@@ -108,10 +108,10 @@ def regions_from_masks(
 
 def any_in_patch(masks: np.ndarray, patch: int) -> np.ndarray:
     """Return whether any pixel of each patch is set: bool (N, H, W) becomes (N, R, C)."""
-    rows, columns = grid_shape(*masks.shape[1:], patch)
+    rows, columns = grid_shape(masks.shape[1:], patch)
     padded = np.zeros((len(masks), rows * patch, columns * patch), dtype=bool)
     padded[:, : masks.shape[1], : masks.shape[2]] = masks
-    return padded.reshape(len(masks), rows, patch, columns, patch).any(axis=(2, 4))
+    return np.asarray(padded.reshape(len(masks), rows, patch, columns, patch).any(axis=(2, 4)))
 
 
 def _as_masks(given: np.ndarray | Sequence[Sequence[int]], size: tuple[int, int] | None) -> np.ndarray:
@@ -124,7 +124,8 @@ def _as_masks(given: np.ndarray | Sequence[Sequence[int]], size: tuple[int, int]
         raise InputError("boxes need the size of the chips: size=(H, W)")
     rows, columns = np.arange(size[0])[None, :, None], np.arange(size[1])[None, None, :]
     top, left, bottom, right = (edge[:, None, None] for edge in array.T)
-    return (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    inside: np.ndarray = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    return inside
 
 
 def _shadow_window(shape: tuple[int, ...]) -> np.ndarray:

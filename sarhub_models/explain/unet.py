@@ -48,7 +48,7 @@ class SigmaUNet(nn.Module):
 
     def forward(self, chips: Tensor) -> Tensor:
         """Return σ above 0, (B, ceil(H / patch), ceil(W / patch)), of chips (B, C, H, W)."""
-        rows, columns = grid_shape(*chips.shape[-2:], self.patch)
+        rows, columns = grid_shape(chips.shape[-2:], self.patch)
         size = (rows * _PATCH, columns * _PATCH)
         x = chips if chips.shape[-2:] == size else F.interpolate(chips, size, mode="bilinear", antialias=True)
         levels: list[Tensor] = []
