@@ -149,7 +149,13 @@ def points_command(
     chips = _chips(images, transform, full_scale, band, limit)
     from ..explain import THRESHOLDS, Amortised, Direct
 
-    options = {"layer": layer, "patch": patch, "mean": transform.mean, "std": transform.std, "alpha": alpha}
+    options: dict[str, Any] = {
+        "layer": layer,
+        "patch": patch,
+        "mean": transform.mean,
+        "std": transform.std,
+        "alpha": alpha,
+    }
     options |= {"draws": draws, "exact": exact, "seed": seed, "progress": not as_json}
     options["estimator"] = Direct(steps=steps) if estimator is Estimator.direct else Amortised(epochs=epochs)
     points = _explainer(network.to(usable_device(device)), chips, unet, options)

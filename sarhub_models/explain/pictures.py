@@ -42,9 +42,9 @@ KINDS = ("background", "target", "shadow", "background KP", "target KP", "shadow
 """The legend: what each patch is."""
 
 PALETTES = {
-    "default": ("#f2f2f2", "#f7b6b2", "#b3cde3", "#6b6b6b", "#d7191c", "#2b5fb4"),
+    "default": ("#f2f2f2", "#f7b6b2", "#b3cde3", "#e6c229", "#d7191c", "#2b5fb4"),
     # Okabe and Ito's colours: told apart also by colour-blind readers
-    "colourblind": ("#f2f2f2", "#f3d3a4", "#bfe0f4", "#4d4d4d", "#D55E00", "#0072B2"),
+    "colourblind": ("#f2f2f2", "#f3d3a4", "#bfe0f4", "#F0E442", "#D55E00", "#0072B2"),
 }
 """Colours of :data:`KINDS`, by name."""
 
@@ -189,7 +189,7 @@ def distribution_figure(
         for x, (name, numbers) in enumerate(networks.items()):
             finite = numbers[np.isfinite(numbers)]
             axis.plot(
-                x + jitter.uniform(-0.15, 0.15, len(finite)), finite, ".", color=colours[3], alpha=0.3, markersize=3
+                x + jitter.uniform(-0.15, 0.15, len(finite)), finite, ".", color="#6b6b6b", alpha=0.3, markersize=3
             )
             found = intervals[panel][name]
             error = [[found.mean - found.low], [found.high - found.mean]]

@@ -15,7 +15,16 @@ from scipy import ndimage
 from ..errors import InputError
 from .objective import grid_shape
 
-__all__ = ["BACKGROUND", "REGION_NAMES", "SHADOW", "TARGET", "Regions", "find_regions", "regions_from_masks"]
+__all__ = [
+    "BACKGROUND",
+    "REGION_NAMES",
+    "SHADOW",
+    "TARGET",
+    "Regions",
+    "find_regions",
+    "regions_from_masks",
+    "tidy",
+]
 
 BACKGROUND, TARGET, SHADOW = 0, 1, 2
 REGION_NAMES = ("background", "target", "shadow")
@@ -73,8 +82,8 @@ def find_regions(chips: np.ndarray, patch: int = 8) -> Regions:
     images = images[:, 0] if images.ndim == 4 else images
     if images.ndim != 3 or images.size == 0 or not np.isfinite(images).all():
         raise InputError(f"expected finite chips of shape (N, H, W) or (N, C, H, W), got {np.shape(chips)}")
-    target = np.stack([_tidy(image > np.percentile(image, _TARGET_PERCENTILE)) for image in images])
-    shadow = np.stack([_tidy((image <= np.median(image)) & _shadow_window(image.shape)) for image in images])
+    target = np.stack([tidy(image > np.percentile(image, _TARGET_PERCENTILE)) for image in images])
+    shadow = np.stack([tidy((image <= np.median(image)) & _shadow_window(image.shape)) for image in images])
     return regions_from_masks(target, shadow, patch=patch)
 
 
@@ -138,8 +147,8 @@ def _shadow_window(shape: tuple[int, ...]) -> np.ndarray:
     return window
 
 
-def _tidy(mask: np.ndarray) -> np.ndarray:
-    """Drop lonely pixels, fill holes, keep the largest region."""
+def tidy(mask: np.ndarray) -> np.ndarray:
+    """Drop lonely pixels of a mask (H, W), fill its holes and keep its largest region, as :func:`find_regions` says."""
     window = np.ones((_WINDOW, _WINDOW), dtype=np.int32)
     window[_WINDOW // 2, _WINDOW // 2] = 0
     neighbours = ndimage.convolve(mask.astype(np.int32), window, mode="constant")
