@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from generate_explain import explain_figures, study_results
 from typer.testing import CliRunner
 
 import sarhub_models as sarhub
@@ -16,6 +17,7 @@ from sarhub_models import cli
 from sarhub_models.simulate import simulate_chips
 
 COMMANDS = ("list", "info", "download", "verify", "import", "export", "features", "cache", "publish", "demo")
+EXPLAIN = ("explain kp", "explain cam", "explain compare")
 
 
 def everything(folder: Path) -> None:
@@ -26,6 +28,8 @@ def everything(folder: Path) -> None:
     (folder / "bundled.md").write_text(bundled_scores("mobilenetv3_dsn"), encoding="utf-8")
     (folder / "commands.md").write_text(command_help(), encoding="utf-8")
     operators_figure(folder / "operators.png")
+    explain_figures(folder)
+    study_results(folder)
 
 
 def models_table() -> str:
@@ -76,7 +80,7 @@ def command_help() -> str:
     """What ``--help`` prints, command by command."""
     runner = CliRunner()
     parts = []
-    for arguments in ([], *([command] for command in COMMANDS)):
+    for arguments in ([], *(command.split() for command in COMMANDS + EXPLAIN)):
         text = runner.invoke(cli.app, [*arguments, "--help"], prog_name="sarhub", terminal_width=100).output
         parts.append(f"## sarhub {' '.join(arguments)}\n\n```text\n{text.strip()}\n```\n")
     return "\n".join(parts)

@@ -11,6 +11,7 @@ import numpy as np
 
 from sarhub_models.explain import Interval, bootstrap, write_table
 from sarhub_models.explain.pictures import distribution_figure, save_figure
+from sarhub_models.explain.regions import REGION_NAMES
 from sarhub_models.weights.files import write_text
 
 from .runs import NONE, SAR
@@ -50,8 +51,7 @@ def chip_means(results: Sequence[Result], measure: str = "share") -> tuple[list[
     found: dict[str, list[float]] = {}
     for result in results:
         found.setdefault(result.row["chip"], []).append(result.row[measure])
-    means = [np.mean([v for v in values if np.isfinite(v)] or [np.nan]) for values in found.values()]
-    return list(found), np.array(means)
+    return list(found), np.array([_mean(values) for values in found.values()])
 
 
 def differences(results: Sequence[Result], network: str, rule: str, panel: str) -> tuple[Interval, np.ndarray]:
@@ -64,11 +64,27 @@ def differences(results: Sequence[Result], network: str, rule: str, panel: str) 
     of = {start: [r for r in part if r.start == start] for start in (NONE, SAR)}
     gain = chip_means(of[SAR])[1] - chip_means(of[NONE])[1]
     by_seed = [
-        np.nanmean([r.row["share"] for r in of[SAR] if r.seed == seed])
-        - np.nanmean([r.row["share"] for r in of[NONE] if r.seed == seed])
+        _mean([r.row["share"] for r in of[SAR] if r.seed == seed])
+        - _mean([r.row["share"] for r in of[NONE] if r.seed == seed])
         for seed in sorted({r.seed for r in part})
     ]
     return bootstrap(gain), np.array(by_seed)
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean of the values that are numbers, NaN if there is none."""
+    return float(np.mean([value for value in values if np.isfinite(value)] or [np.nan]))
+
+
+def per_chip(results: Sequence[Result]) -> str:
+    """Return the mean number of knowledge points of a chip from none and from SAR; nothing for activation maps."""
+    if results[0].row["map"] != "kp":
+        return ""
+    counts = []
+    for start in (NONE, SAR):
+        rows = [r.row for r in results if r.start == start]
+        counts.append(_mean([sum(row[f"count_{name}"] for name in REGION_NAMES) for row in rows]))
+    return " / ".join(f"{count:.1f}" for count in counts)
 
 
 def write_report(results: Sequence[Result], out: Path) -> str:
@@ -87,8 +103,8 @@ def write_report(results: Sequence[Result], out: Path) -> str:
 def markdown(results: Sequence[Result]) -> str:
     """Return the table and the sentences below it."""
     lines = [
-        "| network | regions | map | from none | from SAR | by area | SAR − none | of each seed |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| network | regions | map | from none | from SAR | by area | SAR − none | of each seed | KP, none / SAR |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for network in dict.fromkeys(r.network for r in results):
         for rule in dict.fromkeys(r.rule for r in results):
@@ -98,7 +114,7 @@ def markdown(results: Sequence[Result]) -> str:
                 area = np.mean([r.row["area"] for r in part])
                 gain, seeds = differences(results, network, rule, panel)
                 each = ", ".join(f"{value:+.3f}" for value in seeds)
-                cells = [network, rule, panel, *map(str, shares), f"{area:.3f}", str(gain), each]
+                cells = [network, rule, panel, *map(str, shares), f"{area:.3f}", str(gain), each, per_chip(part)]
                 lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", accuracies(results), "", verdict(results)]) + "\n"
 
@@ -131,7 +147,7 @@ def verdict(results: Sequence[Result]) -> str:
             sentences.append(
                 f"{network}, {rule} regions: SAR pre-training raises the share of knowledge points on target and "
                 f"shadow at {seen} of {total} thresholds, and lowers it at {against} "
-                "(interval over chips beside 0, all seeds of one sign)."
+                "(the interval over chips excludes 0, and all seeds have one sign)."
             )
     return "\n".join(f"- {sentence}" for sentence in sentences)
 

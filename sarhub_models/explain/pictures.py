@@ -147,7 +147,7 @@ def grid_figure(
         for row, view in enumerate(chips):
             if column == 1:
                 _show(axes[row, 0], decibels(view.chip), "amplitude, dB" if row == 0 else "", cmap="gray")
-                axes[row, 0].set_ylabel(view.title, fontsize=7)
+                axes[row, 0].set_ylabel(view.title.rpartition("/")[2][-24:], fontsize=7)
             if view.entropy is not None:
                 _overlay(
                     axes[row, column], view, view.pixels(point_kinds(view.entropy, view.patches, threshold)), colours
@@ -197,6 +197,7 @@ def distribution_figure(
         if chance is not None:
             axis.axhline(chance, color="black", linewidth=0.8, linestyle=":", label="share of the area")
         axis.set_xticks(range(len(networks)), list(networks), rotation=30, ha="right", fontsize=7)
+        axis.set_xlim(-0.5, len(networks) - 0.5)
         axis.set_title(panel, fontsize=9)
         axis.grid(axis="y", alpha=0.3)
     axes[0].set_ylabel(label)
