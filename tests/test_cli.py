@@ -409,7 +409,8 @@ def test_every_command_shows_how_it_is_used(capsys: pytest.CaptureFixture[str]) 
     assert main(["--help"]) == 0
     commands = capsys.readouterr().out.partition("Commands:")[2].split("\n")[1:]
     names = [line.split()[0] for line in commands if line.strip()]
-    assert names == ["list", "info", "download", "verify", "import", "features", "export", "publish", "demo", "cache"]
+    first = ["list", "info", "download", "verify", "import", "features", "export", "publish", "demo"]
+    assert names == [*first, "cache", "explain"]
     for name in names:
         assert main([name, "--help"]) == 0
         assert f"sarhub {name}" in capsys.readouterr().out.partition("Examples:")[2]

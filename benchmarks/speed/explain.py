@@ -3,15 +3,13 @@
 ``python -m benchmarks.speed.explain [--chips 64] [--json FILE]`` explains simulated chips chip by chip, then trains
 SAR-HUB's U-Net on them until its loss over them is as low, or until it has had ``--give-up`` times as long (then the
 ratio is a lower bound, and the table says so). It also compares the peak memory of one step at S = 15 draws and S = 1,
-each in a process of its own.
+each in a process of its own (on the GPU, or on Linux).
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
-import sys
 import time
 from pathlib import Path
 
@@ -75,16 +73,24 @@ def unet(count: int, target: float, most: float) -> tuple[float, float, int]:
 def _peak(draws: int, count: int, queue: multiprocessing.Queue[float]) -> None:
     chips, mean, std = simulated(count)
     points = explainer(mean, std, Direct(steps=2, chunk=count), draws)
-    before = _memory()
-    points.explain(chips)
-    queue.put(_memory() - before)
-
-
-def _memory() -> float:
-    """Return the largest memory so far in MB: of the GPU if there is one, else of the process."""
+    points.explain(chips[:1])  # what is loaded on first use; of one chip, as memory that was freed is used again
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        before = torch.cuda.memory_allocated() / 2**20
+        torch.cuda.reset_peak_memory_stats()
+        points.explain(chips)
+        queue.put(torch.cuda.max_memory_allocated() / 2**20 - before)
+        return
+    # 5 resets the peak of resident memory, VmHWM, of this process (Linux)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = _resident("VmRSS")
+    points.explain(chips)
+    queue.put(_resident("VmHWM") - before)
+
+
+def _resident(key: str) -> float:
+    """Return a number of Linux's account of this process's memory, in MB."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:")) / 2**10
 
 
 def peak(draws: int, count: int) -> float:

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Show and measure what a network looks at.")
+app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+
+@app.callback()
+def explain() -> None:
+    """Show and measure what a network looks at.
+
+    \b
+    Examples:
+      sarhub explain kp --model mobilenetv3_dsn --images chips/ --out kp/ --full-scale 65535
+      sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --full-scale 65535
+      sarhub explain compare kp_none/ kp_sar/ --out compared/
+    """
 
 
 class Estimator(str, Enum):

@@ -110,6 +110,7 @@ class KnowledgePoints:
         OptionError: an argument is out of its range, or the network does not say what its stages are.
 
     >>> import sarhub_models as sarhub
+    >>> from sarhub_models.explain import prepare
     >>> from sarhub_models.simulate import simulate_chips
     >>> model = sarhub.create_model("mobilenetv3_dsn", pretrained=True)
     >>> transform = sarhub.create_transform("mobilenetv3_dsn")
