@@ -44,6 +44,7 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.speed.loading --json $(OUT)/speed/loading.json
 	$(BIN)/python -m benchmarks.speed.draa --json $(OUT)/speed/draa.json
 	$(BIN)/python -m benchmarks.speed.training --json $(OUT)/speed/training.json
+	$(BIN)/python -m benchmarks.speed.explain --json $(OUT)/speed/explain.json
 
 build: $(VENV)/.ready-dev
 	$(BIN)/python -m build

@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import zoo_page
+from generate_explain import explain_figures, study_results
 from typer.testing import CliRunner
 
 import sarhub_models as sarhub
@@ -19,6 +20,7 @@ from training import ablation_report
 
 RESULTS = Path(__file__).parent / "results"  # tables that the experiments' commands wrote
 COMMANDS = ("list", "info", "download", "verify", "import", "export", "features", "compare", "cache", "publish", "demo")
+EXPLAIN = ("explain kp", "explain cam", "explain compare")
 
 
 def everything(folder: Path) -> None:
@@ -34,6 +36,9 @@ def everything(folder: Path) -> None:
     rows = ablation_report.read_rows(RESULTS / "ablation.csv")
     (folder / "ablation.md").write_text(ablation_report.markdown(rows), encoding="utf-8")
     ablation_report.plot([row for row in rows if row.network == rows[0].network], folder / "ablation.png")
+
+    explain_figures(folder)
+    study_results(folder)
 
 
 def models_table() -> str:
@@ -106,7 +111,7 @@ def command_help() -> str:
     """What ``--help`` prints, command by command."""
     runner = CliRunner()
     parts = []
-    for arguments in ([], *([command] for command in COMMANDS)):
+    for arguments in ([], *(command.split() for command in COMMANDS + EXPLAIN)):
         text = runner.invoke(cli.app, [*arguments, "--help"], prog_name="sarhub", terminal_width=100).output
         parts.append(f"## sarhub {' '.join(arguments)}\n\n```text\n{text.strip()}\n```\n")
     return "\n".join(parts)

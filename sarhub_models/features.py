@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from .errors import ImageError, MissingDependencyError, OptionError
 from .images import read_image
+from .progress import progress_bar
 from .transforms import normalize_amplitude
 from .weights.files import publish
 
@@ -111,7 +111,7 @@ def extract_features(
     model = model.to(device).eval()
 
     rows = _resume(journal, model, images, labels, device) if journal is not None else {}
-    with _bar(len(images), len(rows), progress) as advance:
+    with progress_bar("images", len(images), done=len(rows), show=progress) as advance:
         skipped = _fill(rows, model, images, labels, journal, batch_size, workers, device, on_error, advance)
     if not rows:
         raise ImageError(f"none of the {len(images)} images could be used: {next(iter(skipped.values()))}")
@@ -316,18 +316,6 @@ def _pooled(model: Any, inputs: Tensor) -> np.ndarray:
     if values.ndim != 2:
         raise OptionError(f"expected pooled features of shape (N, D), the network gave {tuple(values.shape)}")
     return values.float().cpu().numpy()
-
-
-@contextmanager
-def _bar(total: int, done: int, show: bool) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bar:
-        task = bar.add_task("images", total=total, completed=done)
-        yield lambda count: bar.advance(task, count)
 
 
 # ----------------------------------------------------------------------------------------------------- journal

@@ -9,10 +9,10 @@ from typing import Annotated, Optional
 
 import typer
 
-from ..errors import DownloadError, UnknownNameError
+from ..errors import DownloadError, OptionError, UnknownNameError
 from ..registry import list_models, model_info
 
-__all__ = ["Checkpoint", "Json", "Name", "Names", "complete_name", "on_disk"]
+__all__ = ["Checkpoint", "Json", "Name", "Names", "complete_name", "on_disk", "usable_device"]
 
 
 def complete_name(incomplete: str) -> list[str]:
@@ -29,6 +29,19 @@ def on_disk(name: str | None) -> Iterator[None]:
         if name is not None:
             model_info(name)
         raise DownloadError(str(err)) from err
+
+
+def usable_device(name: str) -> str:
+    """Return the name of a device that can be used; ``"auto"`` is a GPU if there is one."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as err:  # which of them depends on how torch was built
+        raise OptionError(f"cannot use the device {name!r}: {str(err).splitlines()[0]}") from err
+    return name
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)]

@@ -13,7 +13,7 @@ from .. import describe
 from ..errors import DownloadError, ImageError, OptionError
 from ..registry import load_manifest
 from . import console
-from .arguments import Checkpoint, Json, Name, Names, complete_name
+from .arguments import Checkpoint, Json, Name, Names, complete_name, usable_device
 
 __all__ = ["COMMANDS"]
 
@@ -90,7 +90,7 @@ def features_command(
             band=band[0] if band and len(band) == 1 else band,
             batch_size=batch_size,
             workers=workers,
-            device=_device(device),
+            device=usable_device(device),
             on_error=on_error.value,
             progress=not as_json,
         )
@@ -323,7 +323,7 @@ def compare_command(
             full_scale=full_scale,
             batch_size=batch_size,
             workers=workers,
-            device=_device(device),
+            device=usable_device(device),
             seed=seed,
             progress=not as_json,
         )
@@ -341,18 +341,6 @@ def compare_command(
         rows.append((name, str(result.dimensions[name]), *scores, twin))
     console.print_table(header, rows)
     print("\nWritten:", *result.files)
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as err:  # which of them depends on how torch was built
-        raise OptionError(f"cannot use the device {name!r}: {str(err).splitlines()[0]}") from err
-    return name
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

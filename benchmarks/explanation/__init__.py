@@ -1,0 +1,1 @@
+"""What pre-training changes in what a network looks at."""

@@ -1,0 +1,140 @@
+"""Chips as explanations take them: after the dynamic-range operator and the resizing, before mean and std."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ImageError, OptionError
+from ..images import read_image
+from ..transforms import SarTransform, normalize_amplitude
+
+__all__ = ["Chips", "check_chips", "prepare", "prepare_chips", "read_chips"]
+
+
+@dataclass(frozen=True)
+class Chips:
+    """Chips, ready to be explained and to be shown.
+
+    Attributes:
+        names: one for each chip.
+        values: as the network sees them but for mean and standard deviation, float32 (N, C, S, S) in [0, 1].
+        amplitude: as they were before the dynamic-range operator, resized alike, float32 (N, S, S) in [0, 1].
+    """
+
+    names: tuple[str, ...]
+    values: Tensor
+    amplitude: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def prepare(transform: SarTransform, amplitude: np.ndarray | Tensor) -> Tensor:
+    """Return a chip as the network sees it but for mean and standard deviation.
+
+    Args:
+        transform: the network's preprocessing; its ``mean`` and ``std`` are what the explanation then needs.
+        amplitude: as ``transform`` takes it, in [0, 1].
+
+    Returns:
+        float32 in [0, 1], (C, S, S) for one chip and (B, C, S, S) for a batch.
+    """
+    return transform(amplitude) * transform.std + transform.mean
+
+
+def prepare_chips(
+    images: Iterable[np.ndarray], names: Sequence[str], transform: SarTransform, *, full_scale: float | None = None
+) -> Chips:
+    """Prepare images.
+
+    Args:
+        images: (H, W) each, as :func:`~sarhub_models.transforms.normalize_amplitude` takes them; they may be read one
+            by one.
+        names: one for each image, for messages, too.
+        transform: the network's preprocessing, in evaluation mode.
+        full_scale: amplitude that becomes 1.
+
+    Raises:
+        ImageError: there is no image, or one holds NaN, is constant, or becomes another shape than the first; the
+            message names it.
+    """
+    values: list[Tensor] = []
+    shown: list[Tensor] = []
+    for name, image in zip(names, images, strict=True):
+        try:
+            amplitude = np.asarray(normalize_amplitude(image, full_scale), dtype=np.float32)
+            if (amplitude == amplitude[0, 0]).all():
+                raise ImageError("all pixels are equal, so there is nothing to look at")
+            chip = prepare(transform, amplitude)
+        except ImageError as err:
+            raise ImageError(f"{name}: {err}") from err
+        if values and chip.shape != values[0].shape:
+            raise ImageError(f"{name}: expected a chip that becomes {tuple(values[0].shape)}, got {tuple(chip.shape)}")
+        values.append(chip)
+        size = tuple(chip.shape[-2:])
+        shown.append(
+            F.interpolate(torch.from_numpy(amplitude)[None, None], size, mode="bilinear", antialias=True)[0, 0]
+        )
+    if not values:
+        raise ImageError("expected at least one image, got none")
+    return Chips(tuple(names), torch.stack(values), torch.stack(shown).numpy())
+
+
+def read_chips(
+    files: Sequence[str | os.PathLike[str]],
+    transform: SarTransform,
+    *,
+    names: Sequence[str] | None = None,
+    full_scale: float | None = None,
+    band: int | None = None,
+) -> Chips:
+    """Read and prepare images, of which all are in memory then.
+
+    Args:
+        files: what :func:`~sarhub_models.images.read_image` reads.
+        transform: the network's preprocessing, in evaluation mode.
+        names: of the chips; by default the files' paths as given.
+        full_scale: amplitude that becomes 1 (:func:`~sarhub_models.transforms.normalize_amplitude`).
+        band: band to read, counted from 1.
+
+    Raises:
+        ImageError: an image cannot be read, holds NaN, is constant, or becomes another shape than the first; the
+            message names it.
+    """
+    labels = [os.fspath(file) for file in files] if names is None else list(names)
+    return prepare_chips((read_image(file, band=band) for file in files), labels, transform, full_scale=full_scale)
+
+
+def check_chips(chips: np.ndarray | Tensor, names: Sequence[str] | None = None) -> Tensor:
+    """Return chips as a float32 tensor.
+
+    Args:
+        chips: (N, C, H, W).
+        names: of the chips, for messages; by default their numbers.
+
+    Raises:
+        ImageError: another shape, or a chip with NaN, infinity, or equal pixels; it is named.
+        OptionError: not one name for each chip.
+    """
+    tensor = torch.as_tensor(chips)
+    if tensor.ndim != 4 or tensor.numel() == 0:
+        raise ImageError(f"expected chips of shape (N, C, H, W), got {tuple(tensor.shape)}")
+    if names is not None and len(names) != len(tensor):
+        raise OptionError(f"expected {len(tensor)} names, one for each chip, got {len(names)}")
+    tensor = tensor.detach().float()
+    pixels = tensor.flatten(1)
+    for reason, bad in (
+        ("has pixels that are NaN or infinite; mask or replace them first", ~pixels.isfinite().all(dim=1)),
+        ("is constant: there is nothing to look at", (pixels == pixels[:, :1]).all(dim=1)),
+    ):
+        if bad.any():
+            index = int(bad.nonzero()[0, 0])
+            raise ImageError(f"chip {index if names is None else names[index]} {reason}")
+    return tensor

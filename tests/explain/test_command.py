@@ -1,0 +1,132 @@
+"""sarhub explain, as users run it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sarhub_models import create_model
+from sarhub_models.cli import main
+from sarhub_models.explain import read_table
+from sarhub_models.explain.folder import read_folder
+from sarhub_models.simulate import simulate_chips
+
+MODEL = "mobilenetv3_dsn"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chips")
+    chips, labels, _ = simulate_chips(2, 64)
+    (folder / "sub").mkdir()
+    for number, chip in enumerate(chips[labels == 1]):
+        np.save(folder / "sub" / f"{number}.npy", chip)
+    return folder
+
+
+def points(images: Path, out: Path, *more: str) -> int:
+    return main(["explain", "kp", "--images", str(images), "--out", str(out), "--steps", "3", "--json", *more])
+
+
+def test_knowledge_points_of_two_networks_and_their_comparison(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "untrained.safetensors"
+    save_file(create_model("resnet18_tsx", num_classes=5).state_dict(), file)
+    assert points(images, tmp_path / "one", "--model", MODEL) == 0
+    reported = json.loads(capsys.readouterr().out)
+    assert reported["chips"] == 2
+    assert points(images, tmp_path / "two", "--model", str(file), "--preprocessing", MODEL, "--label", "plain") == 0
+    capsys.readouterr()
+    for name in ("0", "1"):
+        with np.load(tmp_path / "one" / "maps" / "sub" / f"{name}.npy.npz") as maps:
+            assert maps["entropy"].shape == maps["patches"].shape == (16, 16)
+            assert maps["points"].shape == (4, 16, 16)
+        assert (tmp_path / "one" / "pictures" / "sub" / f"{name}.npy.png").stat().st_size > 10_000
+    rows = read_table(tmp_path / "one" / "measures.csv")
+    assert [row["b"] for row in rows] == [0.25, 0.25, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5]
+    assert rows[0]["chip"] == "sub/0.npy"
+    found = read_folder(tmp_path / "one")
+    assert (found.network, found.settings["layer"]) == (MODEL, "blocks.5")
+
+    folders = [str(tmp_path / name) for name in ("one", "two")]
+    assert main(["explain", "compare", *folders, "--out", str(tmp_path / "both")]) == 0
+    assert "plain" in capsys.readouterr().out
+    compared = read_table(tmp_path / "both" / "measures.csv")
+    assert {row["network"] for row in compared} == {MODEL, "plain"}
+    for name in ("grid.png", "distribution.png", "summary.csv", "comparison.csv"):
+        assert (tmp_path / "both" / name).stat().st_size > 0
+
+    assert main(["explain", "compare", folders[0], folders[0], "--out", str(tmp_path / "x")]) == 2
+    assert "--label" in capsys.readouterr().err
+
+
+def test_the_unet_is_written_and_read_again(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unet = tmp_path / "unet.safetensors"
+    arguments = ["--model", MODEL, "--estimator", "unet", "--unet", str(unet), "--limit", "1", "--patch", "32"]
+    assert points(images, tmp_path / "one", *arguments, "--epochs", "1") == 0
+    assert unet.exists()
+    assert points(images, tmp_path / "two", *arguments, "--epochs", "7") == 0
+    one, two = (read_folder(tmp_path / name) for name in ("one", "two"))
+    assert two.settings["estimator"]["epochs"] == 1
+    assert np.array_equal(one.maps, two.maps)
+
+
+def test_activation_maps(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "cam"
+    arguments = ["--model", MODEL, "--images", str(images), "--out", str(out), "--method", "layercam"]
+    assert main(["explain", "cam", *arguments, "--class", "3", "--table", "parquet", "--pictures", "pdf"]) == 0
+    rows = read_table(out / "measures.parquet")
+    assert {row["map"] for row in rows} == {"layercam"}
+    assert (out / "pictures" / "sub" / "0.npy.pdf").read_bytes().startswith(b"%PDF")
+    assert "layercam" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [(np.full((64, 64), np.nan), "NaN"), (np.full((64, 64), 0.5), "equal"), (np.zeros((2, 64, 64)), "bands")],
+)
+def test_bad_chips_are_named(
+    pixels: np.ndarray, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "bad.npy", pixels.astype(np.float32))
+    assert points(tmp_path, tmp_path / "out", "--model", MODEL) == 1
+    error = capsys.readouterr().err
+    assert "bad.npy" in error
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--model", "mobilenetv3_dsm"], 2, "did you mean 'mobilenetv3_dsn'"),
+        (["--model", MODEL, "--layer", "blocks.9"], 2, "blocks.5"),
+        (["--model", MODEL, "--unet", "x"], 2, "--estimator unet"),
+        (["--model", MODEL, "--preprocessing", MODEL], 2, "has its own"),
+        (["--model", "missing.safetensors"], 1, "missing.safetensors"),
+    ],
+)
+def test_wrong_calls_are_one_line(
+    arguments: list[str], code: int, words: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert points(images, tmp_path / "out", *arguments) == code
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_a_folder_without_explanation_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "compare", str(tmp_path), str(tmp_path), "--out", str(tmp_path)]) == 1
+    assert "sarhub explain kp" in capsys.readouterr().err
