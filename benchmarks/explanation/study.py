@@ -3,7 +3,8 @@
 MobileNetV3 and ResNet-18 are fine-tuned on the ship types of OpenSARShip (in DSN-SLC), from random and from SAR
 pre-trained weights, three seeds each. On the ship chips of the test split their knowledge points and class-activation
 maps are found and measured: with SAR-HUB's regions (target, shadow), and with the ship's own pixels, which stand out
-of the sea's clutter; knowledge points also without the grid that strides leave in the maps. Finished parts are not done again, so the same command goes on where it stopped.
+of the sea's clutter; knowledge points also without the grid that strides leave in the maps. Finished parts are not
+done again, so the same command goes on where it stopped.
 """
 
 from __future__ import annotations
