@@ -108,7 +108,7 @@ def markdown(results: Sequence[Result]) -> str:
     ]
     for network in dict.fromkeys(r.network for r in results):
         for rule in dict.fromkeys(r.rule for r in results):
-            for panel in dict.fromkeys(r.panel for r in results):
+            for panel in dict.fromkeys(r.panel for r in results if r.rule == rule):
                 part = [r for r in results if (r.network, r.rule, r.panel) == (network, rule, panel)]
                 shares = [bootstrap(chip_means([r for r in part if r.start == s])[1]) for s in (NONE, SAR)]
                 area = np.mean([r.row["area"] for r in part])
@@ -155,7 +155,7 @@ def verdict(results: Sequence[Result]) -> str:
 def _draw(results: Sequence[Result], out: Path) -> None:
     for rule in dict.fromkeys(r.rule for r in results):
         values: dict[str, dict[str, np.ndarray]] = {}
-        for panel in dict.fromkeys(r.panel for r in results):
+        for panel in dict.fromkeys(r.panel for r in results if r.rule == rule):
             part = [r for r in results if (r.rule, r.panel) == (rule, panel)]
             keys = dict.fromkeys((r.network, r.start) for r in part)
             values[panel] = {
@@ -164,4 +164,4 @@ def _draw(results: Sequence[Result], out: Path) -> None:
         intervals = {panel: {name: bootstrap(v) for name, v in column.items()} for panel, column in values.items()}
         area = float(np.mean([r.row["area"] for r in results if r.rule == rule]))
         figure = distribution_figure(values, intervals, "share on target and shadow", area, "colourblind")
-        save_figure(figure, out / f"explanation_{rule}.png")
+        save_figure(figure, out / f"explanation_{rule.replace(', ', '_').replace(' ', '_')}.png")

@@ -3,13 +3,14 @@
 MobileNetV3 and ResNet-18 are fine-tuned on the ship types of OpenSARShip (in DSN-SLC), from random and from SAR
 pre-trained weights, three seeds each. On the ship chips of the test split their knowledge points and class-activation
 maps are found and measured: with SAR-HUB's regions (target, shadow), and with the ship's own pixels, which stand out
-of the sea's clutter. Finished parts are not done again, so the same command goes on where it stopped.
+of the sea's clutter; knowledge points also without the grid that strides leave in the maps. Finished parts are not
+done again, so the same command goes on where it stopped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,7 @@ from .runs import Cell, finetune, grid, test_scores
 CAMS = ("gradcam", "layercam")
 _RULES = ("METHOD", "ship")  # of the regions: SAR-HUB's, and pixels above the clutter
 _CLUTTER = 3.16  # times the median: what Rayleigh-distributed sea exceeds once in a thousand pixels, √(2·ln 1000)/1.177
+_PERIOD = 4  # patches of 8 pixels in the stride of the last stage, 32 pixels
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -67,12 +69,14 @@ class Study:
         accuracy = test_scores(run)["overall_accuracy"]
         chips = self.chips(run)
         found = [self._points(cell, run, chips), *(self._cam(cell, run, chips, method) for method in CAMS)]
+        found.insert(1, replace(found[0], maps=without_grid(found[0].maps)))
         results = []
-        for one in found:
+        for number, one in enumerate(found):
             for rule in _RULES:
                 regions = one.regions if rule == "METHOD" else ship_regions(one.amplitude, one.regions.patch)
-                rows = Found(*(cell.name, one.kind, one.names, one.amplitude, regions, one.maps, one.thresholds)).rows()
-                results += [Result(cell.network, cell.start, cell.seed, rule, accuracy, row) for row in rows]
+                label = f"{rule}, grid removed" if number == 1 else rule
+                rows = replace(one, regions=regions).rows()
+                results += [Result(cell.network, cell.start, cell.seed, label, accuracy, row) for row in rows]
         return results
 
     def _points(self, cell: Cell, run: Run, chips: Chips) -> Found:
@@ -112,6 +116,21 @@ class Study:
 def ship_regions(amplitude: np.ndarray, patch: int) -> Regions:
     """Return the ship of each chip, (N, H, W) of amplitude: what stands out of the sea's clutter, tidied."""
     return regions_from_masks(np.stack([tidy(image > _CLUTTER * np.median(image)) for image in amplitude]), patch=patch)
+
+
+def without_grid(entropy: np.ndarray, period: int = _PERIOD) -> np.ndarray:
+    """Return entropies (N, R, C) without what all chips have at the positions that the network samples alike.
+
+    Layers of stride 2 read some pixels more often than their neighbours: in a ResNet the shortcuts, 1×1 convolutions,
+    read every other pixel only. The entropy of a patch then depends on where it lies within the last stage's stride,
+    whatever the chip shows. The mean over chips and patches of each of these positions is taken out.
+    """
+    even = entropy.astype(np.float64)
+    for row in range(period):
+        for column in range(period):
+            part = even[:, row::period, column::period]
+            part -= part.mean()
+    return even + entropy.mean()
 
 
 def _same(folder: Path, chips: Chips, steps: int | None) -> bool:

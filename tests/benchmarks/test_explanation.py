@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.explanation.report import Result, differences, verdict, write_report
 from benchmarks.explanation.runs import NONE, SAR, Cell, grid, starting_point
+from benchmarks.explanation.study import without_grid
 from sarhub_models.errors import DataError, OptionError
 from sarhub_models.explain import measure_points, regions_from_masks
 
@@ -61,6 +62,20 @@ def test_report_is_written_even_where_a_network_has_no_points(tmp_path: Path) ->
     assert "at 0 of 1 thresholds" in text
     for name in ("measures.csv", "explanation.md", "explanation_METHOD.png"):
         assert (tmp_path / name).stat().st_size > 0
+
+
+def test_a_grid_that_all_chips_share_is_removed_and_a_target_stays() -> None:
+    rng = np.random.default_rng(0)
+    chips = rng.normal(0, 0.1, (5, 16, 16))
+    chips[:, 6:9, 6:9] -= 2
+    strides = np.zeros((16, 16))
+    strides[::4, ::4] = -1.5
+    even = without_grid(chips + strides)
+    outside = np.ones((16, 16), bool)
+    outside[6:9, 6:9] = False
+    assert even[:, ::4, ::4].mean() == pytest.approx(even.mean())
+    assert even[:, outside].std() < 0.3
+    assert even[:, 6:9, 6:9].mean() < even[:, outside].mean() - 1.5
 
 
 def test_pretrained_weights_are_named_or_the_error_says_how(tmp_path: Path) -> None:
