@@ -33,9 +33,7 @@ def everything(folder: Path) -> None:
     (folder / "zoo.html").write_text(zoo_page.html(), encoding="utf-8")
     (folder / "commands.md").write_text(command_help(), encoding="utf-8")
     operators_figure(folder / "operators.png")
-    rows = ablation_report.read_rows(RESULTS / "ablation.csv")
-    (folder / "ablation.md").write_text(ablation_report.markdown(rows), encoding="utf-8")
-    ablation_report.plot([row for row in rows if row.network == rows[0].network], folder / "ablation.png")
+    ablation_report.write_report(ablation_report.read_rows(RESULTS / "ablation.csv"), folder)
 
     explain_figures(folder)
     study_results(folder)

@@ -22,7 +22,7 @@ from .chips import Chips, open_chips
 from .entries import ModelInfo
 from .errors import MissingDependencyError, OptionError
 from .factory import create_model, create_transform
-from .features import extract_features
+from .features import Features, extract_features
 from .probe import FOLDS, TEST, TRAIN, Scores, cka, probe
 from .registry import list_models, model_info
 from .weights import Store
@@ -133,32 +133,23 @@ def compare(
     infos = [model_info(name) for name in dict.fromkeys(models)]
     unit = unit or chips.unit or _common_unit(infos)
     full_scale = full_scale or chips.full_scale
-    features: dict[str, np.ndarray] = {}
-    kept: dict[str, tuple[str, ...]] = {}
-    skipped: dict[str, str] = {}
+    run: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
+    found: dict[str, Features] = {}
     for info in infos:
         options, positions = _view(info, bands)
         transform = create_transform(info.name, unit=unit, full_scale=full_scale, **options)
         for name, pretrained in ((info.name, True), (info.name + TWIN, False)):
             torch.manual_seed(seed)
-            found = extract_features(
-                create_model(info.name, pretrained, num_classes=0, **options),
-                transform,
-                chips.files,
-                names=chips.names,
-                band=positions,
-                batch_size=batch_size,
-                workers=workers,
-                device=device,
-                on_error="skip",
-                progress=progress,
+            model = create_model(info.name, pretrained, num_classes=0, **options)
+            found[name] = extract_features(
+                model, transform, chips.files, names=chips.names, band=positions, on_error="skip", **run
             )
-            features[name], kept[name] = found.values, found.names
-            skipped.update(found.skipped)
+    skipped = {name: reason for one in found.values() for name, reason in one.skipped.items()}
+    features = {
+        name: one.values[[row for row, chip in enumerate(one.names) if chip not in skipped]]
+        for name, one in found.items()
+    }
     rows = [row for row, name in enumerate(chips.names) if name not in skipped]
-    for name, values in features.items():
-        wanted = set(chips.names) - skipped.keys()
-        features[name] = values[[row for row, chip in enumerate(kept[name]) if chip in wanted]]
     return _report(chips, rows, features, skipped, Path(out), seed)
 
 

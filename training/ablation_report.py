@@ -67,7 +67,9 @@ def best_pair(rows: Sequence[Row], network: str) -> tuple[str, str]:
 
 
 def write_report(rows: Sequence[Row], out: Path) -> None:
-    """Write every run (``ablation.csv``), mean ± deviation (``ablation.md``) and the figure (``ablation.png``)."""
+    """Write every run (``ablation.csv``), mean ± deviation (``ablation.md``), the figure (``ablation.png``) and what
+    each choice changes (``ablation_effects.md``); the last two of the first network, which has the whole grid.
+    """
     out.mkdir(parents=True, exist_ok=True)
     table = [
         {
@@ -80,7 +82,9 @@ def write_report(rows: Sequence[Row], out: Path) -> None:
     ]
     write_csv(table, out / "ablation.csv")
     write_text(out / "ablation.md", markdown(rows))
-    plot([row for row in rows if row.network == rows[0].network], out / "ablation.png")
+    small = [row for row in rows if row.network == rows[0].network]
+    write_text(out / "ablation_effects.md", effects(small))
+    plot(small, out / "ablation.png")
 
 
 def read_rows(file: Path) -> list[Row]:
@@ -119,6 +123,38 @@ def markdown(rows: Sequence[Row]) -> str:
         runs = f"{g.network}, {g.rows[0].size} px, {g.rows[0].epochs} epochs"
         lines.append(f"| {runs} | {g.mapping} | {g.loss} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def effects(rows: Sequence[Row]) -> str:
+    """Return a table of what a choice changes on the test split, paired over runs alike in all else.
+
+    Every mapping against the logarithm, DRAA against the fixed parameter, and every loss against cross-entropy: mean
+    difference ± its standard error.
+    """
+    mappings, losses = (list(dict.fromkeys(getattr(row, name) for row in rows)) for name in ("mapping", "loss"))
+    draws = [(name, f"{name}, DRAA") for name in mappings if f"{name}, DRAA" in mappings]
+    choices = [("mapping", mappings[0], other) for other in mappings[1:]]
+    choices += [("mapping", fixed, drawn) for fixed, drawn in draws]
+    choices += [("loss", losses[0], other) for other in losses[1:]]
+    lines = ["| | against | pairs | overall accuracy | macro F1 |", "| --- | --- | --- | --- | --- |"]
+    for field, base, other in choices:
+        cells = []
+        for score in ("overall_accuracy", "macro_f1"):
+            differences = paired(rows, field, base, other, score)
+            error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
+            cells.append(f"{statistics.fmean(differences):+.3f} ± {error:.3f}")
+        lines.append(f"| {other} | {base} | {len(differences)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def paired(rows: Sequence[Row], field: str, base: str, other: str, score: str) -> list[float]:
+    """Return the test score with ``other`` minus that with ``base``, for each pair of runs that differ in it only."""
+
+    def rest(row: Row) -> tuple[object, ...]:
+        return tuple(getattr(row, name) for name in ("network", "loss", "mapping", "seed") if name != field)
+
+    scores = {rest(row): row.test[score] for row in rows if getattr(row, field) == base}
+    return [row.test[score] - scores[rest(row)] for row in rows if getattr(row, field) == other and rest(row) in scores]
 
 
 def plot(rows: Sequence[Row], file: Path) -> None:

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from sarhub_models.errors import DataError, ImageError, OptionError, SarHubError
 from sarhub_models.weights.files import digests, write_text
 
-from .batches import Batches
+from .batches import WORKERS, Batches
 from .packer import Packer, Report
 from .recipe import Data, load_recipe
 from .shard_format import Index, Settings, encode, partial, read_index
@@ -80,7 +80,10 @@ def pack_split(
     packer = Packer(scenes, data, split, out, shards)
     with _only_one(out, split):
         before = _claim(out, split, settings)
-        loader: DataLoader[Any] = DataLoader(packer, batch_size=None, collate_fn=as_it_is, num_workers=workers)
+        context = WORKERS if workers else None
+        loader: DataLoader[Any] = DataLoader(
+            packer, batch_size=None, collate_fn=as_it_is, num_workers=workers, multiprocessing_context=context
+        )
         reports: list[Report] = []
         for report, part in zip(Batches(loader), packer.parts, strict=True):
             reports.append(report)

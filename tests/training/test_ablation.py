@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sarhub_models.errors import DataError
 from training import ablation
 from training.ablation import LOSSES, MAPPINGS, Cell, Experiment, grid
-from training.ablation_report import Row, best_pair, group, markdown, read_rows, write_report
+from training.ablation_report import Row, best_pair, effects, group, markdown, paired, read_rows, write_report
 from training.recipe import load_recipe
 
 
@@ -55,6 +55,14 @@ def test_mean_and_deviation_over_the_seeds() -> None:
     table = markdown(ROWS)
     assert "| mobilenetv3, 128 px, 8 epochs | PTLS | CBL | 0.510 ± 0.010 | **0.720 ± 0.020** |" in table
     assert len(table.splitlines()) == 2 + 3
+
+
+def test_effects_are_differences_of_runs_alike_in_all_else() -> None:
+    assert paired(ROWS, "mapping", "PTLS", "log amplitude", "overall_accuracy") == pytest.approx([-0.3] * 3)
+    uneven = [*ROWS[:3], row("mobilenetv3", "mini-CBL", "PTLS", 0, 0.3, 0.8)]
+    assert paired(uneven, "loss", "CBL", "mini-CBL", "macro_f1") == pytest.approx([0.1])  # the seed that both have
+    assert "| log amplitude | PTLS | 3 | -0.300 ± 0.000 | -0.300 ± 0.000 |" in effects(ROWS)
+    assert "| mini-CBL | CBL | 3 | -0.500 ± 0.000 | -0.500 ± 0.000 |" in effects(ROWS)
 
 
 def test_the_report_can_be_made_again_from_its_table(tmp_path: Path) -> None:

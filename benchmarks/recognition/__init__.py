@@ -1,1 +1,0 @@
-"""Recognition of targets and scenes with the features of a network."""
