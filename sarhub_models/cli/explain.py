@@ -16,7 +16,7 @@ from .arguments import Json, complete_name, usable_device
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..explain import Chips, KnowledgePoints
+    from ..explain import Chips, KnowledgePoints, Regions
     from ..transforms import SarTransform
 
 __all__ = ["app"]
@@ -97,6 +97,14 @@ Layer = Annotated[
     typer.Option(metavar="NAME", help="The layer to look at. Default: the last stage of the network."),
 ]
 Patch = Annotated[int, typer.Option(min=1, help="Side of a patch in pixels of the network's input.")]
+Masks = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        metavar="DIR",
+        help="Masks of your own, an image of 0 (background), 1 (target), 2 (shadow) for each chip, named like it. "
+        "Default: SAR-HUB's rules.",
+    ),
+]
 FullScale = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(help="Amplitude that becomes 1. Default: the maximum of integer types; floats are in [0, 1]."),
@@ -116,6 +124,7 @@ def points_command(
     label: Label = None,
     layer: Layer = None,
     patch: Patch = 8,
+    masks: Masks = None,
     estimator: Annotated[
         Estimator, typer.Option(help="direct: chip by chip; unet: a U-Net that is trained on these chips.")
     ] = Estimator.direct,
@@ -172,7 +181,7 @@ def points_command(
     options["estimator"] = Direct(steps=steps) if estimator is Estimator.direct else Amortised(epochs=epochs)
     points = _explainer(network.to(usable_device(device)), chips, unet, options)
     summary = _write_points(
-        *(out, label or model, chips, points, tuple(b or THRESHOLDS)),
+        *(out, label or model, chips, points, masks, tuple(b or THRESHOLDS)),
         {"table": table.value, "pictures": pictures.value, "palette": palette.value, "seed": seed},
     )
     _report(out, len(chips), summary, as_json)
@@ -193,13 +202,18 @@ def _explainer(network: nn.Module, chips: Chips, unet: Path | None, options: dic
 
 
 def _write_points(
-    out: Path, label: str, chips: Chips, points: KnowledgePoints, thresholds: tuple[float, ...], options: dict[str, Any]
+    out: Path,
+    label: str,
+    chips: Chips,
+    points: KnowledgePoints,
+    masks: Path | None,
+    thresholds: tuple[float, ...],
+    options: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    from ..explain import find_regions
     from ..explain.folder import Found, write_folder
 
+    regions = _regions(chips, masks, points.problem.patch)
     explanation = points.explain(chips.values, chips.names)
-    regions = find_regions(chips.values.numpy(), explanation.patch)
     found = Found.of_points(
         label, chips.names, chips.amplitude, regions, explanation, thresholds, settings=points.settings()
     )
@@ -222,6 +236,7 @@ def cam_command(
         ),
     ] = None,
     patch: Patch = 8,
+    masks: Masks = None,
     full_scale: FullScale = None,
     band: Band = None,
     limit: Limit = None,
@@ -242,9 +257,10 @@ def cam_command(
     """
     network, transform = _network(model, preprocessing)
     chips = _chips(images, transform, full_scale, band, limit)
-    from ..explain import class_activation_maps, find_regions
+    from ..explain import class_activation_maps
     from ..explain.folder import Found, write_folder
 
+    regions = _regions(chips, masks, patch)
     maps = class_activation_maps(
         network.to(usable_device(device)),
         chips.values,
@@ -257,7 +273,6 @@ def cam_command(
         progress=not as_json,
     )
     settings = {"model": model, "method": method.value, "layer": layer, "class": class_index}
-    regions = find_regions(chips.values.numpy(), patch)
     found = Found(label or model, method.value, chips.names, chips.amplitude, regions, maps, settings=settings)
     summary = write_folder(out, found, table=table.value, pictures=pictures.value, palette=palette.value)
     _report(out, len(chips), summary, as_json)
@@ -346,6 +361,15 @@ def _chips(
     files = list_images(folder)[:limit]
     names = [file.relative_to(folder).as_posix() for file in files]
     return read_chips(files, transform, names=names, full_scale=full_scale, band=band)
+
+
+def _regions(chips: Chips, masks: Path | None, patch: int) -> Regions:
+    """Return the regions that masks say, or else SAR-HUB's rules."""
+    from ..explain import find_regions, read_regions
+
+    if masks is None:
+        return find_regions(chips.values.numpy(), patch)
+    return read_regions(masks, chips.names, (chips.values.shape[-2], chips.values.shape[-1]), patch)
 
 
 def _report(out: Path, chips: int, summary: list[dict[str, Any]], as_json: bool) -> None:

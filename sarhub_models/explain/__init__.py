@@ -9,7 +9,7 @@ from .chips import Chips, check_chips, prepare, prepare_chips, read_chips
 from .estimators import Amortised, Direct
 from .knowledge import THRESHOLDS, Explanation, KnowledgePoints, knowledge_points
 from .measures import Interval, agreement, bootstrap, measure_cam, measure_points, read_table, write_table
-from .regions import Regions, find_regions, regions_from_masks
+from .regions import Regions, find_regions, read_regions, regions_from_masks
 
 __all__ = [
     "CAM_METHODS",
@@ -32,6 +32,7 @@ __all__ = [
     "prepare",
     "prepare_chips",
     "read_chips",
+    "read_regions",
     "read_table",
     "regions_from_masks",
     "write_table",

@@ -6,13 +6,16 @@ They are rules of thumb: look at the pictures, and give masks or boxes of your o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
-from ..errors import InputError
+from ..errors import ImageError, InputError
+from ..images import SUFFIXES, read_image
 from .objective import grid_shape
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "TARGET",
     "Regions",
     "find_regions",
+    "read_regions",
     "regions_from_masks",
     "tidy",
 ]
@@ -113,6 +117,48 @@ def regions_from_masks(
     dark = dark & ~bright
     patches = np.where(any_in_patch(bright, patch), TARGET, np.where(any_in_patch(dark, patch), SHADOW, BACKGROUND))
     return Regions(bright, dark, patches.astype(np.uint8), patch)
+
+
+def read_regions(
+    folder: str | os.PathLike[str], names: Sequence[str], size: tuple[int, int], patch: int = 8
+) -> Regions:
+    """Read the regions of chips from masks: images of 0 (background), 1 (target) and 2 (shadow).
+
+    Args:
+        folder: the mask of the chip ``a/b.npy`` is ``<folder>/a/b`` with a suffix of
+            :func:`~sarhub_models.images.read_image`.
+        names: of the chips, their paths with ``/``.
+        size: (H, W) of the chips as they are explained; a mask of another size is resized, nearest pixel.
+        patch: side of a patch in pixels.
+
+    Raises:
+        ImageError: a mask is missing or cannot be read, or holds another value; it is named.
+    """
+    masks = np.stack([_resized(_read_mask(Path(folder), name), size) for name in names])
+    return regions_from_masks(masks == TARGET, masks == SHADOW, patch=patch)
+
+
+def _read_mask(folder: Path, name: str) -> np.ndarray:
+    stem = Path(name).with_suffix("")
+    candidates = [folder / f"{stem}{suffix}" for suffix in SUFFIXES]
+    file = next((file for file in candidates if file.is_file()), None)
+    if file is None:
+        raise ImageError(f"expected the mask of {name} in {folder / stem} with {', '.join(SUFFIXES)}, found none")
+    mask = read_image(file)
+    if not np.isin(mask, (BACKGROUND, TARGET, SHADOW)).all():
+        raise ImageError(
+            f"{file}: expected a mask of 0 (background), 1 (target) and 2 (shadow), got values from {mask.min()} to "
+            f"{mask.max()}"
+        )
+    return mask
+
+
+def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return a mask (H, W) of another size: each pixel takes the value at its centre."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, mask.shape, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
 
 
 def any_in_patch(masks: np.ndarray, patch: int) -> np.ndarray:

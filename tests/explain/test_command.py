@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from sarhub_models import create_model
@@ -91,6 +92,30 @@ def test_activation_maps(images: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert {row["map"] for row in rows} == {"layercam"}
     assert (out / "pictures" / "sub" / "0.npy.pdf").read_bytes().startswith(b"%PDF")
     assert "layercam" in capsys.readouterr().out
+
+
+def test_masks_of_ones_own(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:32, :32], mask[:32, 32:] = 1, 2  # of a chip that is explained at 128 by 128 pixels
+    for name in ("0", "1"):
+        (tmp_path / "masks" / "sub").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "masks" / "sub" / f"{name}.png")
+    arguments = ["--model", MODEL, "--masks", str(tmp_path / "masks")]
+    assert points(images, tmp_path / "kp", *arguments) == 0
+    patches = read_folder(tmp_path / "kp").regions.patches
+    assert (patches[:, :8, :8] == 1).all() and (patches[:, :8, 8:] == 2).all() and (patches[:, 8:] == 0).all()
+    cam = ["explain", "cam", "--images", str(images), "--out", str(tmp_path / "cam"), "--json", *arguments]
+    assert main(cam) == 0
+    assert (read_folder(tmp_path / "cam").regions.patches == patches).all()
+
+    Image.fromarray(mask * 100).save(tmp_path / "masks" / "sub" / "1.png")
+    capsys.readouterr()
+    assert points(images, tmp_path / "x", *arguments) == 1
+    error = capsys.readouterr().err
+    assert "1.png" in error and "200" in error and error.count("\n") == 1
+    (tmp_path / "masks" / "sub" / "1.png").unlink()
+    assert points(images, tmp_path / "x", *arguments) == 1
+    assert "mask of sub/1.npy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
