@@ -1,0 +1,221 @@
+"""What composed scenes and mosaics have in common: their patches, seams that keep the speckle, grey levels, folders.
+
+Single-look complex patches are joined as complex signals whose weights have squares that sum to 1. The sum of
+independent circular Gaussian signals with such weights is again one with the same mean intensity, so fully developed
+speckle stays Rayleigh distributed across a seam (blended amplitudes would be smoother there, and show the seam).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+
+from sarhub_models.datasets.dsn import SPLITS, load_dsn
+from sarhub_models.errors import DataError, OptionError
+from sarhub_models.simulate import CLASS_NAMES, simulate_chips
+from sarhub_models.transforms import log_amplitude
+from sarhub_models.weights.files import digests, write_text
+
+__all__ = [
+    "BITS",
+    "RECORD",
+    "SIMULATED",
+    "Patches",
+    "check_source",
+    "compose_folder",
+    "grey_levels",
+    "load_patches",
+    "origin",
+    "random_flip",
+    "seam_window",
+    "stitch",
+    "write_png",
+]
+
+BITS = 16  # of Sentinel-1's digital numbers, as log_amplitude takes them
+RECORD = "composed.json"
+SIMULATED = "simulated"
+_FULL_SCALE = 2**BITS - 1
+_SIMULATED_SCALE = 200  # digital number of a simulated amplitude of 1: puts the sea where Sentinel-1 has it, about 13
+_SIMULATED_COUNT = 24  # chips of each class and split
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Patches of one split.
+
+    Attributes:
+        signal: complex64 (N, H, W), in digital numbers.
+        labels: int64 (N,), indexing ``class_names``.
+        class_names: the classes.
+    """
+
+    signal: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    def of(self, class_name: str) -> np.ndarray:
+        """Return the signals of one class."""
+        return self.signal[self.labels == self.class_names.index(class_name)]
+
+
+def load_patches(data: Path | None, part: str, split: str, seed: int = 0) -> Patches:
+    """Read one split of a part of DSN-SLC, or simulate one.
+
+    Simulated chips have one look, amplitudes only: their phases are drawn uniformly. Each split has its own seed.
+
+    Args:
+        data: folder with the packed files; ``None`` simulates.
+        part: which part; of no meaning for simulated chips.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        seed: of the simulation.
+
+    Raises:
+        DataError: a packed file is missing or damaged.
+        UnknownNameError: there is no such part or split.
+    """
+    if data is not None:
+        patches = load_dsn(data, (part,), split, "complex")
+        names = tuple(name.rpartition("/")[2] for name in patches.class_names)
+        return Patches(patches.images, patches.labels, names)
+    number = len(SPLITS) * seed + SPLITS.index(split)
+    chips, labels, _ = simulate_chips(_SIMULATED_COUNT, seed=number, looks=1)
+    phase = np.random.default_rng(number).uniform(0, 2 * np.pi, chips.shape)
+    return Patches((_SIMULATED_SCALE * chips * np.exp(1j * phase)).astype(np.complex64), labels, CLASS_NAMES)
+
+
+def check_source(data: Path | None, simulated: bool) -> None:
+    """Check that a command was told where its patches come from, once.
+
+    Raises:
+        OptionError: it was not, or twice.
+    """
+    if (data is None) != simulated:
+        raise OptionError("expected --data FOLDER for real patches or --simulated, one of them")
+
+
+def origin(data: Path | None, parts: tuple[str, ...]) -> dict[str, str] | str:
+    """Return what tells one source of patches from another: the SHA-256 of the packed files, or ``SIMULATED``.
+
+    Raises:
+        DataError: a packed file is missing.
+    """
+    if data is None:
+        return SIMULATED
+    for part in parts:
+        if not (data / f"{part}.npz").is_file():
+            raise DataError(f"expected the packed DSN-SLC patches in {data / part}.npz, found no such file")
+    return {part: digests(data / f"{part}.npz").sha256 for part in parts}
+
+
+def seam_window(size: int, feather: int) -> np.ndarray:
+    """Return weights (size, size) in (0, 1], float32: 1 inside, falling as a sine over ``feather`` pixels at the edges.
+
+    Where two windows overlap by ``feather`` pixels, the squares of their weights sum to 1.
+    """
+    ramp = np.sin(np.pi / 2 * (np.arange(feather) + 0.5) / feather)
+    edge = np.concatenate([ramp, np.ones(size - 2 * feather), ramp[::-1]])
+    return np.outer(edge, edge).astype(np.float32)
+
+
+def random_flip(signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Flip (H, W) up-down and left-right with probability ½ each; turning would exchange range and azimuth."""
+    return signal[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
+
+
+def stitch(
+    draw: Callable[[], np.ndarray], shape: tuple[int, int], feather: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Cover an area with square patches that overlap by ``feather`` pixels, from a random corner on.
+
+    Args:
+        draw: gives the next patch, complex (S, S), always of one size.
+        shape: height and width of the area in pixels.
+        feather: width of the seams in pixels.
+        rng: of the corner.
+
+    Returns:
+        complex64 of ``shape``.
+    """
+    first = draw()
+    size = len(first)
+    step = size - feather
+    corner = rng.integers(feather, size, 2)
+    rows, columns = (
+        -(-(start + length + feather - size) // step) + 1 for start, length in zip(corner, shape, strict=True)
+    )
+    canvas = np.zeros((rows * step + feather, columns * step + feather), np.complex64)
+    window = seam_window(size, feather)
+    for row in range(rows):
+        for column in range(columns):
+            patch = first if row == column == 0 else draw()
+            canvas[row * step : row * step + size, column * step : column * step + size] += window * patch
+    return canvas[corner[0] : corner[0] + shape[0], corner[1] : corner[1] + shape[1]]
+
+
+def grey_levels(amplitude: np.ndarray) -> np.ndarray:
+    """Return amplitudes (H, W) in digital numbers as 8 bits: ``round(255 · log2(1 + a) / 16)``, a at most 65535.
+
+    That is :func:`~sarhub_models.transforms.log_amplitude` at 16 bits. A grey level is 4.4 % of amplitude, far below
+    the speckle.
+    """
+    scaled = np.clip(amplitude / _FULL_SCALE, 0, 1).astype(np.float32)
+    return np.rint(255 * log_amplitude(scaled, BITS)).astype(np.uint8)
+
+
+def write_png(image: np.ndarray, file: Path) -> None:
+    """Write uint8 (H, W) as a greyscale PNG."""
+    Image.fromarray(image).save(file)
+
+
+def compose_folder(out: Path, settings: Mapping[str, Any], fill: Callable[[Path], None]) -> bool:
+    """Let ``fill`` write a folder, unless it is there already; it appears complete or not at all.
+
+    Args:
+        out: the folder.
+        settings: all that decides what ``fill`` writes, to be kept in ``composed.json``; plain values of JSON.
+        fill: gets the folder to write to, which is empty.
+
+    Returns:
+        Whether it was written; ``False`` where a folder with the same settings was there.
+
+    Raises:
+        OptionError: the folder was composed with other settings.
+        DataError: the folder holds something else.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(out.with_name(f".{out.name}.lock")):
+        if (out / RECORD).is_file():
+            _check_same(out, settings)
+            return False
+        if out.is_file() or (out.is_dir() and any(out.iterdir())):
+            raise DataError(f"{out} is not empty and holds no {RECORD}; give a new folder")
+        partial = out.with_name(f".{out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # of an interrupted run
+        partial.mkdir()
+        fill(partial)
+        write_text(partial / RECORD, json.dumps(settings, indent=2) + "\n")
+        if out.is_dir():
+            out.rmdir()
+        partial.replace(out)
+    return True
+
+
+def _check_same(out: Path, settings: Mapping[str, Any]) -> None:
+    try:
+        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except ValueError as err:
+        raise DataError(f"{out / RECORD} is damaged ({err}); delete {out} and compose it again") from err
+    wanted = json.loads(json.dumps(settings))
+    other = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+    if other:
+        differences = ", ".join(f"{key} is {found.get(key)}, not {wanted.get(key)}" for key in other)
+        raise OptionError(f"{out} was composed with other settings ({differences}); give another folder or delete it")

@@ -1,0 +1,1 @@
+"""Ships found by FCOS, from any initialisation."""

@@ -1,0 +1,321 @@
+"""Scenes with ships, composed of real patches: ``python -m benchmarks.detection.scenes --data DIR --out DIR``.
+
+The sea is stitched from Sentinel-1 patches of the class ``water``, and ship chips of OpenSARShip (both in DSN-SLC) are
+pasted in. A patch is scaled so that its median amplitude is the scene's, a chip so that its clutter's is: a ship keeps
+its contrast to the sea. Train scenes hold train patches and train chips only, and so on. The result is a COCO data set
+of 8-bit images (see :func:`~benchmarks.composing.grey_levels`) with one category, ``ship``:
+
+    OUT/{train,val,test}/*.png    OUT/annotations/{train,val,test}.json    OUT/composed.json
+
+They are no images of a satellite: sea state and incidence angle change from patch to patch, nothing but sea surrounds
+the ships, and no wake or ambiguity reaches beyond a chip.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from scipy import ndimage
+
+from benchmarks.composing import (
+    Patches,
+    check_source,
+    compose_folder,
+    grey_levels,
+    load_patches,
+    origin,
+    random_flip,
+    seam_window,
+    stitch,
+    write_png,
+)
+from sarhub_models.datasets.dsn import SPLITS
+from sarhub_models.errors import DataError, OptionError, SarHubError
+from sarhub_models.progress import progress_bar
+from sarhub_models.weights.files import write_text
+
+__all__ = [
+    "Scene",
+    "SceneSettings",
+    "Ship",
+    "compose_scene",
+    "compose_scenes",
+    "find_ship",
+    "sea_patches",
+    "ship_chips",
+]
+
+FEATHER = 6  # pixels of a seam
+_LOOKS = 3  # side of the square over which intensity is averaged before it is compared
+_CLUTTER = 2.5  # times the median of the averaged amplitude: out of reach for speckle of so many looks
+_DYNAMIC = 20.0  # below the maximum by more than this, 26 dB, lie the side lobes of a bright ship
+_GAP = np.ones((5, 9), dtype=bool)  # parts of a ship nearer than this, in azimuth or range, are one
+_EIGHT = np.ones((3, 3), dtype=bool)
+_SMALLEST = 20  # pixels of a ship
+_COMPANION = 0.1  # share of the ship's pixels from which on something beside it makes a chip ambiguous
+_ATTEMPTS = 1000
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """What decides a set of scenes, but for its patches.
+
+    Attributes:
+        train: number of scenes of the training split.
+        val: of the validation split.
+        test: of the test split.
+        size: side of a scene in pixels.
+        fewest: ships of a scene, at least.
+        most: ships of a scene, at most.
+        seed: of all random choices.
+
+    Raises:
+        OptionError: there would be no scene in a split, or no room for the ships.
+    """
+
+    train: int = 160
+    val: int = 40
+    test: int = 60
+    size: int = 512
+    fewest: int = 3
+    most: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.val, self.test) < 1 or not 1 <= self.fewest <= self.most or self.seed < 0:
+            raise OptionError(f"expected scenes in every split, 1 <= fewest <= most and seed >= 0, got {self}")
+        if self.size < 128 or self.most > (self.size // 128) ** 2:
+            raise OptionError(
+                f"scenes of {self.size} pixels have room for {(self.size // 128) ** 2} ships, not {self.most}; "
+                "expected a larger size (at least 128) or fewer ships"
+            )
+
+
+@dataclass(frozen=True)
+class Ship:
+    """A ship chip.
+
+    Attributes:
+        signal: complex64 (S, S), scaled so that the median amplitude around the ship is 1.
+        box: x, y, width, height of the ship in pixels of the chip.
+    """
+
+    signal: np.ndarray
+    box: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A composed scene.
+
+    Attributes:
+        amplitude: float32 (H, W), in digital numbers.
+        boxes: int64 (K, 4), x, y, width, height of each ship in pixels.
+    """
+
+    amplitude: np.ndarray
+    boxes: np.ndarray
+
+
+def _stands_out(amplitude: np.ndarray) -> np.ndarray:
+    """Return which pixels of (H, W), averaged over their neighbours, are brighter than speckle."""
+    averaged = np.sqrt(ndimage.uniform_filter(amplitude.astype(np.float64) ** 2, _LOOKS, mode="reflect"))
+    return averaged > max(_CLUTTER * np.median(averaged), averaged.max() / _DYNAMIC)
+
+
+def find_ship(amplitude: np.ndarray) -> np.ndarray | None:
+    """Return the pixels of the only ship of a chip.
+
+    A ship is what stands out of the speckle: pixels whose intensity, averaged over 3 by 3 pixels, is above 2.5² times
+    the median of that average, and less than 26 dB below its maximum, which leaves out the side lobes of bright ships.
+    Parts with small gaps between them count as one.
+
+    Args:
+        amplitude: (H, W), in any unit.
+
+    Returns:
+        bool (H, W), or ``None`` where there is no ship, one that reaches into the seam at the edges of the chip, or
+        something beside it that could be another.
+    """
+    bright = _stands_out(amplitude)
+    margin = max(_GAP.shape)
+    joined = ndimage.binary_closing(np.pad(bright, margin), _GAP)[margin:-margin, margin:-margin]
+    labels, count = ndimage.label(joined, structure=_EIGHT)
+    if count == 0:
+        return None
+    sizes = np.bincount(labels[bright], minlength=count + 1)[1:]
+    largest = int(sizes.argmax())
+    ship = bright & (labels == largest + 1)
+    inside = np.zeros_like(ship)
+    inside[FEATHER:-FEATHER, FEATHER:-FEATHER] = True
+    if sizes[largest] < _SMALLEST or (ship & ~inside).any():
+        return None
+    return None if np.delete(sizes, largest).max(initial=0) > _COMPANION * sizes[largest] else ship
+
+
+def ship_chips(patches: Patches) -> list[Ship]:
+    """Return the chips with one ship that can be boxed; simulated ones are those of the class ``ship``.
+
+    Raises:
+        DataError: there is no such chip.
+    """
+    signals = patches.of("ship") if "ship" in patches.class_names else patches.signal
+    found = []
+    for signal in signals:
+        amplitude = np.abs(signal)
+        ship = find_ship(amplitude)
+        if ship is not None:
+            (rows, columns) = ndimage.find_objects(ship.astype(np.int8))[0]
+            box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+            found.append(Ship(signal / np.median(amplitude[~ship]), box))
+    if not found:
+        raise DataError(f"none of {len(signals)} chips shows one ship by itself")
+    return found
+
+
+def sea_patches(patches: Patches) -> np.ndarray:
+    """Return the patches of open water, complex64 (N, S, S): without those in which a ship or the coast stands out.
+
+    Raises:
+        DataError: there is no such patch.
+    """
+    water = patches.of("sea" if "sea" in patches.class_names else "water")
+    empty = [signal for signal in water if not _stands_out(np.abs(signal)).any()]
+    if not empty:
+        raise DataError(f"none of {len(water)} patches of water is empty")
+    return np.stack(empty)
+
+
+def compose_scene(sea: np.ndarray, ships: Sequence[Ship], settings: SceneSettings, rng: np.random.Generator) -> Scene:
+    """Compose one scene.
+
+    Args:
+        sea: complex (N, S, S), patches of open water.
+        ships: the chips to choose from; none is used twice in a scene unless there are fewer than ships.
+        settings: size of the scene and number of ships.
+        rng: of all choices.
+    """
+    medians = np.median(np.abs(sea), axis=(1, 2))
+    level = medians[rng.integers(len(sea))]
+
+    def draw() -> np.ndarray:
+        index = rng.integers(len(sea))
+        return random_flip(sea[index], rng) * (level / medians[index])
+
+    signal = stitch(draw, (settings.size, settings.size), FEATHER, rng)
+    count = int(rng.integers(settings.fewest, settings.most + 1))
+    chosen = rng.choice(len(ships), count, replace=count > len(ships))
+    side = len(ships[0].signal)
+    window = seam_window(side, FEATHER)
+    boxes = []
+    for (top, left), index in zip(_places(settings.size, side, count, rng), chosen, strict=True):
+        chip, (x, y, width, height) = _flipped(ships[index], rng)
+        area = signal[top : top + side, left : left + side]
+        area *= np.sqrt(1 - window**2)
+        area += window * level * chip
+        boxes.append((left + x, top + y, width, height))
+    return Scene(np.abs(signal), np.array(boxes, dtype=np.int64))
+
+
+def _flipped(ship: Ship, rng: np.random.Generator) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """Return a chip's signal and box, flipped at random."""
+    corners = np.zeros(ship.signal.shape, dtype=np.int8)
+    x, y, width, height = ship.box
+    corners[y : y + height, x : x + width] = 1
+    both = random_flip(np.stack([ship.signal, corners], axis=-1), rng)
+    rows, columns = ndimage.find_objects(both[..., 1].real.astype(np.int8))[0]
+    return both[..., 0], (columns.start, rows.start, width, height)
+
+
+def _places(size: int, side: int, count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return the upper left corners, row and column, of squares that do not overlap."""
+    while True:  # settings leave room for at most a quarter of what would fit, so this seldom starts again
+        places: list[tuple[int, int]] = []
+        for _ in range(_ATTEMPTS):
+            top, left = (int(v) for v in rng.integers(0, size - side + 1, 2))
+            if all(max(abs(top - row), abs(left - column)) >= side for row, column in places):
+                places.append((top, left))
+            if len(places) == count:
+                return places
+
+
+def _coco(boxes: Mapping[str, np.ndarray], size: int) -> dict[str, Any]:
+    """Return the annotations of square images by name: boxes (K, 4) of x, y, width, height."""
+    images = [{"id": number, "file_name": name, "width": size, "height": size} for number, name in enumerate(boxes)]
+    found = [(number, box) for number, rows in enumerate(boxes.values()) for box in rows.tolist()]
+    annotations = [
+        {"id": index, "image_id": number, "category_id": 0, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+        for index, (number, box) in enumerate(found, start=1)  # pycocotools takes an id of 0 for no match
+    ]
+    return {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "ship"}]}
+
+
+def compose_scenes(data: Path | None, out: Path, settings: SceneSettings, *, progress: bool = True) -> bool:
+    """Compose a data set, unless it is there.
+
+    Args:
+        data: folder with s1.npz and opensarship.npz; ``None`` composes simulated chips.
+        out: the data set's folder; it appears complete or not at all.
+        settings: numbers and seed. The same settings give the same scenes; a larger number keeps those of a smaller.
+        progress: draw a bar.
+
+    Returns:
+        Whether it was composed; ``False`` where it was there.
+
+    Raises:
+        OptionError: the folder was composed with other settings or of other patches.
+        DataError: the patches are missing, or the folder holds something else.
+    """
+    counts = {split: getattr(settings, split) for split in SPLITS}
+
+    def fill(folder: Path) -> None:
+        (folder / "annotations").mkdir()
+        with progress_bar("composing scenes", sum(counts.values()), show=progress) as advance:
+            for number, split in enumerate(SPLITS):
+                sea = sea_patches(load_patches(data, "s1", split, settings.seed))
+                ships = ship_chips(load_patches(data, "opensarship", split, settings.seed))
+                (folder / split).mkdir()
+                boxes: dict[str, np.ndarray] = {}
+                for index in range(counts[split]):
+                    scene = compose_scene(sea, ships, settings, np.random.default_rng([settings.seed, number, index]))
+                    name = f"{split}_{index:04}.png"
+                    write_png(grey_levels(scene.amplitude), folder / split / name)
+                    boxes[name] = scene.boxes
+                    advance(1)
+                write_text(folder / "annotations" / f"{split}.json", json.dumps(_coco(boxes, settings.size)))
+
+    return compose_folder(out, {"patches": origin(data, ("s1", "opensarship")), **asdict(settings)}, fill)
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the scenes.")],
+    data: Annotated[Path | None, typer.Option(help="Folder with s1.npz and opensarship.npz.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Simulated chips in place of --data.")] = False,
+    train: Annotated[int, typer.Option(help="Scenes to train on.")] = 160,
+    val: Annotated[int, typer.Option(help="Scenes to choose on.")] = 40,
+    test: Annotated[int, typer.Option(help="Scenes to report on.")] = 60,
+    size: Annotated[int, typer.Option(help="Side in pixels.")] = 512,
+    fewest: Annotated[int, typer.Option(help="Ships of a scene, at least.")] = 3,
+    most: Annotated[int, typer.Option(help="Ships of a scene, at most.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of all choices.")] = 0,
+) -> None:
+    """Compose scenes with ships; a folder that is there with the same settings is left as it is."""
+    try:
+        check_source(data, simulated)
+        new = compose_scenes(data, out, SceneSettings(train, val, test, size, fewest, most, seed))
+        typer.echo(f"{'composed' if new else 'found'} {train + val + test} scenes in {out}")
+    except SarHubError as err:
+        typer.echo(f"error: {err}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,207 @@
+"""Mosaics of land cover from real patches: ``python -m benchmarks.segmentation.mosaics --data DIR --out DIR``.
+
+A mosaic is an area cut into irregular regions: Voronoi cells whose borders are bent by smooth noise. Each region is
+filled with Sentinel-1 patches of one of the eight classes of DSN-SLC, stitched together; brightness is not matched, as
+it belongs to a class. Train mosaics hold train patches only, and so on. The result is laid out as MMSegmentation takes
+it, 8-bit images (see :func:`~benchmarks.composing.grey_levels`) and masks of class indices:
+
+    OUT/img_dir/{train,val,test}/*.png    OUT/ann_dir/{train,val,test}/*.png    OUT/classes.txt    OUT/composed.json
+
+They are no images of a satellite: classes meet that never do, at borders that no shore or street follows, and patches
+of a class that were taken kilometres apart lie side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from scipy import ndimage
+
+from benchmarks.composing import (
+    Patches,
+    check_source,
+    compose_folder,
+    grey_levels,
+    load_patches,
+    origin,
+    random_flip,
+    stitch,
+    write_png,
+)
+from sarhub_models.datasets.dsn import SPLITS
+from sarhub_models.errors import OptionError, SarHubError
+from sarhub_models.progress import progress_bar
+from sarhub_models.weights.files import write_text
+
+__all__ = ["CLASSES_FILE", "Mosaic", "MosaicSettings", "compose_mosaic", "compose_mosaics", "region_map"]
+
+CLASSES_FILE = "classes.txt"
+FEATHER = 8  # pixels of a seam between patches of a region
+_BEND = 10.0  # standard deviation of the borders' displacement in pixels
+_SMOOTH = 14.0  # correlation length of the displacement in pixels
+_TARGETS = ("ship", "vehicle")  # simulated classes that are no land cover
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@dataclass(frozen=True)
+class MosaicSettings:
+    """What decides a set of mosaics, but for its patches.
+
+    Attributes:
+        train: number of mosaics of the training split.
+        val: of the validation split.
+        test: of the test split.
+        size: side of a mosaic in pixels.
+        fewest: regions of a mosaic, at least.
+        most: regions of a mosaic, at most.
+        seed: of all random choices.
+
+    Raises:
+        OptionError: there would be no mosaic in a split, or the numbers are impossible.
+    """
+
+    train: int = 200
+    val: int = 40
+    test: int = 60
+    size: int = 256
+    fewest: int = 5
+    most: int = 9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.val, self.test) < 1 or not 1 <= self.fewest <= self.most or self.seed < 0:
+            raise OptionError(f"expected mosaics in every split, 1 <= fewest <= most and seed >= 0, got {self}")
+        if self.size < 64:
+            raise OptionError(f"expected a size of at least 64 pixels, that of a patch, got {self.size}")
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """A composed mosaic.
+
+    Attributes:
+        amplitude: float32 (H, W), in digital numbers.
+        mask: uint8 (H, W), the class of each pixel.
+    """
+
+    amplitude: np.ndarray
+    mask: np.ndarray
+
+
+def region_map(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Cut a square into irregular regions.
+
+    Args:
+        size: side of the square in pixels.
+        count: number of Voronoi cells before their borders are bent.
+        rng: of their centres and of the noise.
+
+    Returns:
+        Number of the region of each pixel, int64 (size, size), from 0 to ``count - 1``; small ones may be lost.
+    """
+    centres = rng.uniform(0, size, (count, 2))
+    noise = ndimage.gaussian_filter(rng.normal(size=(2, size, size)), (0, _SMOOTH, _SMOOTH), mode="nearest")
+    noise *= _BEND / noise.std()
+    places = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij")) + noise
+    distances = ((places[None] - centres[:, :, None, None]) ** 2).sum(axis=1)
+    return distances.argmin(axis=0)
+
+
+def land_cover(patches: Patches) -> Patches:
+    """Return the patches without simulated targets, with the classes numbered anew."""
+    names = tuple(name for name in patches.class_names if name not in _TARGETS)
+    numbers = np.array([names.index(name) if name in names else -1 for name in patches.class_names])[patches.labels]
+    return Patches(patches.signal[numbers >= 0], numbers[numbers >= 0], names)
+
+
+def compose_mosaic(patches: Patches, settings: MosaicSettings, rng: np.random.Generator) -> Mosaic:
+    """Compose one mosaic of all classes in turn, in random order, so that none is rarer than others.
+
+    Args:
+        patches: the classes.
+        settings: size of the mosaic and number of regions.
+        rng: of all choices.
+    """
+    count = int(rng.integers(settings.fewest, settings.most + 1))
+    regions = region_map(settings.size, count, rng)
+    classes = len(patches.class_names)
+    decks = [rng.permutation(classes) for _ in range(-(-count // classes))]
+    labels = np.concatenate(decks)[:count].astype(np.uint8)
+    amplitude = np.zeros(regions.shape, np.float32)
+    for number, place in enumerate(ndimage.find_objects(regions + 1, max_label=count)):
+        if place is not None:
+            inside = regions[place] == number
+            members = patches.signal[patches.labels == labels[number]]
+
+            def draw(members: np.ndarray = members) -> np.ndarray:
+                return random_flip(members[rng.integers(len(members))], rng)
+
+            amplitude[place][inside] = np.abs(stitch(draw, inside.shape, FEATHER, rng))[inside]
+    return Mosaic(amplitude, labels[regions])
+
+
+def compose_mosaics(data: Path | None, out: Path, settings: MosaicSettings, *, progress: bool = True) -> bool:
+    """Compose a data set, unless it is there.
+
+    Args:
+        data: folder with s1.npz; ``None`` composes simulated chips of sea, houses, fields and forest.
+        out: the data set's folder; it appears complete or not at all.
+        settings: numbers and seed. The same settings give the same mosaics; a larger number keeps those of a smaller.
+        progress: draw a bar.
+
+    Returns:
+        Whether it was composed; ``False`` where it was there.
+
+    Raises:
+        OptionError: the folder was composed with other settings or of other patches.
+        DataError: the patches are missing, or the folder holds something else.
+    """
+    counts = {split: getattr(settings, split) for split in SPLITS}
+
+    def fill(folder: Path) -> None:
+        with progress_bar("composing mosaics", sum(counts.values()), show=progress) as advance:
+            for number, split in enumerate(SPLITS):
+                patches = land_cover(load_patches(data, "s1", split, settings.seed))
+                images, masks = folder / "img_dir" / split, folder / "ann_dir" / split
+                images.mkdir(parents=True)
+                masks.mkdir(parents=True)
+                for index in range(counts[split]):
+                    rng = np.random.default_rng([settings.seed, number, index])
+                    mosaic = compose_mosaic(patches, settings, rng)
+                    write_png(grey_levels(mosaic.amplitude), images / f"{split}_{index:04}.png")
+                    write_png(mosaic.mask, masks / f"{split}_{index:04}.png")
+                    advance(1)
+            write_text(folder / CLASSES_FILE, "\n".join(patches.class_names) + "\n")
+
+    return compose_folder(out, {"patches": origin(data, ("s1",)), **asdict(settings)}, fill)
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the mosaics.")],
+    data: Annotated[Path | None, typer.Option(help="Folder with s1.npz.")] = None,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Simulated chips in place of --data.")] = False,
+    train: Annotated[int, typer.Option(help="Mosaics to train on.")] = 200,
+    val: Annotated[int, typer.Option(help="Mosaics to choose on.")] = 40,
+    test: Annotated[int, typer.Option(help="Mosaics to report on.")] = 60,
+    size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
+    fewest: Annotated[int, typer.Option(help="Regions of a mosaic, at least.")] = 5,
+    most: Annotated[int, typer.Option(help="Regions of a mosaic, at most.")] = 9,
+    seed: Annotated[int, typer.Option(help="Of all choices.")] = 0,
+) -> None:
+    """Compose mosaics of land cover; a folder that is there with the same settings is left as it is."""
+    try:
+        check_source(data, simulated)
+        new = compose_mosaics(data, out, MosaicSettings(train, val, test, size, fewest, most, seed))
+        typer.echo(f"{'composed' if new else 'found'} {train + val + test} mosaics in {out}")
+    except SarHubError as err:
+        typer.echo(f"error: {err}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()
