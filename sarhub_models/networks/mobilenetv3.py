@@ -18,6 +18,7 @@ from timm.models._efficientnet_builder import decode_arch_def, resolve_act_layer
 from timm.models.mobilenetv3 import MobileNetV3
 from torch import nn
 
+from ..errors import OptionError
 from ._spec import NetworkSpec, Tensors
 
 # One row a stage, in timm's notation: r repeats, k kernel, s stride, e expansion, c channels, se gate, nre = ReLU.
@@ -68,9 +69,15 @@ class MobileNetV3Small(MobileNetV3):
     """MobileNetV3-Small; input (B, in_chans, H, W) float, output (B, num_classes) logits.
 
     ``forward_features`` gives (B, 576, H/32, W/32), the pre-logits are 1024 wide.
+
+    Args:
+        output_stride: 32; with 16 or 8 the maps get no smaller than this, and the depthwise convolutions are dilated.
+        **kwargs: timm's.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, output_stride: int = 32, **kwargs: Any) -> None:
+        if output_stride not in (32, 16, 8):
+            raise OptionError(f"expected output_stride 32, 16 or 8, got {output_stride}")
         kwargs.setdefault("drop_rate", 0.2)
         super().__init__(
             block_args=decode_arch_def(_STAGES),
@@ -85,6 +92,21 @@ class MobileNetV3Small(MobileNetV3):
             # too, as released: its activation is a ReLU, which a second time changes nothing.)
             if isinstance(module, InvertedResidual) and isinstance(module.se, GatedActivation):
                 module.bn2.act = nn.Identity()
+        self._dilate(output_stride)
+
+    def _dilate(self, output_stride: int) -> None:
+        """Let the depthwise convolutions that would stride beyond ``output_stride`` not do so, and dilate the next."""
+        stride, dilation = 2, 1  # behind the stem
+        for conv in (module for name, module in self.blocks.named_modules() if name.endswith("conv_dw")):
+            step = conv.stride[0]
+            conv.dilation = (dilation, dilation)
+            conv.padding = (dilation * (conv.kernel_size[0] // 2),) * 2
+            if stride * step > output_stride:
+                conv.stride, dilation = (1, 1), dilation * step
+            else:
+                stride *= step
+        for feature in self.feature_info:
+            feature["reduction"] = min(feature["reduction"], output_stride)
 
 
 def _create(pretrained: bool = False, **options: Any) -> nn.Module:

@@ -21,7 +21,9 @@ from ._spec import NetworkSpec, Tensors
 class SEBottleneck(Bottleneck):
     """timm's bottleneck with squeeze-and-excitation (reduction 16) and the stride in the first 1x1 convolution."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, first_dilation: int | None = None, **kwargs: Any) -> None:
+        # timm's first_dilation is for a stride in or behind the 3x3 convolution. Here it comes before: where it became
+        # dilation, the 3x3 convolution of the first block is dilated like the others.
         super().__init__(*args, attn_layer="se", **kwargs)
         self.conv1.stride, self.conv2.stride = self.conv2.stride, self.conv1.stride
 

@@ -17,6 +17,8 @@ _SMALLEST = _WINDOW * _PATCH * 2**3  # three halvings lead to the last stage
 
 
 def _check(options: Mapping[str, Any]) -> None:
+    if "output_stride" in options:
+        raise OptionError("Swin merges patches between its stages and cannot be dilated: leave output_stride out")
     size = options["img_size"]
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < _SMALLEST:

@@ -60,6 +60,7 @@ class SwinV2B(SwinTransformer):
         )
         if in_chans != 3:
             self.features[0][0] = nn.Conv2d(in_chans, _WIDTH, kernel_size=4, stride=4)
+        self.output_fmt = "NHWC"  # of the maps, for what timm makes of them
         self.num_features = self.head_hidden_size = _WIDTH * 2 ** (len(depths) - 1)
         self.feature_info = [
             {"num_chs": _WIDTH * 2**stage, "reduction": 4 * 2**stage, "module": f"features.{layer}"}
