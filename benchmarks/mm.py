@@ -1,0 +1,225 @@
+"""Configurations run by the own tools of MMDetection and MMSegmentation, and what they leave collected.
+
+A run is a folder: the complete configuration ``config.py``, what ``tools/train.py`` writes to ``train`` and
+``tools/test.py`` to ``test``, the output of both in ``log.txt``, and, last of all, ``scores.json``. A finished run is
+not done again, an interrupted one goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from safetensors.torch import save_file
+
+from sarhub_models import model_info
+from sarhub_models.errors import DataError, MissingDependencyError, OptionError
+from sarhub_models.weights.files import write_text
+from training.network import starting_weights
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+__all__ = ["OWN", "Run", "history", "load_config", "parse_options", "set_weights"]
+
+OWN = "own"
+"""The initialisation by the weights that the name of the model stands for."""
+
+Package = Literal["mmdet", "mmseg"]
+_CLONE = Path(__file__).resolve().parent.parent
+_CONFIG, _LOG, _SCORES, _INIT = "config.py", "log.txt", "scores.json", "init.safetensors"
+_TAIL = 5  # lines of the log that an error shows
+
+
+def load_config(file: Path) -> Config:
+    """Read a configuration, with those it is based on.
+
+    Raises:
+        DataError: there is no such file.
+        MissingDependencyError: MMEngine is not installed.
+    """
+    try:
+        from mmengine.config import Config
+    except ImportError as err:
+        raise _missing("mmengine") from err
+    if not file.is_file():
+        raise DataError(f"no configuration {file}; expected one of: {', '.join(sorted(_names(file.parent)))}")
+    return Config.fromfile(file, import_custom_modules=False)
+
+
+def _names(folder: Path) -> Iterable[str]:
+    return (path.stem for path in folder.glob("*.py"))
+
+
+def _missing(package: str) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"{package} is not installed: 'make test-mm' sets the MM packages up, and 'MMDetection and MMSegmentation' in "
+        "docs/integrations.md says how to do it by hand"
+    )
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Return ``key=value`` texts as the MM tools read those of ``--cfg-options``.
+
+    Raises:
+        OptionError: a text has no ``=``.
+    """
+    from mmengine.config import DictAction
+
+    options = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise OptionError(f"expected --cfg-options KEY=VALUE, such as train_cfg.max_iters=100, got {text!r}")
+        options[key] = DictAction._parse_iterable(value)
+    return options
+
+
+def set_weights(config: Config, name: str, init: str, folder: Path) -> None:
+    """Let a configuration's backbone be a named model, started from ``init``, and its images prepared for that model.
+
+    Args:
+        config: changed in place: ``model.backbone``, and every ``SARHubPreprocess`` of every pipeline.
+        name: of :func:`~sarhub_models.list_models`; its preprocessing is used whatever ``init`` is, so that
+            initialisations are compared on the same images.
+        init: ``"own"``, the weights of that name; ``"none"``; ``"imagenet"``; a checkpoint; or another name.
+        folder: where weights that are not yet a file of this package are put.
+
+    Raises:
+        UnknownNameError: no model is called ``name``, or ``init`` is none of these.
+        OptionError: ``init`` is of another network.
+        SarHubError: the weights cannot be had, or do not fit.
+    """
+    network = model_info(name).network
+    pretrained: bool | str = init == OWN
+    if init not in (OWN, "none"):
+        file = folder / _INIT
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({key: tensor.contiguous() for key, tensor in starting_weights(network, init).items()}, file)
+        pretrained = str(file)
+    config.model.backbone.update(name=name, pretrained=pretrained)
+    for step in _steps(config._cfg_dict):
+        step["name"] = name
+
+
+def _steps(node: Any) -> Iterator[dict[str, Any]]:
+    """Give every ``SARHubPreprocess`` within a configuration."""
+    if isinstance(node, dict):
+        if node.get("type") == "SARHubPreprocess":
+            yield node
+        for value in node.values():
+            yield from _steps(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _steps(value)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training and its test.
+
+    Attributes:
+        package: whose tools run it.
+        folder: of the run.
+        best: test the checkpoint that was best on the validation set, which ``CheckpointHook(save_best=…)`` keeps; else
+            the last one.
+        threads: of the tools' processes; ``None`` leaves it to PyTorch.
+    """
+
+    package: Package
+    folder: Path
+    best: bool = False
+    threads: int | None = None
+
+    def __call__(self, config: Config) -> dict[str, float]:
+        """Train and test, unless that is done, and return the scores of the test.
+
+        Raises:
+            OptionError: the folder holds a run of another configuration.
+            DataError: a tool failed; the message has the end of its output.
+            MissingDependencyError: the package is not installed.
+        """
+        self._keep(config)
+        if not (self.folder / _SCORES).is_file():
+            self.train()
+            write_text(self.folder / _SCORES, json.dumps(self.test(), indent=2) + "\n")
+        scores: dict[str, float] = json.loads((self.folder / _SCORES).read_text(encoding="utf-8"))
+        return scores
+
+    def train(self) -> None:
+        """Run ``tools/train.py``; an interrupted training goes on."""
+        self._tool("train", str(self.folder / _CONFIG), "--work-dir", str(self.folder / "train"), "--resume")
+
+    def test(self) -> dict[str, float]:
+        """Run ``tools/test.py`` on the checkpoint and return the scores; predictions are drawn to ``test``."""
+        work = self.folder / "test"
+        arguments = [str(self.folder / _CONFIG), str(self.checkpoint()), "--work-dir", str(work)]
+        self._tool("test", *arguments, "--show-dir", str(self.folder / "drawn"))
+        written = sorted(work.glob("*/*.json"))
+        if not written:
+            raise DataError(f"the test wrote no scores below {work}; its output: {self.folder / _LOG}")
+        scores = json.loads(written[-1].read_text(encoding="utf-8"))
+        return {key: float(value) for key, value in scores.items() if key not in ("time", "data_time")}
+
+    def checkpoint(self) -> Path:
+        """Return the checkpoint that is tested.
+
+        Raises:
+            DataError: there is none.
+        """
+        folder = self.folder / "train"
+        if self.best:
+            found = sorted(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
+            if found:
+                return found[-1]
+        elif (folder / "last_checkpoint").is_file():
+            return Path((folder / "last_checkpoint").read_text(encoding="utf-8").strip())
+        raise DataError(f"the training left no checkpoint in {folder}; its output: {self.folder / _LOG}")
+
+    def _keep(self, config: Config) -> None:
+        """Write the complete configuration, or check that it is the one of this folder."""
+        file = self.folder / _CONFIG
+        text = config.pretty_text
+        if file.is_file() and file.read_text(encoding="utf-8") != text:
+            raise OptionError(
+                f"{self.folder} holds a run of another configuration ({file}); give another folder or delete it"
+            )
+        write_text(file, text)
+
+    def _tool(self, name: str, *arguments: str) -> None:
+        spec = importlib.util.find_spec(self.package)
+        if spec is None or spec.origin is None:
+            raise _missing(self.package)
+        tool = Path(spec.origin).parent / ".mim" / "tools" / f"{name}.py"
+        log = self.folder / _LOG
+        path = os.pathsep.join(filter(None, [str(_CLONE), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": path}
+        if self.threads is not None:
+            environment["OMP_NUM_THREADS"] = str(self.threads)
+        with log.open("a", encoding="utf-8") as stream:
+            command = [sys.executable, str(tool), *arguments]
+            code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, env=environment).returncode
+        if code != 0:
+            last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
+            raise DataError(f"{name} of {self.package} ended with status {code}; its output, {log}, ends with\n{last}")
+
+
+def history(folder: Path, metric: str) -> dict[int, float]:
+    """Return a metric of the validation set by epoch or iteration, also of a training that went on several times.
+
+    Args:
+        folder: of the run.
+        metric: such as ``"coco/bbox_mAP_50"`` or ``"mIoU"``.
+    """
+    found: dict[int, float] = {}
+    for file in sorted((folder / "train").glob("*/vis_data/scalars.json")):
+        rows = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+        found.update((row["step"], row[metric]) for row in rows if metric in row)
+    return dict(sorted(found.items()))
