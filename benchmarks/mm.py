@@ -131,12 +131,14 @@ class Run:
         best: test the checkpoint that was best on the validation set, which ``CheckpointHook(save_best=…)`` keeps; else
             the last one.
         threads: of the tools' processes; ``None`` leaves it to PyTorch.
+        test_arguments: further ones of ``tools/test.py``, such as where to put predictions.
     """
 
     package: Package
     folder: Path
     best: bool = False
     threads: int | None = None
+    test_arguments: tuple[str, ...] = ()
 
     def __call__(self, config: Config) -> dict[str, float]:
         """Train and test, unless that is done, and return the scores of the test.
@@ -158,10 +160,10 @@ class Run:
         self._tool("train", str(self.folder / _CONFIG), "--work-dir", str(self.folder / "train"), "--resume")
 
     def test(self) -> dict[str, float]:
-        """Run ``tools/test.py`` on the checkpoint and return the scores; predictions are drawn to ``test``."""
+        """Run ``tools/test.py`` on the checkpoint and return the scores."""
         work = self.folder / "test"
         arguments = [str(self.folder / _CONFIG), str(self.checkpoint()), "--work-dir", str(work)]
-        self._tool("test", *arguments, "--show-dir", str(self.folder / "drawn"))
+        self._tool("test", *arguments, *self.test_arguments)
         written = sorted(work.glob("*/*.json"))
         if not written:
             raise DataError(f"the test wrote no scores below {work}; its output: {self.folder / _LOG}")

@@ -1,0 +1,81 @@
+"""Segmentation as one of the tasks that :mod:`benchmarks.mm_tasks` runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.mm import load_config
+from benchmarks.mm_tasks import Task
+from sarhub_models.explain.pictures import save_figure
+from sarhub_models.images import list_images, read_image
+
+from .pictures import mask_figure
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+__all__ = ["CONFIGS", "TASK", "draw_predictions", "place", "scores"]
+
+CONFIGS = Path(__file__).parent / "configs"
+_PREDICTIONS = "predictions"
+_DRAWN = 8  # images of a run
+
+
+def scores(found: Mapping[str, float]) -> dict[str, float]:
+    """Return mIoU, overall accuracy and the IoU of every class, in [0, 1], from MMSegmentation's scores in percent."""
+    values = {"mIoU": found["mIoU"], "overall_accuracy": found["aAcc"]}
+    values.update((key.replace(".", " "), value) for key, value in found.items() if key.startswith("IoU."))
+    return {key: value / 100 for key, value in values.items()}
+
+
+def place(config: Config, data: Path) -> None:
+    """Let the three data loaders of a configuration read a folder."""
+    for split in ("train", "val", "test"):
+        config[f"{split}_dataloader"].dataset.data_root = str(data)
+
+
+def test_arguments(folder: Path) -> tuple[str, ...]:
+    """Let the test keep the predicted masks."""
+    return ("--out", str(folder / _PREDICTIONS))
+
+
+def predictions(folders: Mapping[str, Path], data: Path, count: int = _DRAWN) -> list[list[np.ndarray]]:
+    """Return some images of the test split, evenly spaced, with their masks: image, truth, prediction of each run.
+
+    Args:
+        folders: the runs, by label.
+        data: the data set's folder.
+        count: how many images.
+    """
+    files = list_images(data / "img_dir" / "test")
+    picked = [files[index] for index in np.unique(np.linspace(0, len(files) - 1, count).astype(int))]
+    return [
+        [read_image(file), read_image(data / "ann_dir" / "test" / f"{file.stem}.png")]
+        + [read_image(folder / _PREDICTIONS / f"{file.stem}.png") for folder in folders.values()]
+        for file in picked
+    ]
+
+
+def draw_predictions(folders: Mapping[str, Path], data: Path, config: Config, file: Path) -> None:
+    """Draw some images of the test split with the truth and what runs predict.
+
+    Args:
+        folders: the runs, by label.
+        data: the data set's folder.
+        config: of a run, for the classes and their colours.
+        file: the picture.
+    """
+    info = config.test_dataloader.dataset.metainfo
+    titles = ["image", "truth", *folders]
+    save_figure(mask_figure(predictions(folders, data), titles, info.classes, info.palette), file)
+
+
+def _draw(folder: Path, data: Path) -> None:
+    draw_predictions({"predicted": folder}, data, load_config(folder / "config.py"), folder / "predictions.png")
+
+
+TASK = Task("segmentation", "mmseg", CONFIGS, scores, place, test_arguments, _draw)
