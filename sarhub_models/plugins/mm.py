@@ -209,7 +209,8 @@ def _check_stages(out_indices: Sequence[int], frozen_stages: int) -> None:
 def _stages(name: str) -> tuple[int, list[int]]:
     """Return timm's index of the map with stride 4, and the channels of that map and the next three."""
     with without_numbers():
-        maps = create_model(name, num_classes=0, features_only=True).feature_info.info  # type: ignore[union-attr]
+        network: Any = create_model(name, num_classes=0, features_only=True)
+    maps = network.feature_info.info
     strides = [m["reduction"] for m in maps]
     first = strides.index(STRIDES[0]) if STRIDES[0] in strides else 0
     if tuple(strides[first:]) != STRIDES:
