@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 
 from sarhub_models.datasets.dsn import load_dsn
@@ -83,9 +84,13 @@ class Study:
         folder = self.out / "kp" / cell.name
         if not _same(folder, chips, self.steps):
             transform = run.transform()
+            runtime, model = run.recipe.runtime, run.model()
+            if runtime.channels_last:
+                model.to(memory_format=torch.channels_last)
             estimator = Direct(steps=self.steps)
-            points = KnowledgePoints(run.model(), mean=transform.mean, std=transform.std, estimator=estimator)
-            explanation = points.explain(chips.values, chips.names)
+            points = KnowledgePoints(model, mean=transform.mean, std=transform.std, estimator=estimator)
+            with torch.autocast("cpu", torch.bfloat16, enabled=runtime.precision == "bf16"):
+                explanation = points.explain(chips.values, chips.names)
             regions = find_regions(chips.values.numpy(), explanation.patch)
             found = Found.of_points(
                 cell.name, chips.names, chips.amplitude, regions, explanation, settings=points.settings()

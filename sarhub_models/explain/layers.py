@@ -92,7 +92,7 @@ class Feature:
         self._module = modules[self.layer]
 
     def __call__(self, chips: Tensor) -> Tensor:
-        """Return the layer's output for (B, C, H, W).
+        """Return the layer's output for (B, C, H, W), in float32 at least, also under ``torch.autocast``.
 
         The pass ends there, so what comes later cannot change the output in place.
 
@@ -115,4 +115,4 @@ class Feature:
         if not seen or not isinstance(seen[0], Tensor) or not seen[0].is_floating_point():
             what = "is not reached" if not seen else f"puts out a {type(seen[0]).__name__}, not one tensor of floats"
             raise OptionError(f"layer {self.layer!r} {what}; choose another layer")
-        return seen[0]
+        return seen[0].to(torch.promote_types(seen[0].dtype, torch.float32))

@@ -46,6 +46,19 @@ def chips(count: int, size: int = 32, channels: int = 1, seed: int = 0) -> Tenso
     return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 
+def test_autocast_changes_the_network_not_the_measure() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2)).eval()
+    points = KnowledgePoints(network, layer="2", estimator=Direct(steps=20), progress=False)
+    plain = points.explain(chips(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = points.problem.feature(chips(2))
+        fast = points.explain(chips(2))
+    assert seen.dtype == torch.float32
+    assert torch.equal(seen, seen.bfloat16().float())  # the network did compute in bfloat16
+    assert np.sqrt(np.mean((fast.entropy - plain.entropy) ** 2)) < 0.03
+
+
 def test_loss_equals_an_independent_computation() -> None:
     rng = np.random.default_rng(0)
     x, sigma, noise = rng.random((3, 2, 20, 12)), rng.uniform(0.1, 2, (3, 3, 2)), rng.normal(size=(3, 2, 20, 12))
