@@ -8,13 +8,15 @@ expected, what came instead, and what to do.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 __all__ = [
     "CheckpointError",
     "DataError",
     "DownloadError",
     "ImageError",
+    "IncompleteError",
     "InputError",
     "IntegrityError",
     "ManifestError",
@@ -65,6 +67,29 @@ class InputError(SarHubError, ValueError):
 
 class DataError(SarHubError, OSError):
     """A data set is not where it was expected, or a file of it is damaged."""
+
+
+class IncompleteError(DataError):
+    """Files of a data set are missing or damaged.
+
+    Attributes:
+        missing: names of the files that are not there, as the list or the annotations write them.
+        damaged: what is wrong with each file that is there, but cannot be used.
+        found: the files that are there, in order.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        missing: Iterable[str] = (),
+        damaged: Mapping[Path, str] | None = None,
+        found: Iterable[Path] = (),
+    ) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+        self.damaged = dict(damaged or {})
+        self.found = tuple(found)
 
 
 class DownloadError(SarHubError, OSError):

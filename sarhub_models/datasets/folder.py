@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import numpy as np
 from ..errors import DataError
 from ..images import SUFFIXES
 from .base import SceneDataset
-from .lists import ImageIndex, find_list, label_array, list_files, read_list
+from .lists import ImageIndex, Listed, find_list, label_array, list_files, read_list
 
-__all__ = ["FolderDataset", "ListDataset"]
+__all__ = ["FolderDataset", "ListDataset", "class_folders", "listed_in_folders"]
 
 
 class FolderDataset(SceneDataset):
@@ -43,7 +44,8 @@ class FolderDataset(SceneDataset):
         label_of = {file: label for label, name in enumerate(names) for file in list_files(root / name)}
         files = list(label_of)
         if split is not None:
-            files = _listed_files(root, find_list(root if lists is None else lists, split), label_of, names)
+            list_file = find_list(root if lists is None else lists, split)
+            files = listed_in_folders(root, list_file, read_list(list_file, len(names)), label_of, names)
         labels = np.array([label_of[file] for file in files], dtype=np.int64)
         super().__init__(root, files, labels, names)
 
@@ -86,13 +88,66 @@ def _class_folders(root: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _listed_files(root: Path, list_file: Path, label_of: dict[Path, int], names: Sequence[str]) -> list[Path]:
-    entries = read_list(list_file, len(names))
+def class_folders(root: Path, class_names: Sequence[str]) -> dict[Path, int]:
+    """Return the images below a folder that lie in, or below, a folder called like a class, with their labels.
+
+    Names of folders may differ from those of the classes in case, blanks and punctuation. The innermost folder counts.
+
+    Args:
+        root: where to look.
+        class_names: the classes, in the order of their labels.
+
+    Returns:
+        Label of each image, sorted by path; images of other folders are passed over.
+
+    Raises:
+        DataError: there is no such folder, no image in it belongs to a class, or one lies there in two formats.
+    """
+    labels = {_folded(name): label for label, name in enumerate(class_names)}
+    label_of: dict[Path, int] = {}
+    seen: dict[Path, Path] = {}
+    for file in list_files(root):
+        folders = (_folded(part) for part in reversed(file.relative_to(root).parts[:-1]))
+        label = next((labels[folder] for folder in folders if folder in labels), None)
+        if label is None:
+            continue
+        if seen.setdefault(file.with_suffix(""), file) != file:
+            raise DataError(f"{seen[file.with_suffix('')]} and {file} are the same image; keep one format")
+        label_of[file] = label
+    if not label_of:
+        raise DataError(f"{root}: expected images in folders called {', '.join(class_names)}, found none")
+    return label_of
+
+
+def listed_in_folders(
+    root: Path,
+    list_file: Path,
+    entries: Sequence[Listed],
+    label_of: Mapping[Path, int],
+    class_names: Sequence[str],
+) -> list[Path]:
+    """Return the images that a list names, and check its labels against the folders they lie in.
+
+    Args:
+        root: folder of the images.
+        list_file: where the entries come from, to be named in messages.
+        entries: its lines.
+        label_of: label of each image, by its folder.
+        class_names: name of each class.
+
+    Raises:
+        IncompleteError: listed images are missing; it tells which.
+        DataError: an image is ambiguous, or lies in the folder of another class.
+    """
     files = ImageIndex(root).find([entry.path for entry in entries])
     for entry, file in zip(entries, files, strict=True):
         if label_of.get(file) != entry.labels[0]:
             raise DataError(
-                f"{list_file} says that {entry.path!r} is class {entry.labels[0]} ({names[entry.labels[0]]}), "
-                f"but it is {file}; class_names=… gives the order of the classes in the list"
+                f"{list_file} says that {entry.path!r} is class {entry.labels[0]} ({class_names[entry.labels[0]]}), "
+                f"but it is {file}; expected labels in the order {', '.join(class_names)}"
             )
     return files
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()

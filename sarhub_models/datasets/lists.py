@@ -16,7 +16,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from ..errors import DataError, ImageError
+from ..errors import DataError, ImageError, IncompleteError
 from ..images import SUFFIXES, list_images
 
 __all__ = ["ImageIndex", "Listed", "find_list", "label_array", "list_files", "read_list"]
@@ -142,13 +142,15 @@ class ImageIndex:
         """Return the file of each listed path.
 
         Raises:
-            DataError: a path has no file, or several that match equally well; the message names them.
+            IncompleteError: paths have no file; it tells them, and the files of the others.
+            DataError: several files match a path equally well; the message names them.
         """
-        found = [self._match(path) for path in paths]
-        missing = [path for path, file in zip(paths, found, strict=True) if file is None]
+        matches = [self._match(path) for path in paths]
+        missing = [path for path, file in zip(paths, matches, strict=True) if file is None]
+        found = [self.root / file for file in matches if file is not None]
         if missing:
-            raise DataError(self._describe_missing(missing, len(paths)))
-        return [self.root / file for file in found if file is not None]
+            raise IncompleteError(self._describe_missing(missing, len(paths)), missing=missing, found=found)
+        return found
 
     def _match(self, path: str) -> PurePath | None:
         parts = _parts(path)
