@@ -1,0 +1,1 @@
+_base_ = ["_base_/fcos_mobilenetv3.py", "_base_/ssdd.py"]

@@ -1,0 +1,1 @@
+_base_ = ["_base_/fcos_resnet101.py", "_base_/hrsid.py"]

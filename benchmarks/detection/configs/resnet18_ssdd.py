@@ -1,0 +1,1 @@
+_base_ = ["_base_/fcos_resnet18.py", "_base_/ssdd.py"]
