@@ -1,6 +1,7 @@
-# A detection data set as `python -m benchmarks.detection.prepare` writes it: annotations in COCO's format, and `images`,
-# which leads to the data set's own folder. What is based on it names the folder. Images that are 800 pixels high and
-# wide keep their size. The preprocessing depends on the pre-training data alone, so one name stands for all networks.
+# A detection data set as `python -m benchmarks.detection.prepare` writes it: annotations in the format of COCO, and
+# `images`, which leads to the folder of the data set itself. What is based on it names the folder. Images that are 800
+# pixels high and wide keep their size. The preprocessing depends on the pre-training data alone, so one name stands for
+# all networks.
 prepared = "resnet50_ben"
 load = dict(type="LoadImageFromFile", color_type="grayscale")
 data = dict(

@@ -1,5 +1,5 @@
-# 36 epochs of four images a step, and what MMDetection notes on the way. The last epoch is tested: the data sets have no
-# validation split, and choosing an epoch by the test split would flatter the result.
+# 36 epochs of four images a step, and what MMDetection notes on the way. The last epoch is tested: the data sets have
+# no validation split, and choosing an epoch by the test split would flatter the result.
 max_epochs = 36
 optim_wrapper = dict(
     type="OptimWrapper",
