@@ -5,12 +5,16 @@ BIN := $(VENV)/bin
 # Real radar patches for the demonstration: a folder as described in docs/data.md, where there is one.
 DATA ?= $(if $(SARHUB_TEST_DATA),$(wildcard $(SARHUB_TEST_DATA)/data/dsn))
 OUT ?= outputs
+# MMCV is compiled once for each release of PyTorch and Python; its wheels stay here.
+MM_WHEELS ?= $(HOME)/.cache/sarhub-models/wheels
+MM_TESTS = $(shell grep -rl 'importorskip("mmcv"' tests) sarhub_models/plugins/mm.py
 
-.PHONY: help demo test lint docs bench build clean
+.PHONY: help demo test test-mm lint docs bench build clean
 
 help:
 	@echo "make demo    set up, then features of radar chips and what they are good for (DATA=folder of real patches)"
 	@echo "make test    set up, then the tests (ARGS='-k weights' passes arguments to pytest)"
+	@echo "make test-mm adds MMDetection and MMSegmentation to .venv (MM_WHEELS=folder of MMCV's wheels), then their tests"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the documentation, to docs/_build/html"
 	@echo "make bench   speed, beside named peers; tables to $(OUT)/speed"
@@ -29,6 +33,11 @@ demo: $(VENV)/.ready-demo
 # One thread per worker: the workers share the cores.
 test: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+
+# On the CPU, which MMCV was compiled for.
+test-mm: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.mm_install --cache $(MM_WHEELS)
+	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(MM_TESTS) $(ARGS)
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
