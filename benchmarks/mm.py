@@ -105,6 +105,8 @@ def set_weights(config: Config, name: str, init: str, folder: Path) -> None:
         save_file({key: tensor.contiguous() for key, tensor in starting_weights(network, init).items()}, file)
         pretrained = str(file)
     config.model.backbone.update(name=name, pretrained=pretrained)
+    if init == "none":  # random features are trained, also those that a configuration for trained ones freezes
+        config.model.backbone.update(frozen_stages=-1, norm_eval=False, norm_requires_grad=True)
     for step in _steps(config._cfg_dict):
         step["name"] = name
 
@@ -128,15 +130,12 @@ class Run:
     Attributes:
         package: whose tools run it.
         folder: of the run.
-        best: test the checkpoint that was best on the validation set, which ``CheckpointHook(save_best=…)`` keeps; else
-            the last one.
         threads: of the tools' processes; ``None`` leaves it to PyTorch.
         test_arguments: further ones of ``tools/test.py``, such as where to put predictions.
     """
 
     package: Package
     folder: Path
-    best: bool = False
     threads: int | None = None
     test_arguments: tuple[str, ...] = ()
 
@@ -171,17 +170,17 @@ class Run:
         return {key: float(value) for key, value in scores.items() if key not in ("time", "data_time")}
 
     def checkpoint(self) -> Path:
-        """Return the checkpoint that is tested.
+        """Return the checkpoint that is tested: the best one on the validation set if the configuration keeps it
+        (``CheckpointHook(save_best=…)``), else the last one.
 
         Raises:
             DataError: there is none.
         """
         folder = self.folder / "train"
-        if self.best:
-            found = sorted(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
-            if found:
-                return found[-1]
-        elif (folder / "last_checkpoint").is_file():
+        best = sorted(folder.glob("best_*.pth"), key=lambda path: path.stat().st_mtime)
+        if best:
+            return best[-1]
+        if (folder / "last_checkpoint").is_file():
             return Path((folder / "last_checkpoint").read_text(encoding="utf-8").strip())
         raise DataError(f"the training left no checkpoint in {folder}; its output: {self.folder / _LOG}")
 

@@ -1,0 +1,179 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import sarhub_models as sarhub
+
+pytest.importorskip("mmcv", reason="the MM stack is not installed: make test-mm sets it up", exc_type=ImportError)
+pytest.importorskip("mmdet")
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+
+from benchmarks.detection.task import CONFIGS, TASK, place, scores
+from benchmarks.mm import load_config, set_weights
+from sarhub_models.plugins.mm import SARHubBackbone, SARHubPreprocess, backbone_channels
+
+NETWORKS = ["resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b"]
+DATASETS = ["ssdd", "hrsid", "ls_ssdd"]
+SIDE = 96
+
+
+def write_coco(folder: Path) -> Path:
+    """Write bright ships on speckle, as `python -m benchmarks.detection.prepare` leaves a data set."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    for split, count in (("train", 4), ("test", 2)):
+        images, annotations = [], []
+        for number in range(count):
+            name = f"{split}{number}.jpg"
+            pixels = rng.rayleigh(20, (SIDE, SIDE))
+            if number:  # the first is empty sea
+                x, y, width, height = (int(v) for v in rng.integers(10, 40, 4))
+                pixels[y : y + height, x : x + width] += 150
+                box = {"bbox": [x, y, width, height], "area": width * height, "iscrowd": 0, "category_id": 0}
+                annotations.append({"id": len(annotations) + 1, "image_id": number, **box})
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert("RGB").save(folder / "images" / name)
+            images.append({"id": number, "file_name": name, "width": SIDE, "height": SIDE})
+        content = {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "ship"}]}
+        (folder / "annotations" / f"{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_coco(tmp_path_factory.mktemp("data") / "small")
+
+
+def small(config: Config) -> Config:
+    """Two steps on small images, without worker processes."""
+    for split in ("train", "val", "test"):
+        loader = config[f"{split}_dataloader"]
+        loader.num_workers, loader.persistent_workers = 0, False
+        for step in loader.dataset.pipeline:
+            if step.type == "Resize":
+                step.scale = (SIDE, SIDE)
+    config.train_dataloader.batch_size = 2
+    config.train_cfg = {"type": "EpochBasedTrainLoop", "max_epochs": 1, "val_interval": 1}
+    config.model.test_cfg.score_thr = 0.0
+    return config
+
+
+def test_there_is_a_configuration_for_every_network_and_data_set():
+    names = {f"{network}_{dataset}" for network in NETWORKS for dataset in DATASETS}
+    assert names <= {file.stem for file in CONFIGS.glob("*.py")}
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_neck_takes_the_channels_that_the_backbone_has(network):
+    for dataset in DATASETS:
+        config = load_config(CONFIGS / f"{network}_{dataset}.py")
+        name = config.model.backbone.name
+        assert sarhub.model_info(name).network == network
+        assert config.model.neck.in_channels == backbone_channels(name)
+        assert (config.data_root, config.val_evaluator.ann_file) == (
+            f"data/{dataset}",
+            f"data/{dataset}/annotations/test.json",
+        )
+        steps = [s for s in config.train_dataloader.dataset.pipeline if s.type == "SARHubPreprocess"]
+        assert sarhub.model_info(steps[0].name).preprocessing == sarhub.model_info(name).preprocessing
+
+
+def test_the_constants_of_the_method():
+    config = load_config(CONFIGS / "resnet50_ssdd.py")
+    model = config.model
+    assert model.bbox_head.strides == (8, 16, 32, 64, 128)
+    assert (model.neck.start_level, model.neck.num_outs, model.neck.out_channels) == (1, 5, 256)
+    optimizer = dict(config.optim_wrapper.optimizer)
+    assert optimizer == {"type": "SGD", "lr": 0.005, "momentum": 0.9, "weight_decay": 1e-3}
+    assert config.param_scheduler[1].milestones == [24, 33] and config.train_cfg.max_epochs == 36
+    assert config.train_dataloader.batch_size == 4
+    assert (model.test_cfg.score_thr, model.test_cfg.nms.iou_threshold, model.test_cfg.max_per_img) == (0.05, 0.6, 100)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_trained_some_steps_and_evaluated(network, data, tmp_path):
+    config = small(load_config(CONFIGS / f"{network}_ssdd.py"))
+    set_weights(config, f"{network}_tsx", "none", tmp_path)
+    place(config, data)
+    config.work_dir = str(tmp_path / "work")
+    config.experiment_name = network  # MMEngine keeps what it made under a name
+    torch.manual_seed(0)
+    runner = Runner.from_cfg(config)
+    before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
+    assert isinstance(runner.model.backbone, SARHubBackbone)
+    runner.train()
+    moved = {name for name, p in runner.model.named_parameters() if not torch.equal(before[name], p)}
+    assert any(name.startswith("backbone.") for name in moved) and any(name.startswith("bbox_head.") for name in moved)
+    assert all(p.isfinite().all() for p in runner.model.parameters())
+    found = scores(runner.val_loop.run())
+    assert 0 <= found["AP"] <= found["AP50"] <= 1
+    DefaultScope._instance_dict.clear()
+
+
+def test_one_command_a_cell_by_the_tools_of_mmdetection(data, tmp_path):
+    command = [sys.executable, "-m", "benchmarks.detection", "train", "mobilenetv3_dsn", "ssdd"]
+    options = [
+        "train_cfg.max_epochs=1",
+        "train_cfg.val_interval=5",
+        "train_dataloader.num_workers=0",
+        "train_dataloader.persistent_workers=False",
+        "test_dataloader.num_workers=0",
+        "test_dataloader.persistent_workers=False",
+        "train_dataloader.dataset.pipeline.3.scale=(96,96)",
+        "test_dataloader.dataset.pipeline.2.scale=(96,96)",
+        "model.test_cfg.score_thr=0.0",
+    ]
+    out = tmp_path / "out"
+    arguments = ["--data", str(data), "--out", str(out), "--threads", "1"]
+    for option in options:
+        arguments += ["--cfg-options", option]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = out / "ssdd" / "mobilenetv3_dsn" / "mobilenetv3_dsn-0"
+    steps = Config.fromfile(run / "config.py").train_dataloader.dataset.pipeline
+    assert steps[2].type == "SARHubPreprocess" and steps[2].name == "mobilenetv3_dsn"
+    assert json.loads((run / "detections.bbox.json").read_text())
+    assert Image.open(run / "detections.png").width > 300
+    table = (out / "results.csv").read_text().splitlines()
+    assert any(line.startswith("detection,ssdd,mobilenetv3,mobilenetv3_dsn,1.0,0,AP50,") for line in table)
+
+
+def test_scores_are_those_of_pycocotools():
+    found = {f"coco/bbox_mAP{suffix}": value for suffix, value in zip(("", "_50", "_75"), (0.4, 0.8, 0.3), strict=True)}
+    found |= {"coco/bbox_mAP_s": 0.2, "coco/bbox_mAP_m": 0.5, "coco/bbox_mAP_l": -1.0}
+    assert scores(found) == {"AP": 0.4, "AP50": 0.8, "AP75": 0.3, "AP_small": 0.2, "AP_medium": 0.5}
+    assert scores({"time": 1.0})["AP"] == 0.0
+
+
+def test_without_weights_nothing_is_frozen(tmp_path):
+    file = CONFIGS / "resnet18_ssdd.py"
+    own, none = load_config(file), load_config(file)
+    set_weights(own, "resnet18_osu", "own", tmp_path)
+    set_weights(none, "resnet18_osu", "none", tmp_path)
+    assert (own.model.backbone.pretrained, own.model.backbone.frozen_stages) == (True, 1)
+    none.model.backbone.pop("type")
+    backbone = SARHubBackbone(**none.model.backbone).train()
+    assert all(p.requires_grad for p in backbone.parameters())
+    assert all(module.training for module in backbone.modules())
+
+
+def test_images_are_prepared_before_they_are_resized(data):
+    config = load_config(CONFIGS / "resnet50_ssdd.py")
+    for split in ("train", "test"):
+        kinds = [step.type for step in config[f"{split}_dataloader"].dataset.pipeline]
+        assert kinds.index("LoadImageFromFile") < kinds.index("SARHubPreprocess") < kinds.index("Resize")
+    picture = np.asarray(Image.open(data / "images" / "test1.jpg").convert("L"))
+    prepared = SARHubPreprocess("resnet50_ben")({"img": picture})["img"]
+    expected = sarhub.create_transform("resnet50_ben")
+    expected.size = None
+    assert np.allclose(prepared[..., 0], expected(picture / np.float32(255))[0], rtol=1e-5)
+    assert TASK.package == "mmdet"
