@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from .errors import ImageError
 
-__all__ = ["SUFFIXES", "list_images", "read_image"]
+__all__ = ["SUFFIXES", "image_size", "list_images", "read_image"]
 
 _KEY = "image"
 
@@ -45,19 +46,20 @@ def read_image(path: str | os.PathLike[str], *, band: int | None = None) -> np.n
             NaN or infinity, no pixels, or several bands while ``band`` is not given; or has no such band.
     """
     file = Path(path)
-    reader = _READERS.get(file.suffix.lower())
-    if reader is None:
-        raise ImageError(f"{file}: cannot read {file.suffix or 'files without suffix'}; expected {', '.join(SUFFIXES)}")
-    if not file.is_file():
-        raise ImageError(f"{file}: no such file")
-    try:
-        image = reader(file, band)
-    except ImageError as err:
-        raise ImageError(f"{file}: {err}") from err.__cause__
-    except Exception as err:  # whatever a decoder makes of foreign bytes
-        reason = f"{type(err).__name__}: {err}"
-        raise ImageError(f"{file}: cannot be read as {file.suffix.lower()}, truncated or damaged? ({reason})") from err
+    with _naming(file):
+        image = _READERS[file.suffix.lower()](file, band)
     return _checked(file, image)
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return height and width of an image, in pixels; only the header is read, except of .npz.
+
+    Raises:
+        ImageError: the file is missing, of another format or suffix, or its header is damaged.
+    """
+    file = Path(path)
+    with _naming(file):
+        return _SIZES[file.suffix.lower()](file)
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
@@ -82,6 +84,22 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     if not found:
         raise ImageError(f"{root}: no images in this folder or below; expected files named {', '.join(SUFFIXES)}")
     return [root / file for file in found]
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Make one error that names the file of whatever goes wrong when it is opened or decoded."""
+    if file.suffix.lower() not in _READERS:
+        raise ImageError(f"{file}: cannot read {file.suffix or 'files without suffix'}; expected {', '.join(SUFFIXES)}")
+    if not file.is_file():
+        raise ImageError(f"{file}: no such file")
+    try:
+        yield
+    except ImageError as err:
+        raise ImageError(f"{file}: {err}") from err.__cause__
+    except Exception as err:  # whatever a decoder makes of foreign bytes
+        reason = f"{type(err).__name__}: {err}"
+        raise ImageError(f"{file}: cannot be read as {file.suffix.lower()}, truncated or damaged? ({reason})") from err
 
 
 def _checked(file: Path, image: np.ndarray) -> np.ndarray:
@@ -134,7 +152,36 @@ def _npz_key(keys: list[str]) -> str:
     raise ImageError(f"expected a single array or one called {_KEY!r}, got {', '.join(keys) or 'none'}")
 
 
+def _numpy_size(file: Path) -> tuple[int, int]:
+    content: Any = np.load(file, allow_pickle=False, mmap_mode="r")  # maps no more than there is
+    if content.ndim not in (2, 3):
+        raise ImageError(f"expected shape (H, W) or (bands, H, W), got {content.shape}")
+    return content.shape[-2:]
+
+
+def _npz_size(file: Path) -> tuple[int, int]:
+    return _read_numpy(file, 1).shape
+
+
+def _tiff_size(file: Path) -> tuple[int, int]:
+    with _open_tiff(file) as dataset:
+        return dataset.shape
+
+
+def _picture_size(file: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    with Image.open(file, formats=("PNG", "JPEG")) as picture:
+        return picture.height, picture.width
+
+
 def _read_tiff(file: Path, band: int | None) -> np.ndarray:
+    with _open_tiff(file) as dataset:
+        return dataset.read(_index(dataset.count, band) + 1)
+
+
+@contextmanager
+def _open_tiff(file: Path) -> Iterator[Any]:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
@@ -142,7 +189,7 @@ def _read_tiff(file: Path, band: int | None) -> np.ndarray:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips seldom are
         # Only this driver: others, such as VRT, follow references to other files and to the network
         with rasterio.open(file, driver="GTiff") as dataset:
-            return dataset.read(_index(dataset.count, band) + 1)
+            yield dataset
 
 
 def _read_picture(file: Path, band: int | None) -> np.ndarray:
@@ -170,6 +217,15 @@ _READERS: dict[str, Callable[[Path, int | None], np.ndarray]] = {
     ".png": _read_picture,
     ".jpg": _read_picture,
     ".jpeg": _read_picture,
+}
+_SIZES: dict[str, Callable[[Path], tuple[int, int]]] = {
+    ".npy": _numpy_size,
+    ".npz": _npz_size,
+    ".tif": _tiff_size,
+    ".tiff": _tiff_size,
+    ".png": _picture_size,
+    ".jpg": _picture_size,
+    ".jpeg": _picture_size,
 }
 SUFFIXES = tuple(_READERS)
 """Suffixes of the files that can be read, in lower case."""

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from sarhub_models.errors import ImageError
-from sarhub_models.images import SUFFIXES, list_images, read_image
+from sarhub_models.images import SUFFIXES, image_size, list_images, read_image
 
 RAMP = np.arange(48).reshape(6, 8)
 
@@ -247,3 +247,32 @@ def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
         list_images(tmp_path)
     with pytest.raises(ImageError, match="no such folder"):
         list_images(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("bands", [1, 3])
+def test_the_size_is_read_from_the_header(tmp_path: Path, suffix: str, bands: int) -> None:
+    path = tmp_path / f"chip{suffix}"
+    planes = np.stack([RAMP.astype(np.uint8) + band for band in range(bands)])
+    if suffix == ".npy":
+        np.save(path, planes if bands > 1 else planes[0])
+    elif suffix == ".npz":
+        np.savez(path, planes if bands > 1 else planes[0])
+    elif suffix in (".tif", ".tiff"):
+        write_tiff(path, *planes)
+    else:
+        Image.fromarray(np.moveaxis(planes, 0, -1) if bands > 1 else planes[0]).save(path)
+    assert image_size(path) == (6, 8)
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ImageError, match=rf"chip\{suffix}: cannot be read as"):
+        image_size(path)
+
+
+def test_no_size_without_an_image(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"chip\.png: no such file"):
+        image_size(tmp_path / "chip.png")
+    with pytest.raises(ImageError, match=r"cannot read \.gif"):
+        image_size(tmp_path / "chip.gif")
+    np.save(tmp_path / "chip.npy", np.arange(4))
+    with pytest.raises(ImageError, match=r"expected shape \(H, W\) or \(bands, H, W\), got \(4,\)"):
+        image_size(tmp_path / "chip.npy")

@@ -2,23 +2,33 @@
 
 from .base import Sample, SceneDataset
 from .bigearthnet import BigEarthNetS1
+from .coco import write_coco
+from .detection import Detection, DetectionDataset
 from .dsn import DsnPatches, DsnSLC, load_dsn
 from .dsn_download import download_dsn
 from .folder import FolderDataset, ListDataset
 from .fusar import FUSARShip
+from .hrsid import HRSID
+from .ls_ssdd import LsSsdd
 from .mstar import MSTAR
 from .opensarship import OpenSARShip
 from .opensarurban import OpenSARUrban
+from .ssdd import SSDD
 from .tsx import TerraSARX
 
 __all__ = [
+    "HRSID",
     "MSTAR",
+    "SSDD",
     "BigEarthNetS1",
+    "Detection",
+    "DetectionDataset",
     "DsnPatches",
     "DsnSLC",
     "FUSARShip",
     "FolderDataset",
     "ListDataset",
+    "LsSsdd",
     "OpenSARShip",
     "OpenSARUrban",
     "Sample",
@@ -26,4 +36,5 @@ __all__ = [
     "TerraSARX",
     "download_dsn",
     "load_dsn",
+    "write_coco",
 ]

@@ -138,6 +138,11 @@ class ImageIndex:
         for file in list_files(root, suffixes):
             self._by_stem[file.stem].append(file.relative_to(self.root))
 
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the images without folder and suffix, each once."""
+        return tuple(self._by_stem)
+
     def find(self, paths: Sequence[str]) -> list[Path]:
         """Return the file of each listed path.
 
