@@ -51,18 +51,20 @@ class Cell:
         dataset: name of the data set's configurations.
         init: as for :func:`~benchmarks.mm.set_weights`.
         seed: of all random choices.
+        shown: name of the initialisation in the table, where ``init`` does not tell it.
     """
 
     model: str
     dataset: str
     init: str
     seed: int
+    shown: str = ""
 
     @property
     def label(self) -> str:
         """Name of the initialisation in the table."""
-        if self.init == OWN:
-            return self.model
+        if self.shown or self.init == OWN:
+            return self.shown or self.model
         return Path(self.init).stem if Path(self.init).is_file() else self.init
 
     @property

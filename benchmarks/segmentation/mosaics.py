@@ -64,7 +64,7 @@ class MosaicSettings:
         OptionError: there would be no mosaic in a split, or the numbers are impossible.
     """
 
-    train: int = 200
+    train: int = 400
     val: int = 40
     test: int = 60
     size: int = 256
@@ -185,7 +185,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the mosaics.")],
     data: Annotated[Path | None, typer.Option(help="Folder with s1.npz.")] = None,
     simulated: Annotated[bool, typer.Option("--simulated", help="Simulated chips in place of --data.")] = False,
-    train: Annotated[int, typer.Option(help="Mosaics to train on.")] = 200,
+    train: Annotated[int, typer.Option(help="Mosaics to train on.")] = 400,
     val: Annotated[int, typer.Option(help="Mosaics to choose on.")] = 40,
     test: Annotated[int, typer.Option(help="Mosaics to report on.")] = 60,
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,

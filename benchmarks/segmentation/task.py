@@ -10,9 +10,11 @@ import numpy as np
 
 from benchmarks.mm import load_config
 from benchmarks.mm_tasks import Task
+from sarhub_models.errors import DataError
 from sarhub_models.explain.pictures import save_figure
 from sarhub_models.images import list_images, read_image
 
+from .mosaics import CLASSES_FILE
 from .pictures import mask_figure
 
 if TYPE_CHECKING:
@@ -33,9 +35,24 @@ def scores(found: Mapping[str, float]) -> dict[str, float]:
 
 
 def place(config: Config, data: Path) -> None:
-    """Let the three data loaders of a configuration read a folder."""
+    """Let the three data loaders of a configuration read a folder, and the heads tell its classes apart.
+
+    Raises:
+        DataError: the folder has no list of classes, or more of them than the configuration has colours.
+    """
+    file = data / CLASSES_FILE
+    if not file.is_file():
+        raise DataError(f"no {file}; expected a folder that benchmarks.segmentation.prepare or .mosaics wrote")
+    classes = file.read_text(encoding="utf-8").split()
     for split in ("train", "val", "test"):
-        config[f"{split}_dataloader"].dataset.data_root = str(data)
+        dataset = config[f"{split}_dataloader"].dataset
+        if len(classes) > len(dataset.metainfo.palette):
+            raise DataError(f"{file} has {len(classes)} classes, the configuration {len(dataset.metainfo.palette)}")
+        dataset.data_root = str(data)
+        dataset.metainfo = {"classes": tuple(classes), "palette": dataset.metainfo.palette[: len(classes)]}
+    for head in ("decode_head", "auxiliary_head"):
+        if config.model.get(head):
+            config.model[head].num_classes = len(classes)
 
 
 def test_arguments(folder: Path) -> tuple[str, ...]:

@@ -1,38 +1,21 @@
 # FCOS on composed scenes (benchmarks.detection.scenes), small enough for a CPU: maps of stride 4 to 32, because many
 # ships are less than 8 pixels wide, and two convolutions of 64 channels in neck and head.
+_base_ = "fcos.py"
 default_scope = "mmdet"
 custom_imports = dict(imports=["sarhub_models.plugins.mm", "benchmarks.autocast"])
 channels = 64
 strides = (4, 8, 16, 32)
 model = dict(
-    type="FCOS",
     # Grey levels are the logarithm of amplitude already: mean and std of mobilenetv3_dsn's preprocessing, times 255.
-    data_preprocessor=dict(
-        type="DetDataPreprocessor",
-        mean=[89.64528573119640] * 3,
-        std=[24.73683768510818] * 3,
-        pad_size_divisor=32,
-    ),
-    backbone=dict(type="SARHubBackbone", pretrained=False),
-    neck=dict(type="FPN", out_channels=channels, num_outs=len(strides)),
+    data_preprocessor=dict(mean=[89.64528573119640] * 3, std=[24.73683768510818] * 3),
+    backbone=dict(pretrained=False, frozen_stages=-1, norm_eval=False, norm_requires_grad=True),
+    neck=dict(start_level=0, out_channels=channels, num_outs=len(strides), add_extra_convs=False),
     bbox_head=dict(
-        type="FCOSHead",
-        num_classes=1,
         in_channels=channels,
         feat_channels=channels,
         stacked_convs=2,
         strides=strides,
         regress_ranges=((-1, 32), (32, 64), (64, 128), (128, 1e8)),
-        norm_on_bbox=True,
-        centerness_on_reg=True,
-        center_sampling=True,
-        conv_bias=True,
-        loss_cls=dict(type="FocalLoss", use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-        loss_bbox=dict(type="GIoULoss", loss_weight=1.0),
-        loss_centerness=dict(type="CrossEntropyLoss", use_sigmoid=True, loss_weight=1.0),
-    ),
-    test_cfg=dict(
-        nms_pre=1000, min_bbox_size=0, score_thr=0.05, nms=dict(type="nms", iou_threshold=0.6), max_per_img=100
     ),
 )
 data_root = "data/scenes/"

@@ -1,0 +1,106 @@
+# DeepLabv3 on composed mosaics (benchmarks.segmentation.mosaics), small enough for a CPU: output stride 16, a narrow
+# head and no auxiliary one, and dilations that fit maps of 16 by 16 pixels.
+_base_ = ["deeplabv3.py", "runtime.py"]
+custom_imports = dict(imports=["sarhub_models.plugins.mm", "benchmarks.segmentation.metric", "benchmarks.autocast"])
+classes = (
+    "agriculture",
+    "container",
+    "forest",
+    "industrialbuilding",
+    "residential",
+    "skyscraper",
+    "storagetank",
+    "water",
+)
+palette = [
+    [240, 228, 66],
+    [213, 94, 0],
+    [0, 158, 115],
+    [204, 121, 167],
+    [230, 159, 0],
+    [0, 0, 0],
+    [160, 160, 160],
+    [86, 180, 233],
+]
+model = dict(
+    # Grey levels are the logarithm of amplitude already: mean and std of mobilenetv3_dsn's preprocessing, times 255.
+    data_preprocessor=dict(size=(256, 256), mean=[89.64528573119640] * 3, std=[24.73683768510818] * 3),
+    backbone=dict(pretrained=False, output_stride=16),
+    decode_head=dict(
+        num_classes=len(classes),
+        channels=64,
+        dilations=(1, 2, 4, 6),
+        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, _delete_=True),
+    ),
+    auxiliary_head=None,
+)
+data_root = "data/mosaics"
+data = dict(
+    type="BaseSegDataset",
+    data_root=data_root,
+    metainfo=dict(classes=classes, palette=palette),
+    img_suffix=".png",
+    seg_map_suffix=".png",
+)
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=True),
+    dataset=dict(
+        data_prefix=dict(img_path="img_dir/train", seg_map_path="ann_dir/train"),
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations"),
+            dict(type="RandomFlip", prob=[0.35, 0.35], direction=["horizontal", "vertical"]),
+            dict(type="PackSegInputs"),
+        ],
+        **data,
+    ),
+)
+evaluated = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        data_prefix=dict(img_path="img_dir/val", seg_map_path="ann_dir/val"),
+        pipeline=evaluated,
+        **data,
+    ),
+)
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        data_prefix=dict(img_path="img_dir/test", seg_map_path="ann_dir/test"),
+        pipeline=evaluated,
+        **data,
+    ),
+)
+val_evaluator = dict(type="ClassIoUMetric")
+test_evaluator = val_evaluator
+max_epochs = 20
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=1)
+val_cfg = dict(type="ValLoop")
+test_cfg = dict(type="TestLoop")
+optim_wrapper = dict(
+    type="AutocastOptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4),
+    clip_grad=None,
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=80),
+    dict(type="CosineAnnealingLR", T_max=max_epochs, eta_min_ratio=0.02, by_epoch=True, convert_to_iter_based=True),
+]
+# The epoch that is best on the validation mosaics is tested; five epochs without a gain end the training.
+custom_hooks = [dict(type="EarlyStoppingHook", monitor="mIoU", rule="greater", patience=5, min_delta=0.1)]
+default_hooks = dict(
+    timer=dict(type="IterTimerHook"),
+    logger=dict(type="LoggerHook", interval=10),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=1, save_best="mIoU", rule="greater"),
+    sampler_seed=dict(type="DistSamplerSeedHook"),
+    visualization=dict(type="SegVisualizationHook"),
+)
+log_processor = dict(type="LogProcessor", window_size=10, by_epoch=True)
