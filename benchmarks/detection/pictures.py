@@ -53,4 +53,5 @@ def _draw(axes: Axes, boxes: Boxes) -> None:
     for index, (x, y, width, height) in enumerate(boxes.boxes.tolist()):
         axes.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=colour, linewidth=1))
         if boxes.scores is not None:
-            axes.annotate(f"{boxes.scores[index]:.2f}", (x, y), (0, 1), textcoords="offset points", size=5, color=colour)
+            style = {"textcoords": "offset points", "size": 5, "color": colour}
+            axes.annotate(f"{boxes.scores[index]:.2f}", (x, y), (0, 1), **style)

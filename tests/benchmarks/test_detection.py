@@ -13,12 +13,16 @@ import sarhub_models as sarhub
 pytest.importorskip("mmcv", reason="the MM stack is not installed: make test-mm sets it up", exc_type=ImportError)
 pytest.importorskip("mmdet")
 
+from mmdet.registry import DATASETS as DATASETS_OF_MMDET
+from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
+from benchmarks.detection.prepare import prepare
 from benchmarks.detection.task import CONFIGS, TASK, place, scores
 from benchmarks.mm import load_config, set_weights
+from sarhub_models.errors import DataError, UnknownNameError
 from sarhub_models.plugins.mm import SARHubBackbone, SARHubPreprocess, backbone_channels
 
 NETWORKS = ["resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b"]
@@ -26,31 +30,38 @@ DATASETS = ["ssdd", "hrsid", "ls_ssdd"]
 SIDE = 96
 
 
-def write_coco(folder: Path) -> Path:
-    """Write bright ships on speckle, as `python -m benchmarks.detection.prepare` leaves a data set."""
+def sea(rng):
+    """A speckled image with up to one bright ship, and its box x1, y1, x2, y2."""
+    pixels = rng.rayleigh(20, (SIDE, SIDE))
+    x, y, width, height = (int(v) for v in rng.integers(10, 40, 4))
+    pixels[y : y + height, x : x + width] += 150
+    return pixels.clip(0, 255).astype(np.uint8), [x, y, x + width, y + height]
+
+
+def write_ssdd(folder: Path) -> Path:
+    """Write a small SSDD as its release lies on disk: numbered JPEG files and COCO files with the category 0."""
     rng = np.random.default_rng(0)
-    (folder / "images").mkdir(parents=True)
-    (folder / "annotations").mkdir()
-    for split, count in (("train", 4), ("test", 2)):
+    (folder / "JPEGImages").mkdir(parents=True)
+    for split, numbers in (("train", (2, 3, 4, 5)), ("test", (1, 9))):
         images, annotations = [], []
-        for number in range(count):
-            name = f"{split}{number}.jpg"
-            pixels = rng.rayleigh(20, (SIDE, SIDE))
-            if number:  # the first is empty sea
-                x, y, width, height = (int(v) for v in rng.integers(10, 40, 4))
-                pixels[y : y + height, x : x + width] += 150
-                box = {"bbox": [x, y, width, height], "area": width * height, "iscrowd": 0, "category_id": 0}
-                annotations.append({"id": len(annotations) + 1, "image_id": number, **box})
-            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).convert("RGB").save(folder / "images" / name)
-            images.append({"id": number, "file_name": name, "width": SIDE, "height": SIDE})
+        for number in numbers:
+            pixels, (left, top, right, bottom) = sea(rng)
+            Image.fromarray(pixels).convert("RGB").save(folder / "JPEGImages" / f"{number:06}.jpg")
+            images.append({"id": number, "file_name": f"{number:06}.jpg", "width": SIDE, "height": SIDE})
+            if number != 2:  # which is empty sea
+                box = {"bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top)}
+                annotations.append({"id": number, "image_id": number, "category_id": 0, "iscrowd": 0, **box})
         content = {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "ship"}]}
-        (folder / "annotations" / f"{split}.json").write_text(json.dumps(content))
+        (folder / f"{split}.json").write_text(json.dumps(content))
     return folder
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_coco(tmp_path_factory.mktemp("data") / "small")
+    folder = tmp_path_factory.mktemp("data")
+    counts = prepare("ssdd", write_ssdd(folder / "SSDD"), folder / "prepared")
+    assert counts == {"train": (4, 3), "test": (2, 2)}
+    return folder / "prepared"
 
 
 def small(config: Config) -> Config:
@@ -154,6 +165,35 @@ def test_scores_are_those_of_pycocotools():
     assert scores({"time": 1.0})["AP"] == 0.0
 
 
+def test_preparing_again_is_harmless_and_another_source_is_refused(data, tmp_path):
+    root = (data / "images").resolve()
+    assert prepare("ssdd", root, data)["test"] == (2, 2)
+    with pytest.raises(DataError, match="no link"):
+        prepare("ssdd", write_ssdd(tmp_path / "SSDD"), data)
+    with pytest.raises(UnknownNameError, match="ls_ssdd"):
+        prepare("ls-ssdd", root, tmp_path)
+
+
+def test_ls_ssdd_from_voc_files(tmp_path):
+    """Sub-images of scene 1 are for training and those of scene 15 for the test."""
+    (tmp_path / "raw").mkdir()
+    for name in ("01_3_4", "15_20_30"):
+        pixels, (left, top, right, bottom) = sea(np.random.default_rng(1))
+        Image.fromarray(pixels).save(tmp_path / "raw" / f"{name}.jpg")
+        box = f"<xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax>"
+        size = f"<size><width>{SIDE}</width><height>{SIDE}</height><depth>1</depth></size>"
+        ship = f"<object><name>ship</name><bndbox>{box}</bndbox></object>"
+        text = f"<annotation><filename>{name}.jpg</filename>{size}{ship}</annotation>"
+        (tmp_path / "raw" / f"{name}.xml").write_text(text)
+    assert prepare("ls_ssdd", tmp_path / "raw", tmp_path / "out") == {"train": (1, 1), "test": (1, 1)}
+    config = load_config(CONFIGS / "resnet18_ls_ssdd.py")
+    place(config, tmp_path / "out")
+    register_all_modules()
+    sample = DATASETS_OF_MMDET.build(config.test_dataloader.dataset)[0]
+    assert sample["inputs"].shape == (3, 800, 800) and sample["inputs"].dtype == torch.float32
+    assert sample["data_samples"].ori_shape == (SIDE, SIDE)
+
+
 def test_without_weights_nothing_is_frozen(tmp_path):
     file = CONFIGS / "resnet18_ssdd.py"
     own, none = load_config(file), load_config(file)
@@ -171,7 +211,7 @@ def test_images_are_prepared_before_they_are_resized(data):
     for split in ("train", "test"):
         kinds = [step.type for step in config[f"{split}_dataloader"].dataset.pipeline]
         assert kinds.index("LoadImageFromFile") < kinds.index("SARHubPreprocess") < kinds.index("Resize")
-    picture = np.asarray(Image.open(data / "images" / "test1.jpg").convert("L"))
+    picture = np.asarray(Image.open(data / "images" / "JPEGImages" / "000001.jpg").convert("L"))
     prepared = SARHubPreprocess("resnet50_ben")({"img": picture})["img"]
     expected = sarhub.create_transform("resnet50_ben")
     expected.size = None

@@ -1,0 +1,83 @@
+"""A download becomes a folder for the configurations: ``python -m benchmarks.detection.prepare ssdd ROOT --out DIR``.
+
+The images stay where they are. The folder holds
+
+    DIR/annotations/{train,test}.json    in the format of COCO, of whatever annotations the download has
+    DIR/images                           a link to ROOT
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sarhub_models.datasets.annotations import SPLITS
+from sarhub_models.datasets.coco import write_coco
+from sarhub_models.datasets.detection import DetectionDataset
+from sarhub_models.datasets.hrsid import HRSID
+from sarhub_models.datasets.ls_ssdd import LsSsdd
+from sarhub_models.datasets.ssdd import SSDD
+from sarhub_models.errors import DataError, SarHubError, UnknownNameError, closest
+
+__all__ = ["READERS", "prepare"]
+
+READERS: dict[str, Callable[[Path, str], DetectionDataset]] = {"ssdd": SSDD, "hrsid": HRSID, "ls_ssdd": LsSsdd}
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+def prepare(dataset: str, root: Path, out: Path) -> dict[str, tuple[int, int]]:
+    """Write the annotations of a data set and link its images.
+
+    Args:
+        dataset: name of a reader in ``READERS``.
+        root: where the download was unpacked; it is only read.
+        out: the folder to write.
+
+    Returns:
+        For each split, the number of images and of ships.
+
+    Raises:
+        UnknownNameError: there is no such data set.
+        DataError: images or annotations are missing or damaged, or ``out`` holds the images of another folder.
+    """
+    if dataset not in READERS:
+        raise UnknownNameError(f"no data set is called {dataset!r}{closest(dataset, READERS)}; known: {list(READERS)}")
+    found = {split: READERS[dataset](root, split) for split in SPLITS}
+    out.mkdir(parents=True, exist_ok=True)
+    _link(out / "images", root.resolve())
+    for split, images in found.items():
+        write_coco(images, out / "annotations" / f"{split}.json")
+    return {split: (len(images), int(images.counts().sum())) for split, images in found.items()}
+
+
+def _link(link: Path, folder: Path) -> None:
+    if link.is_symlink() and link.resolve() == folder:
+        return
+    try:
+        link.symlink_to(folder, target_is_directory=True)
+    except FileExistsError as err:
+        raise DataError(f"{link} exists and is no link to {folder}: give another --out or remove it") from err
+    except OSError as err:
+        raise DataError(f"{link} cannot be linked to {folder} ({err}): give an --out where links can be made") from err
+
+
+@app.command()
+def main(
+    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(READERS)}.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the unpacked download.")],
+    out: Annotated[Path, typer.Option(help="Folder to write, for --data of 'python -m benchmarks.detection train'.")],
+) -> None:
+    """Write the annotations of a data set in COCO's format and link its images; again is harmless."""
+    try:
+        for split, (images, ships) in prepare(dataset, root, out).items():
+            typer.echo(f"{split}: {images} images, {ships} ships")
+    except SarHubError as err:
+        typer.echo(f"error: {err}", err=True)
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()
