@@ -145,9 +145,8 @@ def _epochs(content: Content, curves: Mapping[Cell, Mapping[int, float]]) -> str
     for cell, curve in curves.items():
         name = f"{model_info(cell.model).network} from {cell.label}, seed {cell.seed}"
         best = max(curve, key=lambda epoch: curve[epoch], default=None)  # MMDetection gives none without a detection
-        parts.append(
-            f"{name}: " + ("no detection" if best is None else f"{curve[best]:.3f} at epoch {best} of {max(curve)}")
-        )
+        found = "no detection" if best is None else f"{curve[best]:.3f} at epoch {best} of {max(curve)}"
+        parts.append(f"{name}: {found}")
     return f"Best {content.label} on the validation split: {'; '.join(parts)}."
 
 

@@ -13,11 +13,10 @@ the ships, and no wake or ambiguity reaches beyond a chip.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -35,10 +34,11 @@ from benchmarks.composing import (
     stitch,
     write_png,
 )
+from sarhub_models.datasets.coco import write_coco
+from sarhub_models.datasets.detection import Annotation, DetectionDataset
 from sarhub_models.datasets.dsn import SPLITS
 from sarhub_models.errors import DataError, OptionError, SarHubError
 from sarhub_models.progress import progress_bar
-from sarhub_models.weights.files import write_text
 
 __all__ = [
     "Scene",
@@ -246,17 +246,6 @@ def _places(size: int, side: int, count: int, rng: np.random.Generator) -> list[
                 return places
 
 
-def _coco(boxes: Mapping[str, np.ndarray], size: int) -> dict[str, Any]:
-    """Return the annotations of square images by name: boxes (K, 4) of x, y, width, height."""
-    images = [{"id": number, "file_name": name, "width": size, "height": size} for number, name in enumerate(boxes)]
-    found = [(number, box) for number, rows in enumerate(boxes.values()) for box in rows.tolist()]
-    annotations = [
-        {"id": index, "image_id": number, "category_id": 0, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
-        for index, (number, box) in enumerate(found, start=1)  # pycocotools takes an id of 0 for no match
-    ]
-    return {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "ship"}]}
-
-
 def compose_scenes(data: Path | None, out: Path, settings: SceneSettings, *, progress: bool = True) -> bool:
     """Compose a data set, unless it is there.
 
@@ -276,20 +265,20 @@ def compose_scenes(data: Path | None, out: Path, settings: SceneSettings, *, pro
     counts = {split: getattr(settings, split) for split in SPLITS}
 
     def fill(folder: Path) -> None:
-        (folder / "annotations").mkdir()
         with progress_bar("composing scenes", sum(counts.values()), show=progress) as advance:
             for number, split in enumerate(SPLITS):
                 sea = sea_patches(load_patches(data, "s1", split, settings.seed))
                 ships = ship_chips(load_patches(data, "opensarship", split, settings.seed))
                 (folder / split).mkdir()
-                boxes: dict[str, np.ndarray] = {}
+                annotations = []
                 for index in range(counts[split]):
                     scene = compose_scene(sea, ships, settings, np.random.default_rng([settings.seed, number, index]))
                     name = f"{split}_{index:04}.png"
                     write_png(grey_levels(scene.amplitude), folder / split / name)
-                    boxes[name] = scene.boxes
+                    corners = np.hstack([scene.boxes[:, :2], scene.boxes[:, :2] + scene.boxes[:, 2:]])
+                    annotations.append(Annotation(name, scene.amplitude.shape, corners, folder / split / name))
                     advance(1)
-                write_text(folder / "annotations" / f"{split}.json", json.dumps(_coco(boxes, settings.size)))
+                write_coco(DetectionDataset(folder / split, annotations), folder / "annotations" / f"{split}.json")
 
     return compose_folder(out, {"patches": origin(data, ("s1", "opensarship")), **asdict(settings)}, fill)
 
