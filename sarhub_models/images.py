@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import ImageError
 
-__all__ = ["SUFFIXES", "image_size", "list_images", "read_image"]
+__all__ = ["SUFFIXES", "image_size", "list_images", "open_tiff", "read_image"]
 
 _KEY = "image"
 
@@ -60,6 +60,18 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     file = Path(path)
     with _naming(file):
         return _SIZES[file.suffix.lower()](file)
+
+
+@contextmanager
+def open_tiff(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a GeoTIFF for reading, as a :class:`rasterio.io.DatasetReader`.
+
+    Raises:
+        ImageError: the file is missing, no GeoTIFF or damaged, or something fails while it is open; the message names
+            it.
+    """
+    with _naming(Path(path)), _open_tiff(Path(path)) as dataset:
+        yield dataset
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:

@@ -13,6 +13,7 @@ from .ls_ssdd import LsSsdd
 from .mstar import MSTAR
 from .opensarship import OpenSARShip
 from .opensarurban import OpenSARUrban
+from .spacenet6 import Segmentation, SpaceNet6
 from .ssdd import SSDD
 from .tsx import TerraSARX
 
@@ -33,6 +34,8 @@ __all__ = [
     "OpenSARUrban",
     "Sample",
     "SceneDataset",
+    "Segmentation",
+    "SpaceNet6",
     "TerraSARX",
     "download_dsn",
     "load_dsn",
