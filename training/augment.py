@@ -30,15 +30,17 @@ def evaluation_transform(preprocess: Preprocess, mean: float, std: float) -> Sar
     """Return the preprocessing that users of the weights get."""
     limits = preprocess.range
     return SarTransform(
-        preprocess.operator, limits.low, limits.high, limits.evaluation, mean, std, preprocess.size, validate=False
+        *(preprocess.operator, limits.low, limits.high, limits.evaluation, mean, std, preprocess.size),
+        validate=False,
+        crop=preprocess.crop,
     )
 
 
 class TrainingTransform:
-    """Operator → normalisation → resizing → geometry → three channels, as :class:`SarTransform` in training mode.
+    """Crop → operator → normalisation → resizing → geometry → three channels, as :class:`SarTransform` in training.
 
     Args:
-        preprocess: operator, its range, and the size.
+        preprocess: crop, operator, its range, and the size.
         geometry: ``"none"``; ``"flip"``, along either axis; ``"dihedral"``, all eight symmetries of the square; or
             ``"flip_rotate"``, SAR-HUB's horizontal flip and rotation by up to 10 degrees.
         mean: subtracted after the operator.
@@ -47,6 +49,7 @@ class TrainingTransform:
 
     def __init__(self, preprocess: Preprocess, geometry: str, mean: float, std: float) -> None:
         self.preprocess, self.geometry, self.mean, self.std = preprocess, geometry, mean, std
+        self.cropped = evaluation_transform(preprocess, mean, std).cropped
 
     def __call__(self, images: Tensor | list[Tensor], numbers: Tensor) -> Tensor:
         """Return network inputs (B, 3, S, S).
@@ -60,7 +63,7 @@ class TrainingTransform:
         return geometric(x, self.geometry, numbers[1:]).expand(-1, 3, -1, -1)
 
     def _prepare(self, x: Tensor, numbers: Tensor) -> Tensor:
-        p = self.preprocess
+        p, x = self.preprocess, self.cropped(x)
         operator: Any = OPERATORS[p.operator]
         limits = p.range
         parameter = limits.low + (limits.high - limits.low) * numbers if p.draa else limits.evaluation

@@ -1,7 +1,8 @@
 """From a reader to mini-batches: which samples make up which step, and what happens to a damaged one.
 
 The order of an epoch depends on the seed and the epoch alone. A step takes the next ``world × batch_size`` samples
-of it, of which each process takes its slice; so the same steps see the same samples on any number of processes.
+of it, of which each process takes its slice; so the same steps see the same samples on any number of processes. An
+epoch that is longer than the split goes through it again, in another order.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sarhub_models.errors import DataError, ImageError, InputError, SarHubError
+from sarhub_models.errors import DataError, ImageError, InputError, OptionError, SarHubError
 
 from .keys import generator
-from .recipe import Data
+from .recipe import Data, Optim
 from .sources import Scenes, amplitude
 
 # Forked workers share the reader's memory, and end when the run is killed; those of a fork server would stay.
@@ -147,17 +148,22 @@ def damaged(name: str, cause: Exception) -> DataError:
     return DataError(f"sample {name}: {cause} (repair or remove it, or data.on_error=skip leaves such samples out)")
 
 
-def steps_per_epoch(samples: int, batch_size: int, accumulate: int, world: int) -> int:
-    """Return the mini-batches of an epoch, a multiple of ``accumulate``; the samples left over are not seen in it.
+def steps_per_epoch(samples: int, optim: Optim, world: int) -> int:
+    """Return the mini-batches of an epoch, a multiple of ``optim.accumulate``.
+
+    These are ``optim.epoch_steps``, or one pass over the samples, those left over not seen in it.
 
     Raises:
         InputError: there are fewer samples than one step of all processes takes.
     """
-    steps = samples // (batch_size * world * accumulate) * accumulate
+    if optim.epoch_steps is not None:
+        return optim.epoch_steps
+    steps = samples // (optim.batch_size * world * optim.accumulate) * optim.accumulate
     if steps == 0:
         raise InputError(
-            f"{samples} samples to train on are fewer than one step takes: optim.batch_size={batch_size} × {world} "
-            f"process(es) × optim.accumulate={accumulate}"
+            f"{samples} samples to train on are fewer than one step takes: optim.batch_size={optim.batch_size} × "
+            f"{world} process(es) × optim.accumulate={optim.accumulate}; optim.epoch_steps=N goes through them as "
+            "often as N steps need"
         )
     return steps
 
@@ -184,10 +190,17 @@ class Plan:
 
 
 class StepSampler:
-    """The indices of each mini-batch of a plan, for a split of so many samples."""
+    """The indices of each mini-batch of a plan.
 
-    def __init__(self, samples: int, plan: Plan) -> None:
-        self.samples, self.plan = samples, plan
+    Args:
+        samples: size of the split.
+        plan: which mini-batches.
+        weights: for a draw with replacement, in proportion to them, (samples,); ``None`` shows every sample before any
+            comes again.
+    """
+
+    def __init__(self, samples: int, plan: Plan, weights: Tensor | None = None) -> None:
+        self.samples, self.plan, self.weights = samples, plan, weights
 
     def __len__(self) -> int:
         return self.plan.steps * self.plan.epochs - self.plan.start
@@ -196,11 +209,21 @@ class StepSampler:
         plan = self.plan
         current, first = divmod(plan.start, plan.steps)
         for epoch in range(current, plan.epochs):
-            order = torch.randperm(self.samples, generator=generator(plan.seed, "order", epoch))
+            order = self._order(epoch)
             for step in range(first, plan.steps):
                 begin = (step * plan.place.world + plan.place.rank) * plan.batch_size
                 yield order[begin : begin + plan.batch_size].tolist()
             first = 0
+
+    def _order(self, epoch: int) -> Tensor:
+        """Return the samples of an epoch for all processes, as many as it takes, or all of them."""
+        plan = self.plan
+        length = plan.steps * plan.batch_size * plan.place.world
+        if self.weights is not None:
+            return torch.multinomial(self.weights, length, True, generator=generator(plan.seed, "drawn", epoch))
+        purposes = [("order", epoch), *(("order", epoch, again) for again in range(1, -(-length // self.samples)))]
+        orders = [torch.randperm(self.samples, generator=generator(plan.seed, *purpose)) for purpose in purposes]
+        return torch.cat(orders)
 
 
 class Batches:
@@ -214,6 +237,19 @@ class Batches:
             if isinstance(batch, SarHubError):
                 raise batch
             yield batch
+
+
+def class_weights(scenes: Scenes) -> Tensor:
+    """Return a weight for each sample, the inverse of its class's frequency: all classes are drawn equally often.
+
+    Raises:
+        OptionError: the samples have several labels each.
+    """
+    if scenes.multilabel:
+        raise OptionError(
+            "data.balanced draws classes equally often, which needs one label a sample; use loss.name=cbl"
+        )
+    return torch.from_numpy(1.0 / scenes.counts()[scenes.labels])
 
 
 def leave_signals_to_main(worker: int) -> None:
@@ -244,7 +280,8 @@ class Files:
 
     def training(self, plan: Plan, pin: bool = False) -> Batches:
         """Return all mini-batches of a plan; the workers live as long as the run."""
-        return self._batches(True, pin, batch_sampler=StepSampler(len(self), plan))
+        weights = class_weights(self.scenes) if self.data.balanced else None
+        return self._batches(True, pin, batch_sampler=StepSampler(len(self), plan, weights))
 
     def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> Batches:
         """Return a process's share of the split: every ``world``-th sample, each exactly once."""

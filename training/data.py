@@ -7,13 +7,13 @@ from typing import Protocol
 
 import numpy as np
 
-from sarhub_models.errors import DataError
+from sarhub_models.errors import DataError, OptionError
 
 from .augment import evaluation_transform
 from .batches import Batch, Files, Place, Plan
 from .recipe import Data, Preprocess
 from .shards import Shards
-from .sources import open_split
+from .sources import Subset, open_split, stratified
 
 _PROBE = 4096  # samples that decide mean and std
 
@@ -36,13 +36,36 @@ class Source(Protocol):
 
 
 def open_source(data: Data, split: str) -> Source:
-    """Open a split.
+    """Open a split, all of it.
 
     Raises:
         OptionError: the recipe does not say where the data lie.
         DataError: they are not there.
     """
     return Files(open_split(data, split), data) if data.shards is None else Shards(data, split)
+
+
+def open_training(data: Data, seed: int) -> Source:
+    """Open the samples to train on: the fraction of the split that the recipe asks for.
+
+    Args:
+        data: the recipe's section.
+        seed: decides which samples, see :func:`~training.sources.stratified`.
+
+    Raises:
+        OptionError: as :func:`open_source`; or a part of shards, or a balanced draw from them, is asked for.
+        DataError: as :func:`open_source`.
+    """
+    if data.shards is not None and (data.fraction < 1 or data.balanced):
+        raise OptionError(
+            "shards are streamed in the order in which they lie: data.fraction and data.balanced need single files, "
+            "data.root=FOLDER in place of data.shards"
+        )
+    source = open_source(data, data.train)
+    if data.fraction == 1 or not isinstance(source, Files):
+        return source
+    chosen = stratified(source.scenes.labels, data.fraction, seed)
+    return Files(Subset(source.scenes, chosen), data)
 
 
 def mean_std(source: Source, preprocess: Preprocess) -> tuple[float, float]:
@@ -55,12 +78,12 @@ def mean_std(source: Source, preprocess: Preprocess) -> tuple[float, float]:
     """
     if preprocess.mean is not None and preprocess.std is not None:
         return preprocess.mean, preprocess.std
-    operator = evaluation_transform(preprocess, 0.0, 1.0).dynamic_range
+    transform = evaluation_transform(preprocess, 0.0, 1.0)
     count, total, squares = 0, 0.0, 0.0
     for batch in source.evaluation(256, Place(0, max(1, len(source) // _PROBE))):
         images = batch.images if isinstance(batch.images, list) else [batch.images]
         for image in images:
-            pixels = operator(image).double()
+            pixels = transform.dynamic_range(transform.cropped(image)).double()
             count += pixels.numel()
             total += pixels.sum().item()
             squares += pixels.square().sum().item()

@@ -1,4 +1,4 @@
-"""The training loop: AdamW, one-cycle learning rate, any number of processes through Accelerate, exact resume.
+"""The training loop: any number of processes through Accelerate, exact resume.
 
 Everything random in a step is keyed by the seed and the step (:mod:`training.keys`), so the state of a run is its
 tensors and its step: nothing else has to be saved to go on exactly.
@@ -29,8 +29,9 @@ from .checkpoint import LAST, load_last, save_best, save_last
 from .data import Source, mean_std
 from .keys import generator, key
 from .metrics import check_monitor, make_metrics
-from .network import build_network, parameter_groups
-from .recipe import Loss, Recipe, Runtime
+from .network import build_network
+from .optimizer import make_optimizer
+from .recipe import Loss, Recipe, Runtime, completed
 from .scoring import score
 from .watch import DivergedError, Seen, StopRequest, Watch
 
@@ -88,14 +89,14 @@ class Trainer:
     Args:
         recipe: what to compute.
         train: training split.
-        val: validation split, scored after every epoch.
+        val: validation split, scored after every epoch; ``None`` keeps the weights of the last.
         folder: where checkpoints are kept; one that is there is continued.
         accelerator: of :func:`make_accelerator`.
 
     Attributes:
         history: one row of numbers per finished epoch.
         best: the row of the epoch whose weights are kept.
-        detail: its :func:`~training.metrics.make_detail`.
+        detail: its :func:`~training.metrics.make_detail`; empty without a validation split.
         step: mini-batches done.
         steps: mini-batches per epoch.
         skipped: names of the damaged samples that were left out, each once.
@@ -108,12 +109,14 @@ class Trainer:
         CheckpointError: the checkpoint in the folder is damaged.
     """
 
-    def __init__(self, recipe: Recipe, train: Source, val: Source, folder: Path, accelerator: Accelerator) -> None:
+    def __init__(
+        self, recipe: Recipe, train: Source, val: Source | None, folder: Path, accelerator: Accelerator
+    ) -> None:
         self.recipe, self.train, self.val, self.folder, self.accelerator = recipe, train, val, folder, accelerator
         optim, self.classes = recipe.optim, len(train.class_names)
         self.place = Place(accelerator.process_index, accelerator.num_processes)
-        self.steps = steps_per_epoch(len(train), optim.batch_size, optim.accumulate, self.place.world)
-        if len(val) < self.place.world:
+        self.steps = steps_per_epoch(len(train), optim, self.place.world)
+        if val is not None and len(val) < self.place.world:
             raise InputError(f"{len(val)} samples to validate on are too few for {self.place.world} processes")
         self.monitor = check_monitor(
             recipe.evaluation.monitor, train.multilabel, list(make_metrics(self.classes, train.multilabel))
@@ -150,11 +153,7 @@ class Trainer:
         model: nn.Module = self.network
         if recipe.runtime.sync_batchnorm and accelerator.num_processes > 1:
             model = self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-        max_lr = optim.max_lr * optim.lr_factor
-        groups = parameter_groups(model, optim.weight_decay, optim.decay_vectors)
-        optimizer = torch.optim.AdamW(groups, lr=max_lr, eps=optim.eps, fused=True)
-        moves = optim.epochs * self.steps // optim.accumulate
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=moves)
+        optimizer, self.schedule = make_optimizer(model, optim, self.steps)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.loss = make_loss(recipe.loss, self.train.counts, self.train.multilabel).to(accelerator.device)
 
@@ -223,7 +222,7 @@ class Trainer:
     def _check_same(self, saved: dict[str, Any]) -> None:
         """Raise unless a checkpoint is of this very run."""
         recipe, batch = comparable(self.recipe.model_dump(mode="json")), self.recipe.optim.batch_size * self.place.world
-        differences = [*_differences(saved["recipe"], recipe)]
+        differences = [*_differences(completed(saved["recipe"]), recipe)]
         if saved["global_batch"] != batch:
             differences.append(f"samples per step of all processes: {saved['global_batch']} there, {batch} now")
         if saved["counts"] != self.train.counts.tolist():
@@ -292,13 +291,11 @@ class Trainer:
         return value.detach()
 
     def _end_epoch(self, on_epoch: Callable[[Row], None]) -> None:
-        optim, device = self.recipe.optim, self.accelerator.device
+        optim = self.recipe.optim
         self._count_seconds()
         if self.averaged is None:
             self.scored.load_state_dict(self.network.state_dict())
-        loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.place, pin=device.type == "cuda")
-        shares = self._noting_skipped(loader)
-        scores, detail = score(self.scored, shares, self.transform, self.classes, self.train.multilabel, device)
+        scores, detail = self._score()
         self._share_skipped()
         row: Row = {
             "epoch": self.step // self.steps,
@@ -310,13 +307,22 @@ class Trainer:
             "skipped": len(self.skipped),
         }
         self.history.append(row)
-        if not self.best or row[self.monitor] > self.best[self.monitor]:
+        if not self.best or not scores or row[self.monitor] > self.best[self.monitor]:
             self.best, self.detail = row, detail
-            if self.accelerator.is_main_process:
+            if self.accelerator.is_main_process and (scores or self.finished):
                 save_best(self.folder, self.scored.state_dict())
         self.watch.total = 0.0
         on_epoch(row)
         self.seconds, self.waited, self._resumed = 0.0, 0.0, time.perf_counter()
+
+    def _score(self) -> tuple[Row, Tensor]:
+        """Return the scores of the validation split and their details, both empty where there is none."""
+        if self.val is None:
+            return {}, torch.empty(0)
+        device = self.accelerator.device
+        loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.place, pin=device.type == "cuda")
+        shares = self._noting_skipped(loader)
+        return score(self.scored, shares, self.transform, self.classes, self.train.multilabel, device)
 
     def _count_seconds(self) -> None:
         now = time.perf_counter()
@@ -344,7 +350,8 @@ class Trainer:
     def _check_state(self) -> None:
         """Raise if a tensor of the state is not finite: a finite loss can have gradients that are not."""
         tensors = [*self.network.state_dict().values()]
-        tensors += [value for values in self.optimizer.state.values() for value in values.values()]
+        values = (value for values in self.optimizer.state.values() for value in values.values())
+        tensors += [value for value in values if isinstance(value, Tensor)]
         finite = torch.stack([tensor.isfinite().all().to(self.accelerator.device) for tensor in tensors]).all()
         if self.accelerator.reduce((~finite).float(), "sum") > 0:
             assert self.watch.batch is not None

@@ -29,6 +29,7 @@ def main(
     assignments: Annotated[list[str] | None, typer.Argument(help="section.key=value, over the recipe's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run [outputs/<recipe>].")] = None,
     init: Annotated[str | None, typer.Option(help="none, imagenet, a file or a name: short for model.init.")] = None,
+    finetune: Annotated[bool, typer.Option("--finetune", help="Train as SAR-HUB does on a target task.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print recipe, network and expected time only.")] = False,
 ) -> None:
     """Train a recipe, or go on where it stopped: a run in the same folder is continued exactly.
@@ -38,7 +39,7 @@ def main(
     chosen = [*(assignments or []), *([] if init is None else [f"model.init={init}"])]
     folder = out or Path("outputs") / recipe
     try:
-        resolved = load_recipe(recipe, chosen)
+        resolved = load_recipe(recipe, chosen, finetune=finetune)
         if dry_run:
             preview(resolved)
             return

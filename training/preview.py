@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sarhub_models.errors import SarHubError
 
 from .batches import steps_per_epoch
-from .data import open_source
+from .data import open_training
 from .loop import make_accelerator
 from .network import build_network
 from .recipe import Recipe
@@ -31,7 +31,7 @@ def preview(recipe: Recipe) -> None:
         torch.set_num_threads(recipe.runtime.threads)
     accelerator = make_accelerator(recipe.runtime, 1)
     try:
-        train = open_source(recipe.data, "train")
+        train = open_training(recipe.data, recipe.runtime.seed)
         classes, samples, note = len(train.class_names), len(train), ""
     except SarHubError as err:
         classes, samples, note = 10, None, f"(10 classes assumed, and no number of samples: {err})"
@@ -50,7 +50,7 @@ def preview(recipe: Recipe) -> None:
     if samples is None:
         return
     world = accelerator.num_processes
-    steps = steps_per_epoch(samples, recipe.optim.batch_size, recipe.optim.accumulate, world)
+    steps = steps_per_epoch(samples, recipe.optim, world)
     show(
         f"{samples} samples, {classes} classes, {steps} steps per epoch: about {_clock(steps * seconds)} per epoch, "
         f"{_clock(steps * seconds * recipe.optim.epochs)} for {recipe.optim.epochs} epochs, without validation"

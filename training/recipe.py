@@ -1,8 +1,10 @@
 """A recipe: everything that decides what a training run computes, in sections.
 
 The recipe ``<network>_<data>`` is put together from ``recipes/base.yaml``, ``recipes/data/<data>.yaml``,
-``recipes/network/<family>.yaml`` and, where there is one, ``recipes/<network>_<data>.yaml``; each overrides the ones
-before, and assignments such as ``optim.epochs=10`` override all of them.
+``recipes/network/<family>.yaml`` and, where there is one, ``recipes/<network>_<data>.yaml``; for fine-tuning, then
+from ``recipes/finetune/base.yaml`` and ``recipes/finetune/<family>.yaml``. Each overrides the ones before, and
+assignments such as ``optim.epochs=10`` override all of them. A data file may hold ``variants``, which belong to
+one choice of a value, such as ``data.train``.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from sarhub_models.errors import ManifestError, OptionError, UnknownNameError, c
 RECIPES = Path(__file__).resolve().parent / "recipes"
 NETWORKS = ("resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b")
 DATA = tuple(sorted(file.stem for file in (RECIPES / "data").glob("*.yaml")))
+NO_OPERATOR = "none"  # has no parameter, so no range either
 _OPEN = "data.options"  # what is below it belongs to the reader, which checks it
 _EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+", re.IGNORECASE)  # YAML 1.1 takes 1e-3 for a text
 
@@ -59,7 +62,7 @@ class Model(Section):
 
 
 class Data(Section):
-    """Where the images come from and how they are read."""
+    """Where the images come from, how they are read, and which of them are trained on."""
 
     name: Literal[DATA]  # type: ignore[valid-type]
     root: Path | None
@@ -70,10 +73,14 @@ class Data(Section):
     workers: Annotated[int, Field(ge=0)]
     shuffle_buffer: Count
     on_error: Literal["stop", "skip"]
+    train: str = "train"
+    test: str = "test"
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    balanced: bool = False
 
 
 class Preprocess(Section):
-    """Dynamic-range operator, normalisation and size."""
+    """Crop, dynamic-range operator, normalisation and size."""
 
     operator: str
     draa: bool
@@ -81,20 +88,21 @@ class Preprocess(Section):
     size: Count
     mean: float | None
     std: Positive | None
+    crop: Count | None = None
 
     @model_validator(mode="after")
     def _operator_has_a_range(self) -> Preprocess:
-        if self.operator not in self.operators:
+        known = [*self.operators, NO_OPERATOR]
+        if self.operator not in known:
             raise ValueError(
-                f"no operator is called {self.operator!r}{closest(self.operator, self.operators)}; "
-                f"known: {', '.join(self.operators)}"
+                f"no operator is called {self.operator!r}{closest(self.operator, known)}; known: {', '.join(known)}"
             )
         return self
 
     @property
     def range(self) -> Range:
         """The parameter range of the chosen operator."""
-        return self.operators[self.operator]
+        return self.operators.get(self.operator, Range(low=0, high=0, evaluation=0))
 
 
 class Augment(Section):
@@ -114,7 +122,7 @@ class Loss(Section):
 
 
 class Optim(Section):
-    """AdamW with a one-cycle learning rate."""
+    """Optimiser, learning rate, and how many steps they take."""
 
     epochs: Count
     batch_size: Count
@@ -125,6 +133,18 @@ class Optim(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     decay_vectors: bool
     ema: Annotated[float, Field(ge=0, lt=1)] | None
+    epoch_steps: Count | None = None
+    name: Literal["adamw", "sgd"] = "adamw"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    schedule: Literal["onecycle", "step"] = "onecycle"
+    step_epochs: Count = 100
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _gradients_are_summed_up_within_an_epoch(self) -> Optim:
+        if self.epoch_steps is not None and self.epoch_steps % self.accumulate:
+            raise ValueError(f"epoch_steps={self.epoch_steps} is no multiple of accumulate={self.accumulate}")
+        return self
 
 
 class Evaluation(Section):
@@ -132,6 +152,7 @@ class Evaluation(Section):
 
     batch_size: Count
     monitor: str | None
+    split: str | None = "val"
 
 
 class Runtime(Section):
@@ -186,17 +207,28 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
         raise ManifestError("the recipe does not hold: " + "; ".join(wrong)) from None
 
 
+def completed(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return sections as an earlier version stored them with the values that came later at their defaults."""
+    whole = {}
+    for section, keys in values.items():
+        fields: Any = Recipe.model_fields[section].annotation
+        later = {name: field.default for name, field in fields.model_fields.items() if not field.is_required()}
+        whole[section] = later | dict(keys)
+    return whole
+
+
 def _got(value: Any) -> str:
     """Name a wrong value; where a whole section was looked at, the message has named it."""
     return "" if isinstance(value, Mapping) else f", got {value!r}"
 
 
-def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str, assignments: Sequence[str] = (), *, finetune: bool = False) -> Recipe:
     """Put a recipe together.
 
     Args:
         name: ``<network>_<data>``.
         assignments: ``section.key=value`` with the value in YAML.
+        finetune: train as SAR-HUB does on a target task, not as in pre-training.
 
     Raises:
         UnknownNameError: there is no such recipe or key; the message gives the closest.
@@ -211,11 +243,17 @@ def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
     network, _, data = name.rpartition("_")
     family = re.split(r"[\d_]", network)[0]
     values: dict[str, Any] = {}
-    for file in ("base", f"data/{data}", f"network/{family}", name):
+    files = ["base", f"data/{data}", f"network/{family}", name]
+    for file in [*files, "finetune/base", f"finetune/{family}"] if finetune else files:
         if (path := RECIPES / f"{file}.yaml").is_file():
             merge(values, yaml.safe_load(path.read_text(encoding="utf-8")))
     values["model"]["network"] = network
+    variants = values.pop("variants", {})
     recipe = override(values, assignments)
+    for key, choices in variants.items():
+        section, _, value = key.partition(".")
+        merge(values, choices.get(getattr(getattr(recipe, section), value), {}))
+        recipe = override(values, assignments)
     if recipe.name != name:  # the values that belong to another network or data set would be missing
         raise OptionError(f"the recipe is called {name}, the assignments make it {recipe.name}; give that name instead")
     return recipe

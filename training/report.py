@@ -38,7 +38,8 @@ def plot_curves(rows: Sequence[Mapping[str, float]], file: Path) -> None:
         if name not in RUNNING:
             right.plot(epochs, [row[name] for row in rows], label=name.replace("_", " "))
     right.set(xlabel="epoch", ylabel="validation", ylim=(0, 1))
-    right.legend()
+    if right.lines:
+        right.legend()
     figure.savefig(file, dpi=150)
     plt.close(figure)
 

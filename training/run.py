@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,13 @@ from sarhub_models.weights.files import write_text
 
 from .augment import evaluation_transform
 from .checkpoint import BEST
-from .data import open_source
+from .data import Source, open_source, open_training
 from .loop import Row, Trainer, make_accelerator
 from .recipe import Recipe, override
 from .report import RUNNING, plot_curves, plot_detail, write_csv
 
 SUMMARY, RECIPE = "run.json", "recipe.yaml"
+_REDRAW = 30  # seconds, at least, between two drawings of the curves: a short epoch takes less than one
 INTERRUPTED = "interrupted"  # there while a run waits to go on
 
 
@@ -40,7 +42,7 @@ class Run:
         std: of the pixels after the operator.
         class_names: name of each class.
         multilabel: whether a sample carries several labels.
-        val: the validation scores of the kept epoch.
+        val: the validation scores of the kept epoch; empty where none was scored.
     """
 
     folder: Path
@@ -96,11 +98,22 @@ def load_run(folder: Path, assignments: Sequence[str] = ()) -> Run:
     )
 
 
+def open_splits(recipe: Recipe) -> tuple[Source, Source | None]:
+    """Return what a recipe trains on, and what it validates on, if anything.
+
+    Raises:
+        SarHubError: as :func:`~training.data.open_training` and :func:`~training.data.open_source` say.
+    """
+    split = recipe.evaluation.split
+    train = open_training(recipe.data, recipe.runtime.seed)
+    return train, None if split is None else open_source(recipe.data, split)
+
+
 def train(recipe: Recipe, out: Path) -> bool:
     """Train, or go on where a run of the same recipe in ``out`` stopped.
 
     Leaves ``recipe.yaml``, ``last.pt``, ``best.safetensors``, ``metrics.csv``, ``curves.png``, the validation split's
-    ``val.png``, a folder ``tensorboard`` and, last of all, ``run.json``.
+    ``val.png`` (where it is scored), a folder ``tensorboard`` and, last of all, ``run.json``.
 
     Returns:
         Whether the run is finished; if not, it was asked to stop, and the same call goes on.
@@ -108,7 +121,7 @@ def train(recipe: Recipe, out: Path) -> bool:
     Raises:
         SarHubError: as :class:`~training.loop.Trainer` and its ``run`` say.
     """
-    splits = open_source(recipe.data, "train"), open_source(recipe.data, "val")
+    splits = open_splits(recipe)
     accelerator = make_accelerator(recipe.runtime, recipe.optim.accumulate)
     if recipe.runtime.threads is not None:
         torch.set_num_threads(recipe.runtime.threads)  # Accelerate has its own idea of it
@@ -120,6 +133,7 @@ def train(recipe: Recipe, out: Path) -> bool:
         with Reporter(trainer) as reporter:
             finished = trainer.finished or trainer.run(reporter.on_step, reporter.on_epoch)
         if finished:
+            plot_curves(trainer.history, out / "curves.png")
             _finish(trainer)
         else:
             write_text(out / INTERRUPTED, f"stopped at step {trainer.step}; the same command goes on\n")
@@ -163,6 +177,7 @@ class Reporter:
         )
         total = trainer.steps * recipe.optim.epochs
         self.task = self.bar.add_task(recipe.name, total=total, completed=trainer.step, speed="")
+        self.drawn = time.monotonic()
         self.board = SummaryWriter(str(trainer.folder / "tensorboard"), purge_step=trainer.step)
 
     def __enter__(self) -> Reporter:
@@ -189,11 +204,15 @@ class Reporter:
         for name, value in row.items():
             self.board.add_scalar(f"epoch/{name}", value, trainer.step)
         self.board.flush()
-        plot_curves(trainer.history, trainer.folder / "curves.png")
-        if trainer.best is row:
-            plot_detail(trainer.detail, trainer.train.class_names, trainer.folder / "val.png")
+        if time.monotonic() - self.drawn > _REDRAW:
+            plot_curves(trainer.history, trainer.folder / "curves.png")
+            self.drawn = time.monotonic()
+        score = "no validation"
+        if trainer.monitor in row:
+            score = f"{trainer.monitor.replace('_', ' ')} {row[trainer.monitor]:.4f}"
+            if trainer.best is row:
+                plot_detail(trainer.detail, trainer.train.class_names, trainer.folder / "val.png")
         self.bar.console.print(
             f"epoch {row['epoch']:.0f}/{trainer.recipe.optim.epochs}  loss {row['loss']:.4f}  "
-            f"{trainer.monitor.replace('_', ' ')} {row[trainer.monitor]:.4f}  "
-            f"{row['images_per_second']:.0f} images/s  waiting for data {row['waiting_for_data']:.1%}"
+            f"{score}  {row['images_per_second']:.0f} images/s  waiting for data {row['waiting_for_data']:.1%}"
         )

@@ -9,10 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sarhub_models.datasets import BigEarthNetS1, DsnSLC, FolderDataset, OpenSARUrban, Sample, TerraSARX
+from sarhub_models.datasets import (
+    MSTAR,
+    BigEarthNetS1,
+    DsnSLC,
+    FolderDataset,
+    FUSARShip,
+    OpenSARShip,
+    OpenSARUrban,
+    Sample,
+    TerraSARX,
+)
 from sarhub_models.errors import DataError, OptionError
 from sarhub_models.transforms import normalize_amplitude
 
+from .keys import generator
 from .recipe import Data
 
 SPLITS = ("train", "val", "test")
@@ -21,6 +32,9 @@ _READERS: dict[str, Callable[..., Any]] = {
     "ben": BigEarthNetS1,
     "osu": OpenSARUrban,
     "dsn": DsnSLC,
+    "mstar": MSTAR,
+    "opensarship": OpenSARShip,
+    "fusar": FUSARShip,
     "folder": FolderDataset,
 }
 
@@ -41,6 +55,57 @@ class Scenes(Protocol):
 
     def counts(self) -> np.ndarray:
         """Return the number of samples of each class."""
+
+
+class Subset:
+    """Some samples of a reader, with its interface.
+
+    Args:
+        scenes: the reader.
+        indices: which samples, in the order in which they shall come, int64 (N,).
+    """
+
+    def __init__(self, scenes: Scenes, indices: np.ndarray) -> None:
+        self.scenes, self.indices = scenes, indices
+        self.labels = scenes.labels[indices]
+        self.names = tuple(scenes.names[index] for index in indices)
+        self.class_names, self.multilabel = scenes.class_names, scenes.multilabel
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one sample."""
+        return self.scenes[int(self.indices[index])]
+
+    def counts(self) -> np.ndarray:
+        """Return the number of samples of each class, int64 (C,)."""
+        if self.multilabel:
+            return self.labels.sum(axis=0, dtype=np.int64)
+        return np.bincount(self.labels, minlength=len(self.class_names))
+
+
+def stratified(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Choose a fraction of the samples of every class at random, at least one of each that has any.
+
+    The samples of a smaller fraction are among those of a larger one. Samples with several labels are chosen without
+    regard to them.
+
+    Args:
+        labels: class of each sample, int64 (N,), or zeros and ones (N, C).
+        fraction: in (0, 1].
+        seed: decides which ones.
+
+    Returns:
+        Their indices, increasing, int64 (M,).
+    """
+    classes = labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
+    chosen = []
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
+        order = torch.randperm(len(members), generator=generator(seed, "fraction", int(label))).numpy()
+        chosen.append(members[order[: max(1, round(fraction * len(members)))]])
+    return np.sort(np.concatenate(chosen))
 
 
 def open_split(data: Data, split: str) -> Scenes:

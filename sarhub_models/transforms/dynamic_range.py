@@ -110,10 +110,28 @@ def log_amplitude(x: Array, bits: Parameter) -> Array:
     return _like(xp.clip(xp.log2(1 + (2.0**depth - 1) * poisoned) / depth, 0, 1), x)
 
 
+def unchanged(x: Array, parameter: Parameter) -> Array:
+    """Return the amplitude as it is, the operator of data sets that are trained without one.
+
+    Args:
+        x: amplitude in [0, 1], shape (..., H, W), floating point.
+        parameter: without a meaning; there because every operator has one.
+
+    Returns:
+        Array like ``x``; one NaN makes the whole chip NaN.
+
+    Raises:
+        ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
+    """
+    xp, work = _working(x)
+    return _like(work + 0 * xp.amin(work, axis=(-2, -1), keepdims=True), x)
+
+
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "log_amplitude": log_amplitude,
     "ptls": ptls,
     "reinhard_devlin": reinhard_devlin,
+    "none": unchanged,
 }
 
 
@@ -125,7 +143,7 @@ class DRAA(nn.Module):
     and draws from torch's random numbers, which ``DataLoader`` seeds differently in each worker.
 
     Args:
-        operator: ``"reinhard_devlin"``, ``"ptls"`` or ``"log_amplitude"``.
+        operator: ``"reinhard_devlin"``, ``"ptls"``, ``"log_amplitude"`` or ``"none"``.
         low: lower end of the parameter's range.
         high: upper end of the parameter's range.
         evaluation: parameter in evaluation mode; by default the middle of the range.

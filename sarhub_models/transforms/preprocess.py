@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import center_crop
 
 from ..errors import ImageError, OptionError
 from .dynamic_range import DRAA
@@ -122,19 +123,20 @@ def check_range(x: Tensor, bounded: bool = True) -> None:
 class SarTransform(nn.Module):
     """The preprocessing of a set of weights: amplitude in [0, 1] becomes the input of its network.
 
-    In this order: dynamic-range operator → ``(y − mean)/std`` → resize to a square (bilinear with antialiasing, as
-    ``torchvision.transforms.v2.Resize`` does; a chip that is not square is squeezed) → in training mode a
-    horizontal flip with probability ½ and a rotation of up to ±10° about the centre (bilinear; pixels from outside
-    become 0, the mean) → repetition to ``channels``. Repeating last equals repeating before the resizing, which
-    treats all channels alike. In training mode each chip of a batch gets its own random numbers. The module holds
-    no tensors and works on the device of its input; with ``validate=False`` it never waits for that device. Chips
-    may be as small as 1×1; a constant chip, as a single pixel is, becomes what the operator makes of it.
+    In this order: centre crop (what is missing is 0) → dynamic-range operator → ``(y − mean)/std`` → resize to a
+    square (bilinear with antialiasing, as ``torchvision.transforms.v2.Resize`` does; a chip that is not square is
+    squeezed) → in training mode a horizontal flip with probability ½ and a rotation of up to ±10° about the centre
+    (bilinear; pixels from outside become 0, the mean) → repetition to ``channels``. Repeating last equals repeating
+    before the resizing, which treats all channels alike. In training mode each chip of a batch gets its own random
+    numbers. The module holds no tensors and works on the device of its input; with ``validate=False`` it never waits
+    for that device. Chips may be as small as 1×1; a constant chip, as a single pixel is, becomes what the operator
+    makes of it.
 
     Warning: as a submodule of a network it follows ``parent.train()`` and then augments; keep it outside of networks,
     or call its :meth:`eval` after each ``parent.train()``.
 
     Args:
-        operator: ``"reinhard_devlin"``, ``"ptls"`` or ``"log_amplitude"``.
+        operator: ``"reinhard_devlin"``, ``"ptls"``, ``"log_amplitude"`` or ``"none"``.
         low: lower end of the operator's parameter in training (:class:`DRAA`).
         high: upper end of the operator's parameter in training.
         evaluation: the operator's parameter in evaluation mode.
@@ -147,6 +149,7 @@ class SarTransform(nn.Module):
         unit: unit of the chips. Anything but ``"amplitude"`` is converted to it first, and above 1 becomes 1; integers
             and complex values are taken for ``"dn"``, too.
         full_scale: the digital number that stands for amplitude 1; needed for ``"dn"``.
+        crop: side of the square to cut from the middle of the chip, in pixels; ``None`` takes all of it.
 
     Attributes:
         takes_amplitude: whether it wants amplitude in [0, 1], not the values of the file.
@@ -174,16 +177,19 @@ class SarTransform(nn.Module):
         validate: bool = True,
         unit: str = "amplitude",
         full_scale: float | None = None,
+        crop: int | None = None,
     ) -> None:
         super().__init__()
         check_option(unit, "amplitude", full_scale)
         if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
             raise OptionError(f"expected a finite mean and std above 0, got mean={mean}, std={std}")
-        if channels < 1 or (size is not None and size < 1):
-            raise OptionError(f"expected channels and size of at least 1, got channels={channels}, size={size}")
+        if any(number is not None and number < 1 for number in (channels, size, crop)):
+            raise OptionError(
+                f"expected channels, size and crop of at least 1, got channels={channels}, size={size}, crop={crop}"
+            )
         self.dynamic_range = DRAA(operator, low, high, evaluation)
         self.mean, self.std = float(mean), float(std)
-        self.size, self.channels, self.validate = size, channels, validate
+        self.size, self.crop, self.channels, self.validate = size, crop, channels, validate
         self.unit, self.full_scale = unit, full_scale
         self.takes_amplitude = unit == "amplitude"
         self.train(training)
@@ -213,13 +219,17 @@ class SarTransform(nn.Module):
         elif self.validate:
             check_range(batch)
             batch = batch.clamp(0, 1)
-        batch = (self.dynamic_range(batch, generator) - self.mean) / self.std
+        batch = (self.dynamic_range(self.cropped(batch), generator) - self.mean) / self.std
         if self.size is not None and batch.shape[-2:] != (self.size, self.size):
             batch = F.interpolate(batch, (self.size, self.size), mode="bilinear", antialias=True)
         if self.training:
             batch = flip_and_rotate(batch, *torch.rand(2, len(batch), generator=generator, device=batch.device))
         batch = batch.repeat(1, self.channels, 1, 1)
         return batch[0] if single else batch
+
+    def cropped(self, x: Tensor) -> Tensor:
+        """Return the middle of each chip of a batch (B, 1, H, W), or the batch if there is no crop."""
+        return x if self.crop is None else center_crop(x, [self.crop, self.crop])
 
     def _batch(self, x: Tensor) -> tuple[Tensor, bool]:
         """Return real float32 amplitude of shape (B, 1, H, W), and whether ``x`` was a single chip."""
@@ -242,7 +252,7 @@ class SarTransform(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the arguments for ``repr``."""
-        return f"mean={self.mean}, std={self.std}, size={self.size}, channels={self.channels}"
+        return f"crop={self.crop}, mean={self.mean}, std={self.std}, size={self.size}, channels={self.channels}"
 
 
 def flip_and_rotate(x: Tensor, turn: Tensor, mirror: Tensor) -> Tensor:

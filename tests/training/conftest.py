@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from training.data import open_source
 from training.loop import Trainer, make_accelerator
 from training.recipe import Recipe, load_recipe
+from training.run import open_splits
 
 # Processes that begin with the training imported, else each would take seconds to start.
 CHILDREN = multiprocessing.get_context("forkserver")
@@ -73,8 +73,7 @@ def tiny(name: str, root: Path, *assignments: str) -> Recipe:
 def fit(recipe: Recipe, out: Path) -> Trainer:
     """Train without figures and tables."""
     out.mkdir()
-    splits = open_source(recipe.data, "train"), open_source(recipe.data, "val")
-    trainer = Trainer(recipe, *splits, out, make_accelerator(recipe.runtime, recipe.optim.accumulate))
+    trainer = Trainer(recipe, *open_splits(recipe), out, make_accelerator(recipe.runtime, recipe.optim.accumulate))
     assert trainer.run(lambda step, loss: None, lambda row: None)
     return trainer
 

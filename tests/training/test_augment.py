@@ -73,6 +73,15 @@ def test_without_anything_random_training_sees_what_evaluation_sees(operator: st
     torch.testing.assert_close(made, evaluation_transform(recipe, MEAN, STD)(chips))
 
 
+def test_training_and_evaluation_cut_out_the_same_middle() -> None:
+    values = ["preprocess.crop=16", "preprocess.operator=none", "preprocess.size=16"]
+    recipe = load_recipe("resnet18_folder", values).preprocess
+    chips = torch.rand(2, 1, 24, 40, generator=generator(4, "chips"))
+    expected = ((chips[:, :, 4:20, 12:28] - MEAN) / STD).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(evaluation_transform(recipe, MEAN, STD)(chips), expected)
+    torch.testing.assert_close(TrainingTransform(recipe, "none", MEAN, STD)(chips, numbers(2)), expected)
+
+
 def test_evaluation_uses_the_parameter_of_the_recipe() -> None:
     recipe = load_recipe("resnet18_osu", ["preprocess.size=24"]).preprocess
     chips = torch.rand(2, 1, 24, 24, generator=generator(3, "chips"))

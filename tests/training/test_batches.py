@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sarhub_models.errors import DataError, InputError, OptionError
 from sarhub_models.transforms import OPERATORS
-from training.batches import Batch, Files, Place, Plan, StepSampler, steps_per_epoch
-from training.data import mean_std, open_source
-from training.recipe import Data, load_recipe
-from training.sources import open_split
+from training.batches import Batch, Files, Place, Plan, StepSampler, class_weights, steps_per_epoch
+from training.data import mean_std, open_source, open_training
+from training.recipe import Data, Optim, load_recipe
+from training.sources import open_split, stratified
 
 from .conftest import write_images
 
@@ -142,12 +146,104 @@ def test_a_batch_may_be_left_empty_but_a_split_without_any_sample_stops(root: Pa
         next(iter(source.training(Plan(4, 1, 4, 0))))
 
 
+def optim(accumulate: int, *assignments: str) -> Optim:
+    return load_recipe("resnet18_folder", ["optim.batch_size=10", f"optim.accumulate={accumulate}", *assignments]).optim
+
+
 def test_steps_of_an_epoch() -> None:
-    assert steps_per_epoch(100, batch_size=10, accumulate=1, world=1) == 10
-    assert steps_per_epoch(109, batch_size=10, accumulate=1, world=2) == 5
-    assert steps_per_epoch(109, batch_size=10, accumulate=4, world=1) == 8
+    assert steps_per_epoch(100, optim(1), world=1) == 10
+    assert steps_per_epoch(109, optim(1), world=2) == 5
+    assert steps_per_epoch(109, optim(4), world=1) == 8
+    assert steps_per_epoch(3, optim(4, "optim.epoch_steps=12"), world=2) == 12
     with pytest.raises(InputError, match=r"39 samples .* optim.batch_size=10 × 2 .* optim.accumulate=2"):
-        steps_per_epoch(39, batch_size=10, accumulate=2, world=2)
+        steps_per_epoch(39, optim(2), world=2)
+
+
+def test_an_epoch_longer_than_the_split_goes_through_it_again_in_another_order() -> None:
+    steps = np.array(list(StepSampler(6, Plan(steps=5, epochs=1, batch_size=3, seed=0)))).ravel()
+    passes = [steps[:6], steps[6:12], steps[12:]]
+    assert sorted(passes[0]) == sorted(passes[1]) == list(range(6)) and len(set(passes[2])) == 3
+    assert passes[0].tolist() != passes[1].tolist()
+    short = np.array(list(StepSampler(6, Plan(steps=2, epochs=1, batch_size=3, seed=0)))).ravel()
+    np.testing.assert_array_equal(short, passes[0])
+
+
+@pytest.mark.parametrize("start", [0, 20])
+def test_a_balanced_draw_shows_all_classes_equally_often_and_the_same_to_any_number_of_processes(start: int) -> None:
+    weights = torch.tensor([1 / 90] * 90 + [1 / 10] * 10, dtype=torch.float64)
+
+    def run(world: int) -> list[list[int]]:
+        plans = [Plan(20, 2, 32 // world, seed=3, place=Place(rank, world), start=start) for rank in range(world)]
+        shares = [list(StepSampler(100, plan, weights)) for plan in plans]
+        return [list(chain.from_iterable(parts)) for parts in zip(*shares, strict=True)]
+
+    drawn = run(1)
+    assert len(drawn) == 40 - start and drawn == run(2) == run(4)
+    share = np.mean(np.array(drawn) >= 90)
+    assert share == pytest.approx(0.5, abs=0.06)  # three standard deviations of 640 draws
+    if start == 0:
+        assert drawn[:20] != drawn[20:]
+
+
+def test_the_balanced_draw_follows_the_counts_of_the_classes(root: Path) -> None:
+    plan = Plan(steps=100, epochs=1, batch_size=16, seed=0)
+    shares = []
+    for balanced in (False, True):
+        source = files(settings(root, f"data.balanced={balanced}"))
+        labels = torch.cat([batch.labels for batch in source.training(plan)])
+        shares.append(labels.float().mean().item())
+    assert shares == pytest.approx([6 / 16, 0.5], abs=0.04)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.floats(0.01, 1), st.floats(0.01, 1), st.integers(0, 3))
+def test_a_fraction_is_one_of_every_class_and_part_of_a_larger_one(
+    classes: list[int], small: float, large: float, seed: int
+) -> None:
+    small, large = sorted((small, large))
+    labels = np.array(classes, dtype=np.int64)
+    chosen = stratified(labels, small, seed)
+    assert (np.diff(chosen) > 0).all()
+    assert set(chosen) <= set(stratified(labels, large, seed))
+    assert stratified(labels, 1.0, seed).tolist() == list(range(len(labels)))
+    for label in set(classes):
+        there, taken = (labels == label).sum(), (labels[chosen] == label).sum()
+        assert taken >= 1 and abs(taken - small * there) <= max(0.5, 1 - small * there)
+
+
+def test_fractions_of_several_seeds_differ_and_are_what_is_trained_on(root: Path) -> None:
+    data = settings(root, "data.fraction=0.5")
+    chosen = [open_training(data, seed) for seed in (0, 1, 0)]
+    assert [source.counts.tolist() for source in chosen] == [[5, 3]] * 3
+    first, other, again = (names(list(source.evaluation(16))) for source in chosen)
+    assert first == again != other
+    assert set(first) < set(files(data).scenes.names)
+    (batch,) = chosen[0].evaluation(16)
+    np.testing.assert_array_equal(batch.images[-1, 0], np.load(root / batch.names[-1]))
+    assert batch.labels[-1] == 1 and batch.names[-1].startswith("b/")
+
+
+def test_the_split_to_train_on_can_be_another(root: Path) -> None:
+    (root / "train_10.txt").write_text("a/1.npy 0\nb/2.npy 1\n")
+    assert len(open_training(settings(root, "data.train=train_10"), 0)) == 2
+
+
+def test_shards_are_neither_divided_nor_drawn_from(root: Path) -> None:
+    for assignment in ("data.fraction=0.5", "data.balanced=true"):
+        with pytest.raises(OptionError, match=r"need single files, data\.root=FOLDER"):
+            open_training(settings(root, "data.shards=shards", assignment), 0)
+
+
+def test_balance_needs_one_label_a_sample() -> None:
+    with pytest.raises(OptionError, match="one label a sample"):
+        class_weights(SimpleNamespace(multilabel=True))  # type: ignore[arg-type]
+
+
+def test_mean_and_std_are_those_of_the_middle_where_it_is_cut_out(root: Path) -> None:
+    values = [f"data.root={root}", "data.workers=0", "preprocess.crop=8", "preprocess.operator=none"]
+    recipe = load_recipe("resnet18_folder", values)
+    source = files(recipe.data)
+    middle = np.stack([source.scenes[index].image[16:24, 16:24] for index in range(16)]).astype(np.float64)
+    assert mean_std(source, recipe.preprocess) == pytest.approx((middle.mean(), middle.std()))
 
 
 def test_what_is_wrong_with_the_data_is_said(root: Path, tmp_path: Path) -> None:

@@ -8,13 +8,26 @@ import pytest
 import yaml
 
 from sarhub_models.errors import ManifestError, OptionError, UnknownNameError
-from training.recipe import DATA, NETWORKS, RECIPES, Range, Recipe, from_dict, list_recipes, load_recipe, override
+from sarhub_models.transforms import OPERATORS
+from training.recipe import (
+    DATA,
+    NETWORKS,
+    RECIPES,
+    Range,
+    Recipe,
+    completed,
+    from_dict,
+    list_recipes,
+    load_recipe,
+    override,
+)
 
 CONSTANTS = {
     "tsx": ("reinhard_devlin", (3.5, 4.5, 4.0), 0.17721633016340846, 0.023696591996910408),
     "ben": ("ptls", (0, 2, 1), 0.5995, 0.0005743462),
     "osu": ("ptls", (0, 3, 1.5), 0.3159206957121415, 0.034312685984107194),
 }
+RANGED = [operator for operator in OPERATORS if operator != "none"]
 OTHER_VALUES: dict[str, Any] = {
     "model.init": "imagenet",
     "model.drop_rate": 0.25,
@@ -27,13 +40,18 @@ OTHER_VALUES: dict[str, Any] = {
     "data.workers": 0,
     "data.shuffle_buffer": 5,
     "data.on_error": "skip",
+    "data.train": "train_10",
+    "data.test": "val",
+    "data.fraction": 0.3,
+    "data.balanced": True,
+    "preprocess.crop": 96,
     "preprocess.operator": "log_amplitude",
     "preprocess.draa": False,
     **{
         f"preprocess.operators.{operator}.{value}": 2.0
-        for operator, value in itertools.product(("log_amplitude", "reinhard_devlin", "ptls"), ("low", "evaluation"))
+        for operator, value in itertools.product(RANGED, ("low", "evaluation"))
     },
-    **{f"preprocess.operators.{operator}.high": 20.0 for operator in ("log_amplitude", "reinhard_devlin", "ptls")},
+    **{f"preprocess.operators.{operator}.high": 20.0 for operator in RANGED},
     "preprocess.size": 64,
     "preprocess.mean": 0.5,
     "preprocess.std": 0.25,
@@ -43,7 +61,13 @@ OTHER_VALUES: dict[str, Any] = {
     "loss.beta": 0.99,
     "loss.gamma": 2.0,
     "loss.form": "released",
+    "optim.name": "sgd",
+    "optim.momentum": 0.5,
+    "optim.schedule": "step",
+    "optim.step_epochs": 7,
+    "optim.step_factor": 0.1,
     "optim.epochs": 3,
+    "optim.epoch_steps": 6,
     "optim.batch_size": 4,
     "optim.accumulate": 2,
     "optim.max_lr": 1e-3,
@@ -52,6 +76,7 @@ OTHER_VALUES: dict[str, Any] = {
     "optim.weight_decay": 0.1,
     "optim.decay_vectors": False,
     "optim.ema": 0.9,
+    "evaluation.split": "test",
     "evaluation.batch_size": 4,
     "evaluation.monitor": "f1_macro",
     "runtime.seed": 9,
@@ -103,7 +128,8 @@ def test_swin_has_a_tenth_of_the_learning_rate_and_drops_paths(network: str, dat
 
 
 def test_every_network_goes_with_every_data_set_and_survives_yaml() -> None:
-    assert set(DATA) == {"tsx", "ben", "osu", "dsn", "folder"} and len(NETWORKS) == 8
+    data = {"tsx", "ben", "osu", "dsn", "mstar", "opensarship", "fusar", "folder"}
+    assert set(DATA) == data and len(NETWORKS) == 8
     assert set(list_recipes()) == {f"{network}_{data}" for network in NETWORKS for data in DATA}
     for name in list_recipes():
         recipe = load_recipe(name)
@@ -211,6 +237,59 @@ def test_what_is_no_assignment_is_refused_in_one_line(assignment: str) -> None:
 def test_a_name_and_assignments_that_contradict_each_other_are_refused(assignment: str, name: str) -> None:
     with pytest.raises(OptionError, match=name):  # the constants would be those of the other name
         load_recipe("resnet18_ben", [assignment])
+
+
+PLAIN = [
+    *(f"optim.{key}" for key in ("name", "max_lr", "lr_factor", "weight_decay", "schedule", "step_epochs")),
+    *(f"optim.{key}" for key in ("step_factor", "epochs", "batch_size", "ema")),
+    *("loss.name", "loss.gamma", "augment.cutmix"),
+]
+
+
+@pytest.mark.parametrize("data", ["mstar", "opensarship", "fusar", "dsn", "folder"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_fine_tuning_is_that_of_the_paper_whatever_the_pre_training_is(network: str, data: str) -> None:
+    recipe = load_recipe(f"{network}_{data}", finetune=True)
+    values = tuple(leaves(recipe)[key] for key in PLAIN)
+    cnn, swin = ("sgd", 0.01, 1.0, 1e-3), ("adamw", 5e-4, 1.0, 1e-4)
+    rest = ("step", 100, 0.5, 500, 32, None, "ce", None, 0)
+    assert values == ((swin if network.startswith("swin") else cnn) + rest)
+    assert recipe.optim.momentum == 0.9 and recipe.evaluation.split is None
+    assert recipe.data.balanced == (data in ("opensarship", "fusar"))
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "expected"),
+    [
+        ("resnet18_mstar", "train", ("test", 128, 128, 0.051745296, 0.059024353)),
+        ("resnet18_mstar", "train_10", ("test", 128, 128, 0.051745296, 0.059024353)),
+        ("resnet18_opensarship", "low_train", ("low_test", None, 32, 0.00307491, 0.00376823)),
+        ("resnet18_opensarship", "medium_train", ("medium_test", None, 96, 0.00184448, 0.00251385)),
+        ("resnet18_opensarship", "large_train", ("large_test", None, 128, 0.00258246, 0.0032765)),
+        ("resnet18_fusar", "train6", ("test6", 128, 128, 0.0442077, 0.00497706)),
+    ],
+)
+def test_constants_of_the_target_tasks(name: str, train: str, expected: tuple[object, ...]) -> None:
+    recipe = load_recipe(name, [f"data.train={train}"], finetune=True)
+    p = recipe.preprocess
+    assert (recipe.data.test, p.crop, p.size, p.mean, p.std) == expected
+    assert (p.operator, p.range) == ("none", Range(low=0, high=0, evaluation=0))
+    own = load_recipe(name, [f"data.train={train}", "data.test=other", "preprocess.mean=null"])
+    assert (own.data.test, own.preprocess.mean) == ("other", None)
+
+
+def test_a_recipe_of_an_earlier_version_gets_what_came_later() -> None:
+    now = load_recipe("resnet18_osu").model_dump(mode="json")
+    earlier = {section: dict(values) for section, values in now.items()}
+    del earlier["data"]["fraction"], earlier["optim"]["name"], earlier["evaluation"]["split"]
+    assert from_dict(earlier) == from_dict(now)
+    assert completed(earlier) == now
+    assert "fraction" not in earlier["data"]
+
+
+def test_steps_of_an_epoch_hold_whole_sums_of_gradients() -> None:
+    with pytest.raises(ManifestError, match="epoch_steps=5 is no multiple of accumulate=2"):
+        load_recipe("resnet18_ben", ["optim.accumulate=2", "optim.epoch_steps=5"])
 
 
 def test_a_stored_recipe_takes_assignments_and_stays_as_it_was() -> None:

@@ -21,10 +21,9 @@ from typer.testing import CliRunner
 
 from sarhub_models.errors import CheckpointError, OptionError
 from training import pretrain
-from training.data import open_source
 from training.loop import Trainer, make_accelerator
 from training.recipe import Recipe
-from training.run import train
+from training.run import open_splits, train
 from training.watch import StopRequest
 
 from .conftest import CHILDREN, fit, read_rows, tiny, write_images
@@ -173,8 +172,7 @@ def test_one_ctrl_c_waits_for_the_step_and_the_second_does_not() -> None:
 def stopped(recipe: Recipe, out: Path, after: int) -> Trainer:
     """Start a run, and ask it to stop in a step."""
     out.mkdir()
-    splits = open_source(recipe.data, "train"), open_source(recipe.data, "val")
-    trainer = Trainer(recipe, *splits, out, make_accelerator(recipe.runtime, recipe.optim.accumulate))
+    trainer = Trainer(recipe, *open_splits(recipe), out, make_accelerator(recipe.runtime, recipe.optim.accumulate))
 
     def stop(step: int, loss: float) -> None:
         trainer.stop.requested = step >= after

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sarhub_models.errors import ImageError, UnknownNameError
-from sarhub_models.transforms import DRAA, OPERATORS, log_amplitude, ptls, reinhard_devlin
+from sarhub_models.transforms import DRAA, OPERATORS, SarTransform, log_amplitude, ptls, reinhard_devlin
 
-RANGES = {"reinhard_devlin": (3.0, 5.0), "ptls": (0.0, 49.0), "log_amplitude": (1.0, 32.0)}
+RANGES = {"reinhard_devlin": (3.0, 5.0), "ptls": (0.0, 49.0), "log_amplitude": (1.0, 32.0), "none": (0.0, 0.0)}
 PIXELS = [1, 2, 3, 50, 98]
 
 
@@ -105,6 +105,12 @@ def test_a_batch_equals_its_chips_on_every_path(x: np.ndarray, name: str, data: 
     for tensor in tensor_paths(x):
         np.testing.assert_allclose(operator(tensor, torch.from_numpy(values)).detach(), one_by_one, atol=2e-5)
         np.testing.assert_allclose(operator(tensor, values).detach(), one_by_one, atol=2e-5)
+
+
+@given(chips(), st.floats(-1, 1))
+def test_no_operator_leaves_the_chip_as_it_is(x: np.ndarray, parameter: float) -> None:
+    np.testing.assert_array_equal(OPERATORS["none"](x, parameter), x)
+    np.testing.assert_array_equal(SarTransform("none", 0, 0, 0, mean=0, std=1, size=None, channels=1)(x)[0], x)
 
 
 @given(chips(), st.floats(0, 49), st.sampled_from([0.5, 0.25]))

@@ -190,6 +190,14 @@ def test_the_chain_is_operator_then_mean_and_std_then_channels_then_size(name: s
     torch.testing.assert_close(transform(name, None)(chip), standardized.expand(3, 41, 37))
 
 
+@pytest.mark.parametrize("crop", [10, 64])
+def test_the_middle_is_cut_out_first_and_what_is_missing_is_zero(crop: int) -> None:
+    chip = speckle(40, 40)
+    half = abs(crop - 40) // 2
+    middle = chip[half : 40 - half, half : 40 - half] if crop < 40 else np.pad(chip, half)
+    assert torch.equal(transform(size=None, crop=crop)(chip), transform(size=None)(middle))
+
+
 def test_all_forms_of_one_chip_give_the_same() -> None:
     chip = speckle(40, 40)
     expected = transform()(chip)
@@ -272,7 +280,9 @@ def test_values_are_not_looked_at_without_validation() -> None:
     assert transform(validate=False)(chip).isnan().any()
 
 
-@pytest.mark.parametrize("options", [{"std": 0.0}, {"std": math.nan}, {"mean": math.inf}, {"size": 0}, {"channels": 0}])
+@pytest.mark.parametrize(
+    "options", [{"std": 0.0}, {"std": math.nan}, {"mean": math.inf}, {"size": 0}, {"crop": 0}, {"channels": 0}]
+)
 def test_impossible_numbers_are_refused(options: dict[str, float]) -> None:
     arguments = {"mean": 0.0, "std": 1.0, "size": 8, "channels": 3} | options
     with pytest.raises(ValueError, match="expected"):
