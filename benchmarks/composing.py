@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 BITS = 16  # of Sentinel-1's digital numbers, as log_amplitude takes them
-RECORD = "composed.json"
+RECORD = "settings.json"
 SIMULATED = "simulated"
 _FULL_SCALE = 2**BITS - 1
 _SIMULATED_SCALE = 200  # digital number of a simulated amplitude of 1: puts the sea where Sentinel-1 has it, about 13
@@ -181,14 +181,14 @@ def compose_folder(out: Path, settings: Mapping[str, Any], fill: Callable[[Path]
 
     Args:
         out: the folder.
-        settings: all that decides what ``fill`` writes, to be kept in ``composed.json``; plain values of JSON.
+        settings: all that decides what ``fill`` writes, to be kept in ``settings.json``; plain values of JSON.
         fill: gets the folder to write to, which is empty.
 
     Returns:
         Whether it was written; ``False`` where a folder with the same settings was there.
 
     Raises:
-        OptionError: the folder was composed with other settings.
+        OptionError: the folder was written with other settings.
         DataError: the folder holds something else.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -213,9 +213,9 @@ def _check_same(out: Path, settings: Mapping[str, Any]) -> None:
     try:
         found = json.loads((out / RECORD).read_text(encoding="utf-8"))
     except ValueError as err:
-        raise DataError(f"{out / RECORD} is damaged ({err}); delete {out} and compose it again") from err
+        raise DataError(f"{out / RECORD} is damaged ({err}); delete {out} and write it again") from err
     wanted = json.loads(json.dumps(settings))
     other = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
     if other:
         differences = ", ".join(f"{key} is {found.get(key)}, not {wanted.get(key)}" for key in other)
-        raise OptionError(f"{out} was composed with other settings ({differences}); give another folder or delete it")
+        raise OptionError(f"{out} was written with other settings ({differences}); give another folder or delete it")

@@ -5,7 +5,7 @@ pasted in. A patch is scaled so that its median amplitude is the scene's, a chip
 its contrast to the sea. Train scenes hold train patches and train chips only, and so on. The result is a COCO data set
 of 8-bit images (see :func:`~benchmarks.composing.grey_levels`) with one category, ``ship``:
 
-    OUT/{train,val,test}/*.png    OUT/annotations/{train,val,test}.json    OUT/composed.json
+    OUT/{train,val,test}/*.png    OUT/annotations/{train,val,test}.json    OUT/settings.json
 
 They are no images of a satellite: sea state and incidence angle change from patch to patch, nothing but sea surrounds
 the ships, and no wake or ambiguity reaches beyond a chip.

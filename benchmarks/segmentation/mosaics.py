@@ -5,7 +5,7 @@ filled with Sentinel-1 patches of one of the eight classes of DSN-SLC, stitched 
 it belongs to a class. Train mosaics hold train patches only, and so on. The result is laid out as MMSegmentation takes
 it, 8-bit images (see :func:`~benchmarks.composing.grey_levels`) and masks of class indices:
 
-    OUT/img_dir/{train,val,test}/*.png    OUT/ann_dir/{train,val,test}/*.png    OUT/classes.txt    OUT/composed.json
+    OUT/img_dir/{train,val,test}/*.png    OUT/ann_dir/{train,val,test}/*.png    OUT/classes.txt    OUT/settings.json
 
 They are no images of a satellite: classes meet that never do, at borders that no shore or street follows, and patches
 of a class that were taken kilometres apart lie side by side.
