@@ -19,7 +19,10 @@ from sarhub_models.simulate import simulate_chips
 from training import ablation_report
 
 RESULTS = Path(__file__).parent / "results"  # tables that the experiments' commands wrote
-COMMANDS = ("list", "info", "download", "verify", "import", "export", "features", "compare", "cache", "publish", "demo")
+COMMANDS = (
+    *("list", "info", "download", "verify", "import", "export", "features", "compare", "index", "cache", "publish"),
+    "demo",
+)
 EXPLAIN = ("explain kp", "explain cam", "explain compare")
 
 

@@ -409,7 +409,7 @@ def test_every_command_shows_how_it_is_used(capsys: pytest.CaptureFixture[str]) 
     assert main(["--help"]) == 0
     commands = capsys.readouterr().out.partition("Commands:")[2].split("\n")[1:]
     names = [line.split()[0] for line in commands if line.strip()]
-    expected = "list info download verify import features export publish demo compare cache explain"
+    expected = "list info download verify import features export publish demo compare index cache explain"
     assert names == expected.split()
     for name in names:
         assert main([name, "--help"]) == 0

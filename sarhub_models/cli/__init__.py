@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from .._version import __version__
-from . import cache, console, explain, models, work
+from . import cache, console, data, explain, models, work
 
 __all__ = ["app", "main"]
 
@@ -48,7 +48,7 @@ def sarhub(
         print(context.get_help())
 
 
-for _name, _command in {**models.COMMANDS, **work.COMMANDS}.items():
+for _name, _command in {**models.COMMANDS, **work.COMMANDS, **data.COMMANDS}.items():
     app.command(_name)(_command)
 app.add_typer(cache.app, name="cache")
 app.add_typer(explain.app, name="explain")

@@ -29,8 +29,8 @@ def open_annotations(
     Args:
         root: folder of the data set.
         split: ``"train"`` or ``"test"``.
-        annotations: a COCO file, or the folder of the VOC files. By default the file ``<split>.json``,
-            ``<split>2017.json`` or ``instances_<split>.json`` in the root or below, else all VOC files there.
+        annotations: a COCO file, or a folder; by default the root. In it or below, the file ``<split>.json``,
+            ``<split>2017.json`` or ``instances_<split>.json`` is a COCO file; else all VOC files there are taken.
         split_of: the split to which an image belongs by its name without suffix, ``None`` for other images;
             ``None`` where the data set has no VOC files.
 
@@ -44,14 +44,15 @@ def open_annotations(
         raise OptionError(f"expected the split 'train' or 'test', got {split!r}")
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected one with images and their annotations")
-    source = _coco_file(root, split) if annotations is None else Path(annotations)
-    if source is not None and not source.exists():
-        raise DataError(f"expected annotations in {source}, found no such file or folder")
-    if source is not None and source.is_file():
-        return read_coco(source)
+    folder = root if annotations is None else Path(annotations)
+    if not folder.exists():
+        raise DataError(f"expected annotations in {folder}, found no such file or folder")
+    coco = folder if folder.is_file() else _coco_file(folder, split)
+    if coco is not None:
+        return read_coco(coco)
     if split_of is None:
-        raise DataError(f"{source or root}: expected a COCO file {split}2017.json in this folder or below, found none")
-    files = _voc_files(source or root, split, split_of)
+        raise DataError(f"{folder}: expected a COCO file {split}2017.json in this folder or below, found none")
+    files = _voc_files(folder, split, split_of)
     images = {stem for stem in ImageIndex(root).stems if split_of(stem) == split}
     if missing := sorted(images - files.keys()):
         message = f"{len(missing)} of {len(images)} images of the {split} split have no VOC file, {missing[0]} first"
@@ -59,9 +60,9 @@ def open_annotations(
     return read_voc_files(list(files.values()))
 
 
-def _coco_file(root: Path, split: str) -> Path | None:
+def _coco_file(folder: Path, split: str) -> Path | None:
     pattern = re.compile(rf"(instances_)?{split}(2017)?\.json")
-    found = sorted(file for file in root.rglob("*.json") if pattern.fullmatch(file.name))
+    found = sorted(file for file in folder.rglob("*.json") if pattern.fullmatch(file.name))
     if len(found) > 1:
         raise DataError(f"{found[0]} or {found[1]}? give the folder of one of them, or annotations=FILE")
     return found[0] if found else None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, OptionError, closest
+from ..errors import DataError, IncompleteError, OptionError, closest
 from ..images import read_image
 from .base import SceneDataset
 from .lists import ImageIndex, find_list, label_array, read_list
@@ -204,11 +204,15 @@ def _read_labels(file: Path) -> np.ndarray:
 def _band_files(root: Path, folders: dict[str, Path], names: Sequence[str], band: str) -> list[Path]:
     missing = [name for name in names if name not in folders]
     if missing:
-        raise DataError(f"{len(missing)} of {len(names)} listed patches are not below {root}, {missing[0]} first")
+        message = f"{len(missing)} of {len(names)} listed patches are not below {root}, {missing[0]} first"
+        found = [folders[name] / f"{name}_{band}.tif" for name in names if name in folders]
+        raise IncompleteError(message, missing=missing, found=[file for file in found if file.is_file()])
     files = [folders[name] / f"{name}_{band}.tif" for name in names]
     absent = [file for file in files if not file.is_file()]
     if absent:
-        raise DataError(
-            f"{len(absent)} of {len(files)} images are missing, {absent[0]} first; unpack the data set again"
+        raise IncompleteError(
+            f"{len(absent)} of {len(files)} images are missing, {absent[0]} first; unpack the data set again",
+            missing=[file.relative_to(root).as_posix() for file in absent],
+            found=[file for file in files if file.is_file()],
         )
     return files

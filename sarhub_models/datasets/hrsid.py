@@ -20,7 +20,7 @@ class HRSID(DetectionDataset):
     Args:
         root: folder of the images and annotations, such as ``HRSID_JPG``; they may lie deeper.
         split: ``"train"`` or ``"test"``.
-        annotations: a COCO file; by default ``<split>2017.json`` below the root.
+        annotations: a COCO file, or the folder that holds ``<split>2017.json``; by default the root.
 
     Raises:
         OptionError: there is no such split.

@@ -26,8 +26,8 @@ class LsSsdd(DetectionDataset):
     Args:
         root: folder of the sub-images and annotations; they may lie deeper. The scenes themselves are passed over.
         split: ``"train"`` or ``"test"``.
-        annotations: a COCO file, or the folder of the VOC files. By default ``<split>.json`` below the root, else the
-            VOC files there, whose split the number of the scene tells.
+        annotations: a COCO file, or the folder of the annotations; by default the root. ``<split>.json`` in it or
+            below comes first, else the VOC files, whose split the number of the scene tells.
 
     Raises:
         OptionError: there is no such split.

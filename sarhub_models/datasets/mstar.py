@@ -80,7 +80,7 @@ class MSTAR(SceneDataset):
             raise DataError(f"{root}: no such folder; expected one with the unpacked archives of MSTAR, or .npy files")
         phoenix = _phoenix_files(root)
         if phoenix and lists is None and split in DEPRESSION:
-            chips = [chip for chip in _chips(root, phoenix, variants) if chip.depression == DEPRESSION[split]]
+            chips = _chips(root, phoenix, variants, DEPRESSION[split])
             files, labels = [chip.file for chip in chips], np.array([chip.label for chip in chips], dtype=np.int64)
         elif variants:
             raise OptionError("variants=True takes the chips of Phoenix files by their headers; a list names its chips")
@@ -88,7 +88,7 @@ class MSTAR(SceneDataset):
             entries = read_list(find_list(root if lists is None else lists, split), len(CLASS_NAMES))
             labels = label_array(entries, len(CLASS_NAMES))
             if phoenix:
-                files = _listed_chips(root, _chips(root, phoenix, variants=False), entries)
+                files = _listed_chips(root, _chips(root, phoenix), entries)
             else:
                 files = ImageIndex(root, (".npy",)).find([entry.path for entry in entries])
         super().__init__(root, files, labels, CLASS_NAMES)
@@ -106,8 +106,8 @@ def _phoenix_files(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def _chips(root: Path, files: Sequence[Path], variants: bool) -> list[_Chip]:
-    """Return the chips of the ten vehicles, by their headers; other targets are passed over."""
+def _chips(root: Path, files: Sequence[Path], variants: bool = False, depression: int | None = None) -> list[_Chip]:
+    """Return the chips of the ten vehicles, by their headers, at one angle or all; other targets are passed over."""
     chips, damaged = [], {}
     for file in files:
         try:
@@ -117,12 +117,16 @@ def _chips(root: Path, files: Sequence[Path], variants: bool) -> list[_Chip]:
             continue
         if chip is not None and (variants or _STANDARD.get(CLASS_NAMES[chip.label], chip.serial) == chip.serial):
             chips.append(chip)
+    angles = sorted({chip.depression for chip in chips})
+    chips = [chip for chip in chips if depression in (None, chip.depression)]
     if damaged:
         first = next(iter(damaged.values()))
         message = f"{len(damaged)} of {len(files)} Phoenix files below {root} are damaged; {first}"
         raise IncompleteError(message, damaged=damaged, found=[chip.file for chip in chips])
-    if not chips:
+    if not angles:
         raise DataError(f"{root}: {len(files)} Phoenix files, but none of {', '.join(CLASS_NAMES)}")
+    if not chips:
+        raise DataError(f"{root}: expected chips at {depression}°, found {', '.join(map(str, angles))}°")
     _check_unique(chips)
     return chips
 

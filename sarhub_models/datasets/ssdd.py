@@ -23,8 +23,8 @@ class SSDD(DetectionDataset):
         root: folder of the images and annotations, such as ``BBox_SSDD/coco_style`` or ``BBox_SSDD/voc_style``; they
             may lie deeper.
         split: ``"train"`` or ``"test"``.
-        annotations: a COCO file, or the folder of the VOC files. By default ``<split>.json`` below the root, else the
-            VOC files there, whose split the image's name tells.
+        annotations: a COCO file, or the folder of the annotations; by default the root. ``<split>.json`` in it or
+            below comes first, else the VOC files, whose split the image's name tells.
 
     Raises:
         OptionError: there is no such split.

@@ -109,7 +109,7 @@ def test_damaged_headers_are_all_told(archives: Path) -> None:
     second.write_bytes(second.read_bytes().replace(b"DesiredDepression= 17", b"DesiredDepression= ??"))
     with pytest.raises(IncompleteError, match=r"2 of 20 Phoenix files .* damaged; .*HB10003\.000: expected") as failure:
         MSTAR(archives, "test")
-    assert list(failure.value.damaged) == [first, second]
+    assert list(failure.value.damaged) == [first, second] and len(failure.value.found) == 10
     assert "DesiredDepression= and degrees, got '??'" in failure.value.damaged[second]
 
 
@@ -131,6 +131,10 @@ def test_a_chip_that_lies_there_twice(archives: Path) -> None:
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         MSTAR(tmp_path / "none", "train")
+    write_chip(tmp_path / "17/HB1.000")
+    with pytest.raises(DataError, match="expected chips at 15°, found 17°"):
+        MSTAR(tmp_path / "17", "test")
+    (tmp_path / "17/HB1.000").unlink()
     write_chip(tmp_path / "HB1.000", target="slicey")
     with pytest.raises(DataError, match=r"1 Phoenix files, but none of 2S1, BMP-2"):
         MSTAR(tmp_path, "train")

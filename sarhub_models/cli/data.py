@@ -1,0 +1,133 @@
+"""``sarhub index``: is a data set complete?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from ..errors import OptionError
+from . import console
+from .arguments import Json
+
+if TYPE_CHECKING:
+    from ..datasets.index import Entry, SplitIndex
+
+__all__ = ["COMMANDS"]
+
+_SHOWN = 10  # names of missing and damaged files of a split
+
+
+def index_command(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="mstar, opensarship, fusar, ssdd, hrsid, ls_ssdd, spacenet6, tsx, ben, osu, dsn, or folder.",
+        ),
+    ],
+    root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set, as it was unpacked.")],
+    lists: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="DIR", help="Folder of the split lists, or of COCO or VOC files. Default: as DIR."),
+    ] = None,
+    split: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="Split to check; may be repeated. Default: the published ones."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(metavar="FILE", help="Write every file with its label and size to this CSV."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only look for the files; do not open them.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Decode every pixel, not the headers alone.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a downloaded data set: what is there, what is missing or damaged.
+
+    Counts images of each split and class against what was published, and opens every file. The exit code is 1 if
+    anything is missing, damaged, or too many.
+
+    \b
+    Examples:
+      sarhub index mstar data/MSTAR
+      sarhub index opensarship data/OpenSARShip --lists splits/opensarship --out index.csv
+      sarhub index ssdd data/Official-SSDD-OPEN/BBox_SSDD/coco_style --full
+    """
+    from ..datasets.index import index_dataset, write_index
+    from ..progress import progress_bar
+
+    if quick and full:
+        raise OptionError("--quick opens no file and --full decodes all; choose one")
+    found = index_dataset(
+        dataset.replace("-", "_"),
+        root,
+        lists=lists,
+        splits=split,
+        depth="names" if quick else "pixels" if full else "headers",
+        progress=lambda title, total: progress_bar(title, total, show=not as_json),
+    )
+    if out is not None:
+        write_index(found, out)
+    if as_json:
+        console.print_json([_summary(index) for index in found])
+    else:
+        console.print_table(("split", "class", "published", "found", "missing", "damaged", ""), _rows(found))
+        for index in found:
+            _print_details(index)
+        if out is not None:
+            print(f"\n{out}: {sum(len(index.entries) for index in found)} files")
+    if not all(index.ok for index in found):
+        console.note(f"{dataset} in {root} is not what was published")
+        raise typer.Exit(console.FAILED)
+
+
+def _rows(found: list[SplitIndex]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for index in found:
+        counts = (_number(index.expected), str(index.found), str(len(index.missing)), str(len(index.damaged)))
+        rows.append((index.split, "", *counts, "ok" if index.ok else "NOT OK"))
+        for name, count, expected in index.classes:
+            wrong = expected is not None and count != expected
+            rows.append(("", name, _number(expected), str(count), "", "", "NOT OK" if wrong else ""))
+    return rows
+
+
+def _number(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
+def _print_details(index: SplitIndex) -> None:
+    """Print what a table has no room for."""
+    for text in index.problems:
+        print(f"\n{index.split}: {text}")
+    for title, entries in (("missing", index.missing), ("damaged", index.damaged)):
+        if entries:
+            print(f"\n{index.split}, {title}:", *(f"  {_line(entry)}" for entry in entries[:_SHOWN]), sep="\n")
+        if len(entries) > _SHOWN:
+            print(f"  … and {len(entries) - _SHOWN} more; --out FILE lists all")
+    for text in index.notes:
+        print(f"\n{index.split}: {text}")
+
+
+def _line(entry: Entry) -> str:
+    return entry.name if entry.problem in (None, "missing") else str(entry.problem)
+
+
+def _summary(index: SplitIndex) -> dict[str, object]:
+    return {
+        "split": index.split,
+        "ok": index.ok,
+        "published": index.expected,
+        "found": index.found,
+        "classes": {name: count for name, count, _ in index.classes},
+        "missing": [entry.name for entry in index.missing],
+        "damaged": {entry.name: entry.problem for entry in index.damaged},
+        "problems": index.problems,
+        "notes": index.notes,
+    }
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"index": index_command}
