@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import OptionError
 
-__all__ = ["FOLDS", "TEST", "TRAIN", "Scores", "cka", "probe"]
+__all__ = ["FOLDS", "TEST", "TRAIN", "Scores", "cka", "classifiers", "probe"]
 
 NEIGHBOURS = 5
 FOLDS = 5
@@ -55,10 +55,9 @@ def probe(features: np.ndarray, labels: np.ndarray, split: np.ndarray | None = N
 
     expected, neighbours, linear = [], [], []
     for train, test in _folds(labels, split, seed):
-        mean = features[train].mean(axis=0)
-        near, straight = _classifiers(min(NEIGHBOURS, len(train)))
-        neighbours.append(near.fit(features[train] - mean, labels[train]).predict(features[test] - mean))
-        linear.append(straight.fit(features[train], labels[train]).predict(features[test]))
+        both = classifiers(len(train))
+        neighbours.append(both["neighbours"].fit(features[train], labels[train]).predict(features[test]))
+        linear.append(both["linear"].fit(features[train], labels[train]).predict(features[test]))
         expected.append(labels[test])
     truth, voted, drawn = (np.concatenate(parts) for parts in (expected, neighbours, linear))
     return Scores(
@@ -69,14 +68,26 @@ def probe(features: np.ndarray, labels: np.ndarray, split: np.ndarray | None = N
     )
 
 
-def _classifiers(neighbours: int) -> tuple[Any, Any]:
+def classifiers(samples: int) -> dict[str, Any]:
+    """Return the two classifiers of :func:`probe`, not fitted.
+
+    Args:
+        samples: number that they will learn from.
+
+    Returns:
+        scikit-learn's, by name: ``"neighbours"`` with ``predict_proba`` (shares of the vote) and ``"linear"`` with
+        ``decision_function``.
+    """
     from sklearn.linear_model import RidgeClassifierCV
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    near = KNeighborsClassifier(neighbours, metric="cosine")
-    return near, make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 5, 11)))
+    near = KNeighborsClassifier(min(NEIGHBOURS, samples), metric="cosine")
+    return {
+        "neighbours": make_pipeline(StandardScaler(with_std=False), near),
+        "linear": make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 5, 11))),
+    }
 
 
 def _folds(labels: np.ndarray, split: np.ndarray | None, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -31,7 +31,7 @@ from .keys import generator, key
 from .metrics import check_monitor, make_metrics
 from .network import build_network
 from .optimizer import make_optimizer
-from .recipe import Loss, Recipe, Runtime, completed
+from .recipe import Loss, Recipe, Runtime, completed, differences
 from .scoring import score
 from .watch import DivergedError, Seen, StopRequest, Watch
 
@@ -222,14 +222,14 @@ class Trainer:
     def _check_same(self, saved: dict[str, Any]) -> None:
         """Raise unless a checkpoint is of this very run."""
         recipe, batch = comparable(self.recipe.model_dump(mode="json")), self.recipe.optim.batch_size * self.place.world
-        differences = [*_differences(completed(saved["recipe"]), recipe)]
+        found = [*differences(completed(saved["recipe"]), recipe)]
         if saved["global_batch"] != batch:
-            differences.append(f"samples per step of all processes: {saved['global_batch']} there, {batch} now")
+            found.append(f"samples per step of all processes: {saved['global_batch']} there, {batch} now")
         if saved["counts"] != self.train.counts.tolist():
-            differences.append(f"samples of each class: {saved['counts']} there, {self.train.counts.tolist()} now")
-        if differences:
+            found.append(f"samples of each class: {saved['counts']} there, {self.train.counts.tolist()} now")
+        if found:
             raise OptionError(
-                f"{self.folder} holds another run ({'; '.join(differences[:3])}): take another folder with --out, or "
+                f"{self.folder} holds another run ({'; '.join(found[:3])}): take another folder with --out, or "
                 "delete this one"
             )
 
@@ -369,11 +369,3 @@ class Trainer:
             f"training diverged at step {step} ({reason}). The batch is in {file}; {state}. A lower optim.max_lr, or "
             "runtime.precision=fp32, may help; so may a look at the images"
         )
-
-
-def _differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
-    """Name the values in which two recipes differ."""
-    for section, name in dict.fromkeys((s, n) for r in (other, one) for s, values in r.items() for n in values):
-        there, now = (recipe.get(section, {}).get(name) for recipe in (one, other))
-        if there != now:
-            yield f"{section}.{name}: {there!r} there, {now!r} now"

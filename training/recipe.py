@@ -217,6 +217,14 @@ def completed(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return whole
 
 
+def differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
+    """Name the values in which two recipes differ."""
+    for section, name in dict.fromkeys((s, n) for r in (other, one) for s, values in r.items() for n in values):
+        there, now = (recipe.get(section, {}).get(name) for recipe in (one, other))
+        if there != now:
+            yield f"{section}.{name}: {there!r} there, {now!r} now"
+
+
 def _got(value: Any) -> str:
     """Name a wrong value; where a whole section was looked at, the message has named it."""
     return "" if isinstance(value, Mapping) else f", got {value!r}"
