@@ -24,7 +24,7 @@ def ssdd(tmp_path: Path) -> Path:
     """A complete download by the numbers: 928 and 232 images, a ship in each."""
     write_image(tmp_path / "images/000001.jpg")
     content = (tmp_path / "images/000001.jpg").read_bytes()
-    numbers = {"train": [], "test": []}  # type: dict[str, list[str]]
+    numbers: dict[str, list[str]] = {"train": [], "test": []}
     for number in range(1, 1161):
         numbers["test" if str(number)[-1] in "19" else "train"].append(f"{number:06}.jpg")
         (tmp_path / f"images/{number:06}.jpg").write_bytes(content)
