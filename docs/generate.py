@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import zoo_page
+from generate_content import content_figures, content_results
 from generate_explain import explain_figures, study_results
 from typer.testing import CliRunner
 
@@ -40,6 +41,8 @@ def everything(folder: Path) -> None:
 
     explain_figures(folder)
     study_results(folder)
+    content_figures(folder)
+    content_results(folder)
 
 
 def models_table() -> str:
