@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.mm import load_config
 from benchmarks.mm_tasks import Task
+from sarhub_models.errors import DataError
 from sarhub_models.explain.pictures import save_figure
 from sarhub_models.images import read_image
 
@@ -47,12 +48,21 @@ def scores(found: Mapping[str, float]) -> dict[str, float]:
 
 
 def place(config: Config, data: Path) -> None:
-    """Let the data loaders and the evaluation of a configuration read a folder."""
+    """Let the data loaders and the evaluation of a configuration read a folder.
+
+    Raises:
+        DataError: it has no annotations.
+    """
     for split in ("train", "val", "test"):
-        config[f"{split}_dataloader"].dataset.data_root = str(data)
-    for split in ("val", "test"):
-        file = data / config[f"{split}_dataloader"].dataset.ann_file
-        config[f"{split}_evaluator"].ann_file = str(file)
+        dataset = config[f"{split}_dataloader"].dataset
+        dataset.data_root = str(data)
+        file = data / dataset.ann_file
+        if not file.is_file():
+            raise DataError(
+                f"no annotations {file}: prepare the data set with 'python -m benchmarks.detection.prepare'"
+            )
+        if split != "train":
+            config[f"{split}_evaluator"].ann_file = str(file)
 
 
 def test_arguments(folder: Path) -> tuple[str, ...]:

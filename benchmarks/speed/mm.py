@@ -20,6 +20,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.utils import register_all_modules
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 from torch import nn
@@ -38,6 +39,7 @@ _SHIPS = 8  # of an image
 
 def detectors(network: str) -> tuple[dict[str, nn.Module], Any]:
     """Return FCOS on both backbones, with the same numbers, and the configuration of the optimiser."""
+    MMLogger.get_instance("mmengine", log_level="WARNING")  # or it lists the options of every parameter
     register_all_modules()
     config = load_config(CONFIGS / f"{network}_ssdd.py")
     backbone = config.model.backbone

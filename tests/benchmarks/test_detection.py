@@ -194,6 +194,11 @@ def test_ls_ssdd_from_voc_files(tmp_path):
     assert sample["data_samples"].ori_shape == (SIDE, SIDE)
 
 
+def test_a_folder_that_was_not_prepared_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"train\.json: prepare"):
+        place(load_config(CONFIGS / "resnet18_hrsid.py"), tmp_path)
+
+
 def test_without_weights_nothing_is_frozen(tmp_path):
     file = CONFIGS / "resnet18_ssdd.py"
     own, none = load_config(file), load_config(file)

@@ -1,0 +1,56 @@
+"""The command that detection and segmentation share: one line trains and tests cells of their table."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.mm import OWN, parse_options
+from benchmarks.mm_tasks import Cell, Task, run_cells
+from sarhub_models.errors import SarHubError
+
+__all__ = ["commands"]
+
+
+def commands(task: Task, description: str) -> typer.Typer:
+    """Return the command line ``train MODEL DATASET --data DIR`` of a task.
+
+    Args:
+        task: what to train.
+        description: of the whole, in its help.
+    """
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, help=description, no_args_is_help=True)
+    app.callback()(lambda: None)  # so that the name of the only command stays part of the line
+
+    @app.command()
+    def train(
+        model: Annotated[str, typer.Argument(help="A name of 'sarhub list', such as resnet50_ben.")],
+        dataset: Annotated[str, typer.Argument(help="As in the names of the configurations, NETWORK_DATASET.py.")],
+        data: Annotated[Path, typer.Option(help="Folder of the prepared data set.")],
+        init: Annotated[
+            list[str] | None,
+            typer.Option(metavar="own|none|imagenet|FILE|NAME", help="Starting weights; may be repeated. Default: own"),
+        ] = None,
+        seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with the seeds 0, 1, ...")] = 1,
+        out: Annotated[
+            Path | None, typer.Option(help="Folder of the runs and the table. Default: outputs/TASK")
+        ] = None,
+        threads: Annotated[int | None, typer.Option(min=1, help="Of PyTorch on a CPU.")] = None,
+        cfg_options: Annotated[
+            list[str] | None,
+            typer.Option(metavar="KEY=VALUE", help="Changes of the configuration; may be repeated."),
+        ] = None,
+    ) -> None:
+        """Train and test; a finished run is not done again, an interrupted one goes on."""
+        try:
+            cells = [Cell(model, dataset, *choice) for choice in itertools.product(init or [OWN], range(seeds))]
+            folder = Path("outputs", task.name) if out is None else out
+            typer.echo(run_cells(task, cells, data, folder, parse_options(cfg_options or []), threads))
+        except SarHubError as err:
+            typer.echo(f"error: {err}", err=True)
+            raise typer.Exit(1) from None
+
+    return app
