@@ -1,0 +1,1 @@
+"""Recognition of targets: fine-tuning, linear probe and nearest neighbours, from any starting weights."""
