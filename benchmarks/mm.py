@@ -35,6 +35,7 @@ OWN = "own"
 Package = Literal["mmdet", "mmseg"]
 _CLONE = Path(__file__).resolve().parent.parent
 _CONFIG, _LOG, _SCORES, _INIT = "config.py", "log.txt", "scores.json", "init.safetensors"
+_TRAINED = "trained.txt"
 _TAIL = 5  # lines of the log that an error shows
 
 
@@ -70,8 +71,12 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         OptionError: a text has no ``=``.
+        MissingDependencyError: MMEngine is not installed.
     """
-    from mmengine.config import DictAction
+    try:
+        from mmengine.config import DictAction
+    except ImportError as err:
+        raise _missing("mmengine") from err
 
     options = {}
     for text in texts:
@@ -149,7 +154,9 @@ class Run:
         """
         self._keep(config)
         if not (self.folder / _SCORES).is_file():
-            self.train()
+            if not (self.folder / _TRAINED).is_file():  # which a training that stopped early does not tell otherwise
+                self.train()
+                write_text(self.folder / _TRAINED, f"{self.checkpoint()}\n")
             write_text(self.folder / _SCORES, json.dumps(self.test(), indent=2) + "\n")
         scores: dict[str, float] = json.loads((self.folder / _SCORES).read_text(encoding="utf-8"))
         return scores
