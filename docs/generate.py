@@ -105,7 +105,8 @@ def bundled_scores(name: str) -> str:
     assert training is not None
     rows = ["| split | overall accuracy | class average | macro F1 |", "| --- | --- | --- | --- |"]
     for split, label in (("val", "validation"), ("test", "test")):
-        scores = training[split]
+        if (scores := training.get(split)) is None:  # trained on it
+            continue
         numbers = (f"{scores[key]:.4f}" for key in ("overall_accuracy", "class_average", "macro_f1"))
         rows.append(f"| {label} | {' | '.join(numbers)} |")
     return f"```console\n$ {training['command']}\n```\n\n" + "\n".join(rows) + "\n"

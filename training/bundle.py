@@ -21,6 +21,7 @@ from sarhub_models.registry import manifest_path
 
 from .checkpoint import BEST
 from .data import open_source
+from .recipe import Recipe
 from .run import Run, load_model, load_run
 from .scoring import score
 
@@ -72,15 +73,19 @@ def write_half(source: Path, target: Path) -> Path:
 
 
 def _scores(run: Run, file: Path) -> dict[str, dict[str, float]]:
-    """Return the scores of the stored file on the validation and the test split, rounded as published."""
+    """Return the scores of the stored file on the validation split, unless it was trained on, and on the test split."""
     recipe, classes = run.recipe, len(run.class_names)
     model = load_model(file, recipe.model.network, classes, recipe.preprocess.size)
     scores = {}
-    for split in ("val", "test"):
+    for split in sorted({"val", "test"} - _trained_on(recipe), reverse=True):
         loader = open_source(recipe.data, split).evaluation(recipe.evaluation.batch_size)
         values, _ = score(model, loader, run.transform(), classes, run.multilabel)
         scores[split] = {key: round(value, 4) for key, value in values.items()}
     return scores
+
+
+def _trained_on(recipe: Recipe) -> set[str]:
+    return set(recipe.data.train.split("+"))
 
 
 def update_manifest(
@@ -109,7 +114,7 @@ def update_manifest(
         "params": sum(tensor.numel() for key, tensor in tensors.items() if not key.endswith(buffers)),
         "training": {
             "command": command,
-            "data": f"DSN-SLC, training split of {' and '.join(recipe.data.options['parts'])}",
+            "data": f"DSN-SLC, {recipe.data.train} of {' and '.join(recipe.data.options['parts'])}",
             "seed": recipe.runtime.seed,
             "epochs": recipe.optim.epochs,
             "torch": torch.__version__.partition("+")[0],

@@ -89,7 +89,7 @@ def load_dsn(
     Args:
         root: folder with the packed files, ``s1.npz``, ``tsx.npz``, ``opensarship.npz``.
         parts: which of them, in the order in which their classes are numbered.
-        split: ``"train"``, ``"val"`` or ``"test"``.
+        split: ``"train"``, ``"val"`` or ``"test"``, or several of them joined, ``"train+val"``.
         quantity: ``"amplitude"`` (float32 magnitude) or ``"complex"`` (complex64), in digital numbers.
 
     Returns:
@@ -100,13 +100,14 @@ def load_dsn(
         DataError: a packed file is missing or damaged; the message says how to get it.
     """
     _check_name("part", parts, PARTS)
-    _check_name("split", (split,), SPLITS)
+    splits = split.split("+")
+    _check_name("split", splits, SPLITS)
     _check_name("quantity", (quantity,), ("amplitude", "complex"))
     images, labels, names = [], [], []
     class_names: list[str] = []
     for part in parts:
         arrays = _read_packed(Path(root), part)
-        chosen = arrays["split"] == split
+        chosen = np.isin(arrays["split"], splits)
         iq = arrays["iq"][chosen].astype(np.float32)
         images.append(np.hypot(iq[..., 0], iq[..., 1]) if quantity == "amplitude" else iq.view(np.complex64)[..., 0])
         labels.append(arrays["label"][chosen] + len(class_names))
@@ -120,7 +121,7 @@ class DsnSLC(SceneDataset):
 
     Args:
         root: folder with the packed files.
-        split: ``"train"``, ``"val"`` or ``"test"``.
+        split: as for :func:`load_dsn`.
         parts: as for :func:`load_dsn`.
 
     Raises:

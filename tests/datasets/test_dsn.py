@@ -65,6 +65,15 @@ def test_packed_patches_come_back_exactly(packed: Path) -> None:
         assert np.array_equal(image, np.load(packed / folders[part] / f"{path}.npy"))
 
 
+def test_splits_are_joined(packed: Path) -> None:
+    one = {split: load_dsn(packed, ("s1",), split) for split in SPLITS}
+    both = load_dsn(packed, ("s1",), "train+val")
+    assert sorted(both.names) == sorted(one["train"].names + one["val"].names)
+    assert len(both.images) == len(both.labels) == len(both.names)
+    with pytest.raises(UnknownNameError, match="validation"):
+        load_dsn(packed, ("s1",), "train+validation")
+
+
 def test_amplitude_is_the_magnitude_of_the_digital_numbers(packed: Path) -> None:
     amplitude, values = load_dsn(packed), load_dsn(packed, quantity="complex")
     assert amplitude.images.dtype == np.float32

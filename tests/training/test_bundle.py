@@ -43,6 +43,22 @@ def test_bundling_writes_half_precision_and_the_manifest(tiny_dsn: Path, tmp_pat
     assert json.loads(manifest.read_text())["models"].keys() == load_manifest().models.keys()
 
 
+def test_a_split_that_was_trained_on_is_not_scored(tiny_dsn: Path, tmp_path: Path) -> None:
+    options = ["data.train=train+val", "evaluation.split=null", "optim.epochs=1", "optim.batch_size=16"]
+    recipe = load_recipe(
+        "mobilenetv3_dsn", [f"data.root={tiny_dsn}", "preprocess.size=64", "runtime.threads=1", *options]
+    )
+    assert train(recipe, tmp_path / "run")
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(load_manifest().path.read_text(encoding="utf-8"), encoding="utf-8")
+    arguments = ["mobilenetv3_dsn", str(tmp_path / "run"), "--manifest", str(manifest), "--command", "train it"]
+    result = CliRunner().invoke(bundle.app, [*arguments, "--target", str(tmp_path / "bundled")])
+    assert result.exit_code == 0, result.output
+    training = load_manifest(manifest).models["mobilenetv3_dsn"].training
+    assert training is not None and "val" not in training and "overall_accuracy" in training["test"]
+    assert training["data"] == "DSN-SLC, train+val of s1 and tsx"
+
+
 def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.tensor([1e6])}, tmp_path / "w.safetensors")
     with pytest.raises(CheckpointError, match="half precision"):
