@@ -32,6 +32,7 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+autodoc_mock_imports = ["mmcv", "mmengine"]  # the plugin's documentation needs no MM packages
 nitpicky = False
 
 generate.everything(HERE / "_generated")
