@@ -157,7 +157,7 @@ def _where(rows: Iterable[Result], **values: object) -> list[Result]:
 
 
 def markdown(rows: Sequence[Result], columns: Literal["fraction", "metric"] = "fraction", test: Test = "t") -> str:
-    """Return tables of mean ± standard deviation over the seeds, and below each the paired comparisons.
+    """Return tables of mean ± standard deviation over the seeds, each with the paired comparisons below.
 
     Args:
         rows: the results.
@@ -170,13 +170,19 @@ def markdown(rows: Sequence[Result], columns: Literal["fraction", "metric"] = "f
     """
     _check_unique(rows)
     other = "metric" if columns == "fraction" else "fraction"
-    parts = []
+    parts, compared = [], False
     for task, dataset, value in _distinct(rows, "task", "dataset", other):
         part = _where(rows, task=task, dataset=dataset, **{other: value})
         title = str(value).replace("_", " ") if other == "metric" else f"{_label(float(str(value)))} of the labels"
         parts += [f"### {task}, {dataset}: {title}", spread_table(part, columns)]
-        if compared := comparison_table(compare_inits(part, test), test):
-            parts.append(compared)
+        if comparisons := compare_inits(part, test):
+            parts.append(comparison_table(comparisons))
+            compared = True
+    if compared:
+        parts.append(
+            "Differences are those of runs with the same seed, mean ± standard deviation over n pairs; p is that of "
+            f"the {TESTS[test]}, two-sided, not corrected for the number of comparisons."
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -208,7 +214,8 @@ def spread_table(rows: Sequence[Result], columns: Literal["fraction", "metric"])
             best = len(means) > 1 and init in means and means[init] == max(means.values())
             cells.append(_cell(found, seeds, best))
         lines.append(f"| {network} | {init} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"Mean ± standard deviation over {seeds} seed{'s' * (seeds > 1)}."])
+    note = "One seed." if seeds == 1 else f"Mean ± standard deviation over {seeds} seeds."
+    return "\n".join([*lines, "", note])
 
 
 _CELL = ("network", "init", "fraction", "metric")
@@ -265,10 +272,8 @@ def _p_value(gains: np.ndarray, test: Test) -> float | None:
     return p if math.isfinite(p) else None
 
 
-def comparison_table(comparisons: Sequence[Comparison], test: Test = "t") -> str:
-    """Return comparisons as a table, or nothing if there are none."""
-    if not comparisons:
-        return ""
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    """Return comparisons as a table."""
     heads = ("network", "labels", "init", "against", "difference", "p", "n")
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     metrics = len({c.metric for c in comparisons}) > 1
@@ -277,8 +282,7 @@ def comparison_table(comparisons: Sequence[Comparison], test: Test = "t") -> str
         change = f"{c.difference:+.3f}" if c.n == 1 else f"{c.difference:+.3f} ± {c.deviation:.3f}"
         p = "–" if c.p is None else "< 0.001" if c.p < 0.001 else f"{c.p:.3f}"
         lines.append(f"| {c.network} | {labels} | {c.other} | {c.base} | {change} | {p} | {c.n} |")
-    note = f"Difference of runs with the same seed, mean ± standard deviation; p of the {TESTS[test]} over n pairs, "
-    return "\n".join([*lines, "", note + "two-sided, not corrected for the number of rows."])
+    return "\n".join(lines)
 
 
 def plot_labels(rows: Sequence[Result], file: Path, metric: str) -> None:

@@ -67,7 +67,8 @@ def main(
         scored = known(METHODS, _listed(methods) or list(METHODS), "method")
         usual = ("none", "imagenet") if networks else ("none", "mobilenetv3_dsn")
         starts = starts_of([parse_start(text) for text in init or usual], chosen)
-        cells = cells_of(starts, [_fraction(text) for text in _listed(fractions) or ["1"]], seeds)
+        shares = dict.fromkeys(_fraction(text) for text in _listed(fractions) or ["1"])
+        cells = cells_of(starts, [*shares], seeds)
         budget = STEPS.get(dataset, 0) if steps is None else steps
         if not data.is_dir():
             raise DataError(f"--data {data}: no such folder")

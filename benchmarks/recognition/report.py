@@ -43,7 +43,11 @@ def write_report(results: Mapping[tuple[Cell, str], Finished], dataset: str, out
         for metric, value in found.scores.items()
     ]
     write_results(rows, out / "results.csv")
-    text = markdown([row for row in rows if row.metric in SHOWN])
+    tasks = list(METHODS.values())
+    shown = sorted(
+        (row for row in rows if row.metric in SHOWN), key=lambda row: (tasks.index(row.task), SHOWN.index(row.metric))
+    )
+    text = markdown(shown)
     write_text(out / "results.md", text)
     for method, task in METHODS.items():
         part = [row for row in rows if row.task == task]
