@@ -33,14 +33,15 @@ def content_figures(folder: Path) -> None:
 
 
 def content_results(folder: Path) -> None:
-    """The reports and curves that the commands on composed data left in ``results``."""
-    for name in ("scenes", "mosaics"):
+    """The reports and curves that the commands on real content left in ``results``."""
+    by_epoch, by_labels = "Validation by epoch", "Accuracy over the share of labels"
+    for name, alt in (("scenes", by_epoch), ("mosaics", by_epoch), ("recognition", by_labels)):
         report, curves = RESULTS / f"{name}.md", RESULTS / f"{name}.png"
         if report.is_file():
             text = report.read_text(encoding="utf-8")
             if curves.is_file():
                 (folder / curves.name).write_bytes(curves.read_bytes())
-                text += f"\n![Validation by epoch](_generated/{curves.name})\n"
+                text += f"\n![{alt}](_generated/{curves.name})\n"
         else:
             text = "The command has not been run in full yet, so nothing is claimed here.\n"
         (folder / f"{name}_results.md").write_text(text, encoding="utf-8")
