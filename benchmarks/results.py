@@ -249,7 +249,8 @@ def compare_inits(rows: Sequence[Result], test: Test = "t") -> list[Comparison]:
     """
     found = []
     keys = ("task", "dataset", "network", "fraction", "metric")
-    for group in _distinct(rows, *keys):
+    networks = [str(network) for (network,) in _distinct(rows, "network")]
+    for group in sorted(_distinct(rows, *keys), key=lambda group: networks.index(str(group[2]))):
         same = dict(zip(keys, group, strict=True))
         part = _where(rows, **same)
         scores = {init: {r.seed: r.value for r in _where(part, init=init)} for (init,) in _distinct(rows, "init")}
