@@ -244,4 +244,4 @@ def test_the_command_packs_every_split_or_names_what_is_missing(tiny_dsn: Path, 
     result = runner.invoke(command.app, [*arguments, f"data.root={tiny_dsn}"])
     assert result.exit_code == 0, result.output
     assert {file.name for file in (tmp_path / "out").glob("*.json")} == {"train.json", "val.json", "test.json"}
-    assert "48 samples in 3 shard(s)" in result.output
+    assert "48 samples in 3 shard(s)" in " ".join(result.output.split()), "lines are wrapped"
