@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
+from timm.layers import SyncBatchNormAct
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -166,6 +167,10 @@ class SARHubBackbone(BaseModule):
 
     def train(self, mode: bool = True) -> SARHubBackbone:
         """Switch to training mode, but for what is frozen; or, with ``mode=False``, to evaluation mode."""
+        for module in self.network.modules():
+            if type(module) is nn.SyncBatchNorm and hasattr(module, "act"):
+                # MMEngine's sync_bn has made it of timm's batch norm with activation, which it would no longer apply.
+                module.__class__ = SyncBatchNormAct
         super().train(mode)
         for module in _parts(self.network, self.frozen_stages + 1):
             module.eval()

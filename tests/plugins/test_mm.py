@@ -198,6 +198,20 @@ def test_batch_norm_keeps_its_statistics(files, network):
     assert not all(torch.equal(before[name], buffer) for name, buffer in moving.named_buffers())
 
 
+@pytest.mark.parametrize("network", ["resnet18", "densenet121", "mobilenetv3"])
+def test_synchronised_batch_norm_computes_the_same(files, network):
+    """MMEngine converts the whole model (sync_bn="torch") when it trains in several processes."""
+    (backbone,) = same_place(build(network, files(network)))
+    with torch.inference_mode():
+        expected = backbone(image())
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(backbone)
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in converted.modules())
+    converted.eval()
+    with torch.inference_mode():
+        for a, b in zip(converted(image()), expected, strict=True):
+            torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("network", ["resnet18", "senet50", "mobilenetv3", "densenet121", "swin_t"])
 def test_checkpointing_gives_the_same_gradients_and_keeps_less(files, network):
     options = {"norm_eval": True, "frozen_stages": 1, "drop_path_rate": 0.0 if network == "swin_t" else None}
