@@ -39,7 +39,7 @@ _SHIPS = 8  # of an image
 
 def detectors(network: str) -> tuple[dict[str, nn.Module], Any]:
     """Return FCOS on both backbones, with the same numbers, and the configuration of the optimiser."""
-    MMLogger.get_instance("mmengine", log_level="WARNING")  # or it lists the options of every parameter
+    MMLogger.get_current_instance().setLevel("WARNING")  # or it lists the options of every parameter
     register_all_modules()
     config = load_config(CONFIGS / f"{network}_ssdd.py")
     backbone = config.model.backbone

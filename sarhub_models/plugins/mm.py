@@ -132,15 +132,13 @@ class SARHubBackbone(BaseModule):
         options: dict[str, Any] = {} if drop_path_rate is None else {"drop_path_rate": drop_path_rate}
         if output_stride != STRIDES[-1]:
             options["output_stride"] = output_stride
-        self.network = create_model(
-            name,
-            pretrained,
-            num_classes=0,
-            in_chans=in_channels,
-            features_only=True,
-            out_indices=tuple(first + index for index in out_indices),
-            **options,
-        )
+        options["out_indices"] = tuple(first + index for index in out_indices)
+        try:
+            self.network = create_model(
+                name, pretrained, num_classes=0, in_chans=in_channels, features_only=True, **options
+            )
+        except TypeError as err:  # the network's constructor has no such argument
+            raise OptionError(f"{name} cannot be built with {', '.join(sorted(options))}: {err}") from err
         self.channels = tuple(self.network.feature_info.channels())
         self.strides = tuple(self.network.feature_info.reduction())
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval

@@ -288,6 +288,8 @@ def test_public_backbones_of_several_bands(name):
         ({"frozen_stages": 5}, "frozen_stages from -1 to 4"),
         ({"output_stride": 4}, "output_stride 32, 16 or 8"),
         ({"name": "swin_t_tsx", "output_stride": 8}, "cannot be dilated"),
+        ({"name": "densenet121_tsx", "drop_path_rate": 0.1}, "drop_path_rate"),
+        ({"name": "swin_v2_b_satlas.si", "output_stride": 16}, "output_stride"),
         ({"name": "vit_base_patch16_ssl4eo.mae"}, "strides"),
     ],
 )
