@@ -187,8 +187,17 @@ def test_feature_maps(network):
     assert model.feature_info.reduction()[-1] == 32
 
 
+@pytest.mark.parametrize("network", ["senet50", "densenet121", "mobilenetv3"])
 @pytest.mark.parametrize("output_stride", [8, 16])
-def test_senet_dilates(output_stride):
-    model = networks.build("senet50", num_classes=2, features_only=True, output_stride=output_stride).eval()
+def test_networks_dilate(network, output_stride):
+    model = networks.build(network, num_classes=2, features_only=True, output_stride=output_stride).eval()
     with torch.inference_mode():
-        assert model(image())[-1].shape[-1] == 128 // output_stride
+        sides = [m.shape[-1] for m in model(image())]
+    assert sides[-1] == 128 // output_stride
+    assert [128 // side for side in sides] == model.feature_info.reduction()
+
+
+@pytest.mark.parametrize("network", ["densenet121", "mobilenetv3", "swin_t"])
+def test_an_impossible_output_stride(network):
+    with pytest.raises(OptionError, match="output_stride"):
+        networks.build(network, num_classes=2, output_stride=4)
