@@ -101,6 +101,7 @@ def update_manifest(
         "class_names": list(run.class_names),
         "multilabel": False,
         "preprocessing": _preprocessing(run),
+        "input": {"bands": ["single"], "unit": "amplitude", "range": [0, 1], "channels": 3},
     }
     tensors = load_file(file)
     buffers = ("running_mean", "running_var", "num_batches_tracked")

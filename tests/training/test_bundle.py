@@ -37,6 +37,7 @@ def test_bundling_writes_half_precision_and_the_manifest(tiny_dsn: Path, tmp_pat
     info = load_manifest(manifest).models["mobilenetv3_dsn"]
     assert info.params == sum(p.numel() for p in build("mobilenetv3", num_classes=3).parameters())
     assert info.class_names == ("s1/forest", "s1/water", "tsx/ships")
+    assert info.input == load_manifest().models["mobilenetv3_dsn"].input
     assert info.preprocessing.mean == run.mean and info.preprocessing.full_scale == 65535
     assert info.training is not None and info.training["command"] == "train it"
     assert info.training["val"]["overall_accuracy"] == pytest.approx(run.val["overall_accuracy"], abs=0.03)
