@@ -48,6 +48,7 @@ PALETTES = {
 }
 """Colours of :data:`KINDS`, by name."""
 
+_PANELS = 3  # beside each other in a figure of distributions
 _SUFFIXES = (".png", ".pdf")
 _CELL = 2.1  # inches
 
@@ -180,12 +181,14 @@ def distribution_figure(
         palette: of :data:`PALETTES`.
     """
     colours = _colours(palette)
-    figure = Figure(
-        figsize=(max(3.0, 0.9 * len(next(iter(values.values()))) + 1) * len(values), 3.4), layout="constrained"
-    )
-    axes = figure.subplots(1, len(values), squeeze=False, sharey=True)[0]
+    columns = min(len(values), _PANELS)
+    rows, width = -(-len(values) // columns), max(3.0, 0.9 * len(next(iter(values.values()))) + 1)
+    figure = Figure(figsize=(width * columns, 3.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for unused in grid.flat[len(values) :]:
+        unused.remove()
     jitter = np.random.default_rng(0)
-    for axis, (panel, networks) in zip(axes, values.items(), strict=True):
+    for axis, (panel, networks) in zip(grid.flat, values.items(), strict=False):
         for x, (name, numbers) in enumerate(networks.items()):
             finite = numbers[np.isfinite(numbers)]
             axis.plot(
@@ -200,9 +203,10 @@ def distribution_figure(
         axis.set_xlim(-0.5, len(networks) - 0.5)
         axis.set_title(panel, fontsize=9)
         axis.grid(axis="y", alpha=0.3)
-    axes[0].set_ylabel(label)
+    for axis in grid[:, 0]:
+        axis.set_ylabel(label)
     if chance is not None:
-        axes[-1].legend(fontsize=7)
+        grid[0, 0].legend(fontsize=7)
     return figure
 
 

@@ -71,6 +71,10 @@ def test_distributions_show_every_chip_and_the_interval() -> None:
     (axis,) = figure.axes
     assert len(axis.lines[0].get_xdata()) == 2
     assert axis.get_ylabel() == "share"
+    panels = {f"b = {number}": {"net": values} for number in range(4)}
+    figure = distribution_figure(panels, {name: {"net": bootstrap(values)} for name in panels}, "share")
+    assert [axis.get_title() for axis in figure.axes] == list(panels)
+    assert figure.axes[3].get_position().y0 < figure.axes[0].get_position().y0  # wraps, and stays legible
 
 
 def test_wrong_arguments_say_what_is_right(tmp_path: Path) -> None:
