@@ -43,8 +43,8 @@ _DRAWS = 10
 _BATCH = 64
 _FULL_SCALE = 65535.0  # of 16-bit digital numbers, where the weights state no other
 _SIMULATED_FULL_SCALE = 100.0  # digital numbers that a simulated amplitude of 1 stands for, as bright land has
-# Sentinel-1 scenes: chips that pre-training never learnt from, in the two splits kept for choosing and testing. Ships:
-# no part of the pre-training at all.
+# Sentinel-1 scenes: tested on chips that pre-training never saw; the few labels come from chips that its last fit did
+# see. Ships: no part of the pre-training at all.
 _PARTS = {
     "s1": ("Sentinel-1 land cover", "val", "test"),
     "opensarship": ("OpenSARShip ship types", "train", "test"),
