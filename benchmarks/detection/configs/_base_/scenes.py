@@ -7,7 +7,7 @@ channels = 64
 strides = (4, 8, 16, 32)
 model = dict(
     # Grey levels are the logarithm of amplitude already: mean and std of mobilenetv3_dsn's preprocessing, times 255.
-    data_preprocessor=dict(mean=[89.64528573119640] * 3, std=[24.73683768510818] * 3),
+    data_preprocessor=dict(mean=[89.57788387614463] * 3, std=[24.651921060840622] * 3),
     backbone=dict(pretrained=False, frozen_stages=-1, norm_eval=False, norm_requires_grad=True),
     neck=dict(start_level=0, out_channels=channels, num_outs=len(strides), add_extra_convs=False),
     bbox_head=dict(

@@ -24,7 +24,7 @@ palette = [
 ]
 model = dict(
     # Grey levels are the logarithm of amplitude already: mean and std of mobilenetv3_dsn's preprocessing, times 255.
-    data_preprocessor=dict(size=(256, 256), mean=[89.64528573119640] * 3, std=[24.73683768510818] * 3),
+    data_preprocessor=dict(size=(256, 256), mean=[89.57788387614463] * 3, std=[24.651921060840622] * 3),
     backbone=dict(pretrained=False, output_stride=16),
     decode_head=dict(
         num_classes=len(classes),
