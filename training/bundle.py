@@ -21,7 +21,6 @@ from sarhub_models.registry import manifest_path
 
 from .checkpoint import BEST
 from .data import open_source
-from .recipe import Recipe
 from .run import Run, load_model, load_run
 from .scoring import score
 
@@ -77,15 +76,12 @@ def _scores(run: Run, file: Path) -> dict[str, dict[str, float]]:
     recipe, classes = run.recipe, len(run.class_names)
     model = load_model(file, recipe.model.network, classes, recipe.preprocess.size)
     scores = {}
-    for split in sorted({"val", "test"} - _trained_on(recipe), reverse=True):
+    trained_on = recipe.data.train.split("+")
+    for split in (name for name in ("val", "test") if name not in trained_on):
         loader = open_source(recipe.data, split).evaluation(recipe.evaluation.batch_size)
         values, _ = score(model, loader, run.transform(), classes, run.multilabel)
         scores[split] = {key: round(value, 4) for key, value in values.items()}
     return scores
-
-
-def _trained_on(recipe: Recipe) -> set[str]:
-    return set(recipe.data.train.split("+"))
 
 
 def update_manifest(
