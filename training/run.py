@@ -23,6 +23,7 @@ from .augment import evaluation_transform
 from .checkpoint import BEST
 from .data import Source, open_source, open_training
 from .loop import Row, Trainer, make_accelerator
+from .memory import keep_freed_memory
 from .recipe import Recipe, override
 from .report import RUNNING, plot_curves, plot_detail, write_csv
 
@@ -125,6 +126,8 @@ def train(recipe: Recipe, out: Path) -> bool:
     accelerator = make_accelerator(recipe.runtime, recipe.optim.accumulate)
     if recipe.runtime.threads is not None:
         torch.set_num_threads(recipe.runtime.threads)  # Accelerate has its own idea of it
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(recipe, *splits, out, accelerator)
     if accelerator.is_main_process:

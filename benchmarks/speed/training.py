@@ -1,19 +1,23 @@
 """A step of the training loop beside the same network in a plain float32 loop.
 
 Run from a clone: ``python -m benchmarks.speed.training [--networks resnet18 swin_t] [--compile] [--json FILE]``. Both
-loops see the same simulated chips, in turns, on the GPU if there is one. The plain one is what a tutorial would write:
-contiguous float32 tensors, a DataLoader that prepares chip by chip, ``torch.optim.AdamW`` as it comes. Ours is
-:class:`training.loop.Trainer` with a recipe's bfloat16 autocast, channels-last layout, fused optimiser, class-balanced
-loss and batched DRAA.
+loops see the same simulated chips, in turns, each in a process of its own, on the GPU if there is one. The plain one is
+what a tutorial would write: contiguous float32 tensors, a DataLoader that prepares chip by chip, ``torch.optim.AdamW``
+as it comes. Ours is :class:`training.loop.Trainer` with a recipe's bfloat16 autocast, channels-last layout, fused
+optimiser, class-balanced loss and batched DRAA, and memory that is kept from step to step.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import math
+import multiprocessing
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +28,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sarhub_models.datasets import Sample
 from sarhub_models.networks import build
-from sarhub_models.simulate import simulate_chips
+from sarhub_models.simulate import CLASS_NAMES, simulate_chips
 from sarhub_models.transforms import SarTransform
-from training.batches import Files
+from training.batches import Batch, Files
 from training.loop import Trainer, make_accelerator
-from training.recipe import load_recipe
+from training.memory import keep_freed_memory
+from training.recipe import Recipe, load_recipe
 
 from .timing import interleaved, print_table, write_report
 
 PLAIN, OURS, COMPILED = "plain float32 loop", "training loop", "training loop, compiled"
 BUDGETS = {"plain / this": 2.5, "waiting for data": 0.05, "DRAA and loss": 0.05}
 DENSE_BF16 = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # FLOP/s without sparsity, by the vendor's data sheets
+SIZE, BATCHES = 128, 16
+Steps = Iterator[dict[str, float]]
 
 
 class Chips:
@@ -43,7 +50,7 @@ class Chips:
     multilabel = False
 
     def __init__(self, count: int, size: int) -> None:
-        images, labels, self.class_names = simulate_chips(-(-count // 6), size)
+        images, labels, self.class_names = simulate_chips(-(-count // len(CLASS_NAMES)), size)
         order = np.random.default_rng(0).permutation(len(images))
         self.images, self.labels = images[order], labels[order]
         self.names = tuple(str(index) for index in order)
@@ -60,12 +67,33 @@ class Chips:
         return np.bincount(self.labels, minlength=len(self.class_names))
 
 
-def plain_loop(network: str, chips: Chips, batch_size: int, device: torch.device) -> Iterator[None]:
+@dataclass(frozen=True)
+class Setup:
+    """What both loops are to train.
+
+    Attributes:
+        network: architecture.
+        batch_size: chips of a step; ``None`` takes the recipe's.
+    """
+
+    network: str
+    batch_size: int | None
+
+    def recipe(self, compiled: bool = False) -> Recipe:
+        """Return the recipe whose preprocessing both use."""
+        values = {"runtime.compile": str(compiled).lower(), "data.workers": 0, "optim.max_lr": 1e-5}
+        if self.batch_size is not None:
+            values["optim.batch_size"] = self.batch_size
+        return load_recipe(f"{self.network}_osu", [f"{key}={value}" for key, value in values.items()])
+
+
+def plain_loop(setup: Setup) -> Steps:
     """Train a step each time the next value is asked for."""
-    p = load_recipe(f"{network}_osu").preprocess
-    limits = p.range
+    recipe = setup.recipe()
+    p, batch_size = recipe.preprocess, recipe.optim.batch_size
+    chips, device = Chips(BATCHES * batch_size, SIZE), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     transform = SarTransform(
-        p.operator, limits.low, limits.high, limits.evaluation, p.mean or 0, p.std or 1, p.size, training=True
+        p.operator, p.range.low, p.range.high, p.range.evaluation, p.mean or 0, p.std or 1, p.size, training=True
     )
     pairs = [(image, label) for image, label, _ in (chips[index] for index in range(len(chips)))]
     loader = DataLoader(
@@ -75,7 +103,7 @@ def plain_loop(network: str, chips: Chips, batch_size: int, device: torch.device
         drop_last=True,
         collate_fn=lambda batch: (torch.stack([transform(x) for x, _ in batch]), torch.tensor([y for _, y in batch])),
     )
-    model = build(network, num_classes=len(chips.class_names)).to(device)
+    model = build(setup.network, num_classes=len(chips.class_names)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     for images, labels in itertools.chain.from_iterable(itertools.repeat(loader)):
         loss = nn.functional.cross_entropy(model(images.to(device)), labels.to(device))
@@ -83,34 +111,29 @@ def plain_loop(network: str, chips: Chips, batch_size: int, device: torch.device
         loss.backward()
         optimizer.step()
         loss.item()
-        yield
+        yield {}
 
 
-def our_trainer(network: str, chips: Chips, batch_size: int, folder: Path, compiled: bool) -> Trainer:
-    """Return the loop of a recipe over the same chips."""
-    recipe = load_recipe(
-        f"{network}_osu",
-        [
-            f"optim.batch_size={batch_size}",
-            f"runtime.compile={compiled}".lower(),
-            "data.workers=0",
-            "optim.max_lr=1e-5",
-        ],
-    )
-    source = Files(chips, recipe.data)
-    return Trainer(recipe, source, source, folder, make_accelerator(recipe.runtime, 1))
+def our_loop(setup: Setup, compiled: bool) -> Steps:
+    """Train a step each time the next value is asked for; yields the seconds waited for data, and of the extras."""
+    recipe = setup.recipe(compiled)
+    accelerator = make_accelerator(recipe.runtime, 1)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
+    source = Files(Chips(BATCHES * recipe.optim.batch_size, SIZE), recipe.data)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(recipe, source, source, Path(folder), accelerator)
+        waited, extras = 0.0, math.nan
+        for batch in trainer.batches():
+            trainer.train_step(batch).item()
+            if trainer.step == 2:  # once, in a step that is not timed
+                extras = seconds_of_extras(trainer, batch)
+            yield {"waited": trainer.waited - waited, "extras": extras}
+            waited = trainer.waited
 
 
-def our_loop(trainer: Trainer) -> Iterator[None]:
-    """Train a step each time the next value is asked for."""
-    for batch in trainer.batches():
-        trainer.train_step(batch).item()
-        yield
-
-
-def share_of_extras(trainer: Trainer, seconds_per_step: float) -> float:
-    """Return the time of augmentation and loss, forward and backward, as a share of a step."""
-    batch = next(trainer.batches())
+def seconds_of_extras(trainer: Trainer, batch: Batch) -> float:
+    """Return the time of augmentation and loss, forward and backward."""
     numbers = torch.rand(4, len(batch.names))
     logits = torch.randn(len(batch.names), trainer.classes, device=trainer.accelerator.device, requires_grad=True)
 
@@ -120,45 +143,73 @@ def share_of_extras(trainer: Trainer, seconds_per_step: float) -> float:
         if logits.is_cuda:
             torch.cuda.synchronize()
 
-    return statistics.median(interleaved({"extras": extras}, 20)["extras"]) / seconds_per_step
+    return statistics.median(interleaved({"extras": extras}, 20)["extras"])
 
 
-def share_of_peak(network: str, classes: int, images_per_second: float) -> str:
+class Peer:
+    """A loop in a process of its own: what one does to its process, such as to its memory, the other does not feel.
+
+    Attributes:
+        noted: what the loop has yielded, step by step.
+    """
+
+    def __init__(self, loop: Callable[..., Steps], *arguments: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, loop, *arguments), daemon=True)
+        self._process.start()
+        theirs.close()  # or the end of the process would not be seen
+        self.noted: list[dict[str, float]] = []
+
+    def step(self) -> None:
+        """Train a step."""
+        self._connection.send(True)
+        self.noted.append(self._connection.recv())
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.send(False)
+        self._process.join()
+
+
+def _serve(connection: Connection, loop: Callable[..., Steps], *arguments: object) -> None:
+    steps = loop(*arguments)
+    while connection.recv():
+        connection.send(next(steps))
+
+
+def share_of_peak(network: str, images_per_second: float) -> str:
     """Return the achieved share of the GPU's dense bfloat16 peak, empty on other devices."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     peak = next((value for gpu, value in DENSE_BF16.items() if gpu in name), None)
     if peak is None:
         return ""
     with FlopCounterMode(display=False) as counter:
-        build(network, num_classes=classes)(torch.zeros(2, 3, 128, 128)).sum().backward()
+        build(network, num_classes=len(CLASS_NAMES))(torch.zeros(2, 3, SIZE, SIZE)).sum().backward()
     return f"{counter.get_total_flops() / 2 * images_per_second / peak:.1%}"
 
 
-def measure(network: str, batch_size: int, repeats: int, compiled: bool) -> list[dict[str, object]]:
+def measure(setup: Setup, repeats: int, compiled: bool) -> list[dict[str, object]]:
     """Return one row for each loop: images per second, and the ratio to the plain one."""
-    chips = Chips(64 * batch_size, 128)
-    with tempfile.TemporaryDirectory() as folder:
-        trainers = {OURS: our_trainer(network, chips, batch_size, Path(folder), False)}
-        device = trainers[OURS].accelerator.device
-        if compiled:
-            trainers[COMPILED] = our_trainer(network, chips, batch_size, Path(folder), True)
-        loops = {PLAIN: plain_loop(network, chips, batch_size, device)}
-        loops |= {name: our_loop(trainer) for name, trainer in trainers.items()}
-        calls: dict[str, Callable[[], object]] = {name: loop.__next__ for name, loop in loops.items()}
-        for call in calls.values():  # compilation, and memory that is kept
-            call()
-        begun = {name: trainer.waited for name, trainer in trainers.items()}
-        seconds = interleaved(calls, repeats)
+    peers = {PLAIN: Peer(plain_loop, setup), OURS: Peer(our_loop, setup, False)}
+    if compiled:
+        peers[COMPILED] = Peer(our_loop, setup, True)
+    for peer in peers.values():  # compilation, and memory that is kept
+        peer.step()
+    seconds = interleaved({name: peer.step for name, peer in peers.items()}, repeats)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
+    batch_size = setup.recipe().optim.batch_size
     rows: list[dict[str, object]] = []
-    for name, value in medians.items():
-        row: dict[str, object] = {"network": network, "loop": name, "images/s": round(batch_size / value, 1)}
-        row["plain / this"] = round(medians[PLAIN] / value, 2)
-        if name in trainers:
-            waited = (trainers[name].waited - begun[name]) / (repeats + 1)
-            row["waiting for data"] = f"{waited / value:.1%}"
-            row["DRAA and loss"] = f"{share_of_extras(trainers[name], value):.1%}"
-        row["share of peak"] = share_of_peak(network, len(chips.class_names), batch_size / value)
+    for name, peer in peers.items():
+        peer.close()
+        rate = batch_size / medians[name]
+        row: dict[str, object] = {"network": setup.network, "loop": name, "images/s": round(rate, 1)}
+        row["plain / this"] = round(medians[PLAIN] / medians[name], 2)
+        if name != PLAIN:
+            waited = sum(noted["waited"] for noted in peer.noted[-repeats:])
+            row["waiting for data"] = f"{waited / sum(seconds[name]):.1%}"
+            row["DRAA and loss"] = f"{peer.noted[-1]['extras'] / medians[name]:.1%}"
+        row["share of peak"] = share_of_peak(setup.network, rate)
         rows.append(row)
     keys = list(dict.fromkeys(key for row in rows for key in row))
     return [{key: row.get(key, "") for key in keys} for row in rows]
@@ -168,7 +219,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure, print the table and, where asked, write it as JSON."""
     parser = argparse.ArgumentParser(description="A step of the training loop beside a plain float32 loop.")
     parser.add_argument("--networks", nargs="+", default=["resnet18", "swin_t"], help="architectures")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, help="chips of a step [the recipe's]")
     parser.add_argument("--repeats", type=int, default=9, help="timed steps of each loop")
     parser.add_argument("--compile", action="store_true", help="the loop with torch.compile, too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file, too")
@@ -176,7 +227,7 @@ def main(arguments: list[str] | None = None) -> None:
     rows = [
         row
         for network in options.networks
-        for row in measure(network, options.batch_size, options.repeats, options.compile)
+        for row in measure(Setup(network, options.batch_size), options.repeats, options.compile)
     ]
     print_table(rows)
     if options.json is not None:
