@@ -8,10 +8,10 @@ tested. Finished parts are not done again, so the same command goes on where it 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from benchmarks import options
 from benchmarks.composing import check_source
 from benchmarks.content import Content, content_cells, parse_pretrained, run_content
 from sarhub_models.errors import SarHubError
@@ -25,20 +25,17 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def main(
-    data: Annotated[Path | None, typer.Option(help="Folder with s1.npz and opensarship.npz.")] = None,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Simulated chips in place of --data.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder of all output.")] = Path("outputs/detection_content"),
-    pretrained: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NETWORK=RUN_DIR|NAME|FILE", help="SAR pre-trained weights; may be repeated."),
-    ] = None,
-    networks: Annotated[list[str] | None, typer.Option(help="May be repeated. Default: mobilenetv3.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with the seeds 0, 1, ...")] = 1,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most; default: the configuration's.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of PyTorch.")] = 1,
-    train: Annotated[int, typer.Option(help="Scenes to train on.")] = 160,
-    val: Annotated[int, typer.Option(help="Scenes to choose the epoch on.")] = 40,
-    test: Annotated[int, typer.Option(help="Scenes to report on.")] = 60,
+    data: options.Data = None,
+    simulated: options.Simulated = False,
+    out: options.Out = Path("outputs/detection_content"),
+    pretrained: options.Pretrained = None,
+    networks: options.Networks = None,
+    seeds: options.Seeds = 1,
+    epochs: options.Epochs = None,
+    threads: options.Threads = 1,
+    train: options.Train = 160,
+    val: options.Val = 40,
+    test: options.Test = 60,
 ) -> None:
     """Compose, train, test; writes scenes.md, scenes.png, results.csv and pictures of scenes."""
     try:

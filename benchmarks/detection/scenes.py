@@ -22,6 +22,7 @@ import numpy as np
 import typer
 from scipy import ndimage
 
+from benchmarks import options
 from benchmarks.composing import (
     Patches,
     check_source,
@@ -286,11 +287,11 @@ def compose_scenes(data: Path | None, out: Path, settings: SceneSettings, *, pro
 @app.command()
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the scenes.")],
-    data: Annotated[Path | None, typer.Option(help="Folder with s1.npz and opensarship.npz.")] = None,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Simulated chips in place of --data.")] = False,
-    train: Annotated[int, typer.Option(help="Scenes to train on.")] = 160,
-    val: Annotated[int, typer.Option(help="Scenes to choose on.")] = 40,
-    test: Annotated[int, typer.Option(help="Scenes to report on.")] = 60,
+    data: options.Data = None,
+    simulated: options.Simulated = False,
+    train: options.Train = 160,
+    val: options.Val = 40,
+    test: options.Test = 60,
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 512,
     fewest: Annotated[int, typer.Option(help="Ships of a scene, at least.")] = 3,
     most: Annotated[int, typer.Option(help="Ships of a scene, at most.")] = 10,

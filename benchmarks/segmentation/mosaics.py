@@ -21,6 +21,7 @@ import numpy as np
 import typer
 from scipy import ndimage
 
+from benchmarks import options
 from benchmarks.composing import (
     Patches,
     check_source,
@@ -183,11 +184,11 @@ def compose_mosaics(data: Path | None, out: Path, settings: MosaicSettings, *, p
 @app.command()
 def main(
     out: Annotated[Path, typer.Option(help="Folder of the mosaics.")],
-    data: Annotated[Path | None, typer.Option(help="Folder with s1.npz.")] = None,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Simulated chips in place of --data.")] = False,
-    train: Annotated[int, typer.Option(help="Mosaics to train on.")] = 400,
-    val: Annotated[int, typer.Option(help="Mosaics to choose on.")] = 40,
-    test: Annotated[int, typer.Option(help="Mosaics to report on.")] = 60,
+    data: options.Data = None,
+    simulated: options.Simulated = False,
+    train: options.Train = 400,
+    val: options.Val = 40,
+    test: options.Test = 60,
     size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
     fewest: Annotated[int, typer.Option(help="Regions of a mosaic, at least.")] = 5,
     most: Annotated[int, typer.Option(help="Regions of a mosaic, at most.")] = 9,
