@@ -2,101 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
 import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
-from typer.testing import CliRunner
+from safetensors.torch import load_file
 
 from benchmarks.recognition import __main__ as command
-from benchmarks.recognition.benchmark import make_benchmark
-from benchmarks.recognition.cells import Frozen, _class_scores, finished
-from benchmarks.recognition.grid import METHODS, Cell, Grid, cells_of, own_split
-from benchmarks.recognition.starts import Start, parse_start, starts_of
+from benchmarks.recognition.cells import _class_scores
+from benchmarks.recognition.grid import METHODS
 from benchmarks.results import read_results
 from sarhub_models.datasets import FolderDataset
-from sarhub_models.errors import DataError, OptionError, SarHubError, UnknownNameError
 from sarhub_models.probe import classifiers
-from sarhub_models.simulate import simulate_chips
-from tests.datasets.chips import write_chip
-from tests.training.conftest import CHILDREN, write_part
-from training.data import open_training
-from training.network import build_network
-from training.recipe import load_recipe
-from training.run import load_run
+from tests.training.conftest import CHILDREN
 
-CLASSES = ("forest", "ship", "urban")
-SMALL = ("preprocess.size=32", "optim.batch_size=8", "runtime.precision=fp32")
-runner = CliRunner()
-
-
-@pytest.fixture(scope="module")
-def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each of three classes, 12 chips of 32 pixels each."""
-    root = tmp_path_factory.mktemp("data") / "chips"
-    images, labels, names = simulate_chips(12, 32)
-    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-        if names[label] in CLASSES:
-            (root / names[label]).mkdir(parents=True, exist_ok=True)
-            np.save(root / names[label] / f"chip {index}.npy", image)
-    return root
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the user's own: random weights of another seed."""
-    file = tmp_path_factory.mktemp("weights") / "mine.safetensors"
-    network = build_network(load_recipe("mobilenetv3_folder").model, 4, 32, seed=9)
-    save_file(network.state_dict(), file)
-    return file
-
-
-def arguments(chips: Path, out: Path, *more: str) -> list[str]:
-    fixed = ["--data", str(chips), "--networks", "mobilenetv3", "--seeds", "2", "--out", str(out), *SMALL]
-    usual = {"--fractions": "0.5,1", "--steps": "5"}
-    return [*fixed, *(part for option in usual.items() if option[0] not in more for part in option), *more]
-
-
-def run(chips: Path, out: Path, *more: str) -> Any:
-    return runner.invoke(command.app, arguments(chips, out, *more))
-
-
-@pytest.fixture(scope="module")
-def done(chips: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished benchmark; to be copied by those who change it."""
-    out = tmp_path_factory.mktemp("benchmark") / "out"
-    result = run(chips, out, "--init", "none", "--init", f"mine={weights}")
-    assert result.exit_code == 0, result.output
-    return out
-
-
-@pytest.fixture
-def copy(done: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(done, tmp_path / "out"))
-
-
-def rows_of(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
-def times(out: Path) -> dict[str, int]:
-    """When each result was written."""
-    return {str(f.relative_to(out)): f.stat().st_mtime_ns for f in out.glob("cells/*/*/scores.json")}
+from .recognition import CLASSES, arguments, rows_of, run, times
 
 
 def test_every_cell_is_scored_and_all_is_left_that_is_promised(done: Path) -> None:
@@ -263,152 +191,6 @@ def test_two_commands_in_one_folder_are_refused(copy: Path, chips: Path) -> None
     assert result.exit_code == 1 and "another command works in" in result.output
 
 
-# --------------------------------------------------------------------------------------------- grid and recipes
-
-
-def grid(data: Path, dataset: str = "folder", steps: int | None = 100, *assignments: str) -> Grid:
-    return Grid(dataset, data, None, steps, 1, assignments)
-
-
-def cell(network: str = "mobilenetv3", fraction: float = 1.0, seed: int = 0) -> Cell:
-    return Cell(network, Start("none", "none"), fraction, seed)
-
-
-def test_the_recipe_of_a_cell(tmp_path: Path) -> None:
-    recipe = grid(tmp_path, "folder", 100, "resnet18:preprocess.size=64", "optim.max_lr=0.1").recipe(
-        cell("resnet18", 0.3, 4)
-    )
-    assert (recipe.model.init, recipe.runtime.seed, recipe.data.fraction) == ("none", 4, 0.3)
-    assert (recipe.preprocess.size, recipe.optim.max_lr, recipe.optim.name) == (64, 0.1, "sgd")
-    assert (recipe.optim.epochs, recipe.optim.step_epochs) == (5, 1)
-    other = grid(tmp_path, "folder", 100, "resnet18:preprocess.size=64").recipe(cell())
-    assert other.preprocess.size == 128
-
-
-@pytest.mark.parametrize(("fraction", "steps"), [(1.0, 100), (0.25, 50), (0.01, 10), (0.0001, 5)])
-def test_few_labels_get_fewer_steps_but_more_passes(fraction: float, steps: int, tmp_path: Path) -> None:
-    optim = grid(tmp_path).recipe(cell(fraction=fraction)).optim
-    assert optim.epoch_steps is not None and optim.epoch_steps * optim.epochs == steps
-
-
-def test_without_a_budget_it_is_the_paper(tmp_path: Path) -> None:
-    optim = grid(tmp_path, "mstar", None).recipe(cell(fraction=0.1)).optim
-    assert (optim.epochs, optim.step_epochs, optim.epoch_steps) == (500, 100, None)
-
-
-def test_a_published_list_of_a_fraction_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "train_10.txt").touch()
-    made = grid(tmp_path, "mstar", None)
-    assert made.recipe(cell(fraction=0.1)).data.train == "train_10"
-    assert made.recipe(cell(fraction=0.1)).data.fraction == 1
-    assert (made.recipe(cell(fraction=0.3)).data.train, made.recipe(cell(fraction=0.3)).data.fraction) == ("train", 0.3)
-    elsewhere = replace(made, lists=tmp_path, data=tmp_path / "other")
-    assert elsewhere.recipe(cell(fraction=0.1)).data.train == "train_10"
-
-
-def test_fractions_are_stratified_and_nested(chips: Path, done: Path) -> None:
-    lists = done / "split"
-    names: list[set[str]] = []
-    for fraction in (0.25, 0.5, 1.0):
-        recipe = replace(grid(chips), lists=lists).recipe(cell(fraction=fraction))
-        source = open_training(recipe.data, recipe.runtime.seed)
-        assert source.counts.tolist() == [round(8 * fraction)] * 3
-        names.append({name for batch in source.evaluation(100) for name in batch.names})
-    assert names[0] < names[1] < names[2]
-
-
-def test_ones_own_chips_are_split_once_by_class(chips: Path, tmp_path: Path) -> None:
-    folder = own_split(chips, tmp_path, 0.25)
-    parts = [FolderDataset(chips, split, lists=folder) for split in ("train", "test")]
-    assert [part.counts().tolist() for part in parts] == [[9, 9, 9], [3, 3, 3]]
-    assert not set(parts[0].names) & set(parts[1].names)
-    before = {file: file.read_bytes() for file in folder.iterdir()}
-    assert own_split(chips, tmp_path, 0.5) == folder
-    assert {file: file.read_bytes() for file in folder.iterdir()} == before
-
-
-def test_ones_own_lists_come_first(chips: Path, tmp_path: Path) -> None:
-    root = shutil.copytree(chips, tmp_path / "chips")
-    (root / "train.txt").touch()
-    assert own_split(root, tmp_path / "out", 0.3) == root and not (tmp_path / "out").exists()
-
-
-def test_a_class_of_one_chip_cannot_be_split(tmp_path: Path) -> None:
-    for name, count in (("a", 2), ("b", 1)):
-        (tmp_path / name).mkdir()
-        for index in range(count):
-            np.save(tmp_path / name / f"{index}.npy", np.zeros((4, 4), np.float32))
-    with pytest.raises(OptionError, match="b holds one chip"):
-        own_split(tmp_path, tmp_path / "out", 0.3)
-
-
-# ------------------------------------------------------------------------------------------------------- starts
-
-
-def test_starts_are_read_with_label_and_network(weights: Path) -> None:
-    assert parse_start("none") == Start("none", "none")
-    assert parse_start("imagenet") == Start("imagenet", "imagenet")
-    assert parse_start("mobilenetv3_dsn") == Start("mobilenetv3_dsn", "mobilenetv3_dsn", "mobilenetv3")
-    assert parse_start("SAR=mobilenetv3_dsn") == Start("SAR", "mobilenetv3_dsn", "mobilenetv3")
-    assert parse_start(str(weights)) == Start("mine", str(weights))
-    assert parse_start(f"resnet18:my own={weights}") == Start("my own", str(weights), "resnet18")
-
-
-def test_the_folder_of_a_run_brings_network_and_preprocessing(done: Path) -> None:
-    folder = done / "cells" / "mobilenetv3-none-100-0" / "finetune"
-    read = parse_start(f"SAR={folder}")
-    assert (read.network, read.init) == ("mobilenetv3", str(folder / "best.safetensors"))
-    transform: Any = read.transform()
-    assert (transform.mean, transform.size) == (load_run(folder).mean, 32)
-    registered: Any = parse_start("mobilenetv3_dsn").transform()
-    assert registered.size == 128
-    assert parse_start("none").transform() is None
-
-
-@pytest.mark.parametrize(
-    ("text", "error", "words"),
-    [
-        ("mobilenetv3_dns", UnknownNameError, "did you mean 'mobilenetv3_dsn'"),
-        ("SAR=", OptionError, "LABEL="),
-        ("=none", OptionError, "LABEL="),
-        ("resnet18:mobilenetv3_dsn", OptionError, "weights of mobilenetv3, not of resnet18"),
-        (".", DataError, "expected a finished run"),
-    ],
-)
-def test_a_start_that_is_none_is_named(text: str, error: type[SarHubError], words: str) -> None:
-    with pytest.raises(error, match=words):
-        parse_start(text)
-
-
-def test_starts_go_to_the_networks_that_they_fit() -> None:
-    starts = [parse_start(text) for text in ("none", "mobilenetv3_dsn", "resnet18:SAR=resnet18_tsx")]
-    found = starts_of(starts, ["mobilenetv3", "resnet18"])
-    assert {n: [s.label for s in found[n]] for n in found} == {
-        "mobilenetv3": ["none", "mobilenetv3_dsn"],
-        "resnet18": ["none", "SAR"],
-    }
-    with pytest.raises(OptionError, match="SAR holds weights of resnet18, which is not among --networks mobilenetv3"):
-        starts_of(starts, ["mobilenetv3"])
-    with pytest.raises(OptionError, match="swin_t has nothing to start from"):
-        starts_of(starts[1:], ["mobilenetv3", "resnet18", "swin_t"])
-    with pytest.raises(OptionError, match="two initialisations called 'none'"):
-        starts_of([starts[0], starts[0]], ["resnet18"])
-
-
-def test_labels_must_give_folders_of_their_own() -> None:
-    starts = {"resnet18": [Start("a b", "none"), Start("a/b", "none")]}
-    with pytest.raises(OptionError, match="labels must differ"):
-        cells_of(starts, [1.0], 1)
-
-
-def test_cells_come_seed_by_seed() -> None:
-    cells = cells_of({"resnet18": [Start("none", "none")]}, [1.0, 0.1], 2)
-    assert [c.name for c in cells] == [f"resnet18-none-{p}-{s}" for s in (0, 1) for p in ("10", "100")]
-
-
-# -------------------------------------------------------------------------------------------------- small parts
-
-
 @pytest.mark.parametrize("method", ["linear", "neighbours"])
 def test_scores_of_classes_that_were_not_learnt_are_missing(method: str) -> None:
     rng = np.random.default_rng(0)
@@ -419,83 +201,6 @@ def test_scores_of_classes_that_were_not_learnt_are_missing(method: str) -> None
     np.testing.assert_array_equal(
         np.nanargmax(scores, axis=1), classifiers(20)[method].fit(features, labels).predict(features)
     )
-
-
-def test_weights_that_do_not_fit_are_known_before_anything_runs(chips: Path, done: Path, weights: Path) -> None:
-    cells = [Cell("resnet18", Start("mine", str(weights)), 1.0, 0)]
-    benchmark = make_benchmark(replace(grid(chips), lists=done / "split"), cells, ["finetune"], done / "other", True)
-    with pytest.raises(OptionError, match="holds a mobilenetv3, the recipe trains a resnet18"):
-        benchmark.jobs()
-
-
-def test_frozen_features_of_dsn_patches(tmp_path: Path) -> None:
-    write_part(tmp_path / "opensarship.npz", ["Cargo", "Tanker"], per_split=6, seed=0)
-    made = grid(tmp_path, "dsn", 10, "data.options.parts=[opensarship]")
-    start = parse_start("SAR=mobilenetv3_dsn")
-    cells = [Cell("mobilenetv3", start, fraction, 0) for fraction in (0.5, 1.0)]
-    benchmark = make_benchmark(made, cells, ["probe", "neighbours"], tmp_path / "out", True)
-    ((job, _),) = benchmark.jobs()
-    assert isinstance(job, Frozen) and len(job.cells) == 2
-    job.run()
-    assert len(benchmark.results()) == 4 and benchmark.jobs() == []
-    found = finished(tmp_path / "out" / "cells" / cells[1].name / "probe", made.recipe(cells[1]))
-    assert found is not None and found.scores["overall_accuracy"] == 1.0  # stripes are easily told apart
-    assert command.title(benchmark) == "dsn opensarship"
-
-
-def write_mstar(root: Path) -> None:
-    """Phoenix files, 150 pixels and more, of two vehicles at both angles."""
-    for number, (target, depression) in enumerate(itertools.product(("2s1_gun", "d7_bulldozer"), (17, 15))):
-        for chip in range(4):
-            file, seed = root / f"{depression}_DEG" / f"HB{number}000{chip}.000", 10 * number + chip
-            write_chip(file, seed, (150 + number, 160), target=target, depression=depression)
-
-
-def write_ships(root: Path, lists: Sequence[str], classes: dict[str, int], size: int) -> None:
-    """8-bit chips in a folder for each class, and lists of all of them."""
-    lines = []
-    for name, label in classes.items():
-        (root / name).mkdir(parents=True)
-        for number in range(4):
-            pixels = np.random.default_rng([label, number]).rayleigh(20 + label, (size, size)).clip(0, 255)
-            file = f"{name}/{name}{number}_{number}_50_10_vv.png"
-            Image.fromarray(pixels.astype(np.uint8)).save(root / file)
-            lines.append(f"{file} {label}\n")
-    for split in lists:
-        (root / f"{split}.txt").write_text("".join(lines))
-
-
-@pytest.mark.parametrize(
-    ("dataset", "assignments", "title", "classes"),
-    [
-        ("mstar", (), "mstar", 10),
-        ("opensarship", (), "opensarship large", 2),
-        ("opensarship", ("data.train=low_train",), "opensarship low", 2),
-        ("fusar", (), "fusar", 6),
-    ],
-)
-def test_target_tasks_in_their_own_formats(
-    dataset: str, assignments: tuple[str, ...], title: str, classes: int, tmp_path: Path
-) -> None:
-    root = tmp_path / "data"
-    if dataset == "mstar":
-        write_mstar(root)
-    elif dataset == "fusar":
-        write_ships(root, ("FuSAR_train6", "FuSAR_test6"), {"Cargo": 0, "Tug": 5}, 140)
-    else:
-        lists = [f"{size}_{part}" for size in ("large", "low") for part in ("train", "test")]
-        write_ships(root, lists, {"Cargo": 11, "Tanker": 12}, 40)
-    made = grid(root, dataset, 5, "optim.batch_size=4", "runtime.precision=fp32", *assignments)
-    cells = [replace(cell(), fraction=fraction) for fraction in (0.5, 1.0)]
-    benchmark = make_benchmark(made, cells, ["finetune", "probe"], tmp_path / "out", True)
-    for job, _ in benchmark.jobs():
-        job.run()
-    results = benchmark.results()
-    assert len(results) == 4 and command.title(benchmark) == title
-    assert {len(found.classes) for found in results.values()} == {classes}
-    assert all(len(rows_of(found.predictions)) == 8 for found in results.values())
-    state = load_run(tmp_path / "out" / "cells" / cells[0].name / "finetune").recipe
-    assert state.data.fraction == 0.5 and state.data.balanced == (dataset != "mstar")
 
 
 @pytest.mark.parametrize(

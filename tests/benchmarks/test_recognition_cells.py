@@ -1,0 +1,160 @@
+"""Cells of the table of recognition: recipes, labels, starting weights."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.recognition.benchmark import make_benchmark
+from benchmarks.recognition.grid import Cell, cells_of, own_split
+from benchmarks.recognition.starts import Start, parse_start, starts_of
+from sarhub_models.datasets import FolderDataset
+from sarhub_models.errors import DataError, OptionError, SarHubError, UnknownNameError
+from training.data import open_training
+from training.run import load_run
+
+from .recognition import cell, grid
+
+
+def test_the_recipe_of_a_cell(tmp_path: Path) -> None:
+    recipe = grid(tmp_path, "folder", 100, "resnet18:preprocess.size=64", "optim.max_lr=0.1").recipe(
+        cell("resnet18", 0.3, 4)
+    )
+    assert (recipe.model.init, recipe.runtime.seed, recipe.data.fraction) == ("none", 4, 0.3)
+    assert (recipe.preprocess.size, recipe.optim.max_lr, recipe.optim.name) == (64, 0.1, "sgd")
+    assert (recipe.optim.epochs, recipe.optim.step_epochs) == (5, 1)
+    other = grid(tmp_path, "folder", 100, "resnet18:preprocess.size=64").recipe(cell())
+    assert other.preprocess.size == 128
+
+
+@pytest.mark.parametrize(("fraction", "steps"), [(1.0, 100), (0.25, 50), (0.01, 10), (0.0001, 5)])
+def test_few_labels_get_fewer_steps_but_more_passes(fraction: float, steps: int, tmp_path: Path) -> None:
+    optim = grid(tmp_path).recipe(cell(fraction=fraction)).optim
+    assert optim.epoch_steps is not None and optim.epoch_steps * optim.epochs == steps
+
+
+def test_without_a_budget_it_is_the_paper(tmp_path: Path) -> None:
+    optim = grid(tmp_path, "mstar", None).recipe(cell(fraction=0.1)).optim
+    assert (optim.epochs, optim.step_epochs, optim.epoch_steps) == (500, 100, None)
+
+
+def test_a_published_list_of_a_fraction_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "train_10.txt").touch()
+    made = grid(tmp_path, "mstar", None)
+    assert made.recipe(cell(fraction=0.1)).data.train == "train_10"
+    assert made.recipe(cell(fraction=0.1)).data.fraction == 1
+    assert (made.recipe(cell(fraction=0.3)).data.train, made.recipe(cell(fraction=0.3)).data.fraction) == ("train", 0.3)
+    elsewhere = replace(made, lists=tmp_path, data=tmp_path / "other")
+    assert elsewhere.recipe(cell(fraction=0.1)).data.train == "train_10"
+
+
+def test_fractions_are_stratified_and_nested(chips: Path, done: Path) -> None:
+    lists = done / "split"
+    names: list[set[str]] = []
+    for fraction in (0.25, 0.5, 1.0):
+        recipe = replace(grid(chips), lists=lists).recipe(cell(fraction=fraction))
+        source = open_training(recipe.data, recipe.runtime.seed)
+        assert source.counts.tolist() == [round(8 * fraction)] * 3
+        names.append({name for batch in source.evaluation(100) for name in batch.names})
+    assert names[0] < names[1] < names[2]
+
+
+def test_ones_own_chips_are_split_once_by_class(chips: Path, tmp_path: Path) -> None:
+    folder = own_split(chips, tmp_path, 0.25)
+    parts = [FolderDataset(chips, split, lists=folder) for split in ("train", "test")]
+    assert [part.counts().tolist() for part in parts] == [[9, 9, 9], [3, 3, 3]]
+    assert not set(parts[0].names) & set(parts[1].names)
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    assert own_split(chips, tmp_path, 0.5) == folder
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_ones_own_lists_come_first(chips: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(chips, tmp_path / "chips")
+    (root / "train.txt").touch()
+    assert own_split(root, tmp_path / "out", 0.3) == root and not (tmp_path / "out").exists()
+
+
+def test_a_class_of_one_chip_cannot_be_split(tmp_path: Path) -> None:
+    for name, count in (("a", 2), ("b", 1)):
+        (tmp_path / name).mkdir()
+        for index in range(count):
+            np.save(tmp_path / name / f"{index}.npy", np.zeros((4, 4), np.float32))
+    with pytest.raises(OptionError, match="b holds one chip"):
+        own_split(tmp_path, tmp_path / "out", 0.3)
+
+
+def test_labels_must_give_folders_of_their_own() -> None:
+    starts = {"resnet18": [Start("a b", "none"), Start("a/b", "none")]}
+    with pytest.raises(OptionError, match="labels must differ"):
+        cells_of(starts, [1.0], 1)
+
+
+def test_cells_come_seed_by_seed() -> None:
+    cells = cells_of({"resnet18": [Start("none", "none")]}, [1.0, 0.1], 2)
+    assert [c.name for c in cells] == [f"resnet18-none-{p}-{s}" for s in (0, 1) for p in ("10", "100")]
+
+
+# ------------------------------------------------------------------------------------------------------- starts
+
+
+def test_starts_are_read_with_label_and_network(weights: Path) -> None:
+    assert parse_start("none") == Start("none", "none")
+    assert parse_start("imagenet") == Start("imagenet", "imagenet")
+    assert parse_start("mobilenetv3_dsn") == Start("mobilenetv3_dsn", "mobilenetv3_dsn", "mobilenetv3")
+    assert parse_start("SAR=mobilenetv3_dsn") == Start("SAR", "mobilenetv3_dsn", "mobilenetv3")
+    assert parse_start(str(weights)) == Start("mine", str(weights))
+    assert parse_start(f"resnet18:my own={weights}") == Start("my own", str(weights), "resnet18")
+
+
+def test_the_folder_of_a_run_brings_network_and_preprocessing(done: Path) -> None:
+    folder = done / "cells" / "mobilenetv3-none-100-0" / "finetune"
+    read = parse_start(f"SAR={folder}")
+    assert (read.network, read.init) == ("mobilenetv3", str(folder / "best.safetensors"))
+    transform: Any = read.transform()
+    assert (transform.mean, transform.size) == (load_run(folder).mean, 32)
+    registered: Any = parse_start("mobilenetv3_dsn").transform()
+    assert registered.size == 128
+    assert parse_start("none").transform() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("mobilenetv3_dns", UnknownNameError, "did you mean 'mobilenetv3_dsn'"),
+        ("SAR=", OptionError, "LABEL="),
+        ("=none", OptionError, "LABEL="),
+        ("resnet18:mobilenetv3_dsn", OptionError, "weights of mobilenetv3, not of resnet18"),
+        (".", DataError, "expected a finished run"),
+    ],
+)
+def test_a_start_that_is_none_is_named(text: str, error: type[SarHubError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        parse_start(text)
+
+
+def test_starts_go_to_the_networks_that_they_fit() -> None:
+    starts = [parse_start(text) for text in ("none", "mobilenetv3_dsn", "resnet18:SAR=resnet18_tsx")]
+    found = starts_of(starts, ["mobilenetv3", "resnet18"])
+    assert {n: [s.label for s in found[n]] for n in found} == {
+        "mobilenetv3": ["none", "mobilenetv3_dsn"],
+        "resnet18": ["none", "SAR"],
+    }
+    with pytest.raises(OptionError, match="SAR holds weights of resnet18, which is not among --networks mobilenetv3"):
+        starts_of(starts, ["mobilenetv3"])
+    with pytest.raises(OptionError, match="swin_t has nothing to start from"):
+        starts_of(starts[1:], ["mobilenetv3", "resnet18", "swin_t"])
+    with pytest.raises(OptionError, match="two initialisations called 'none'"):
+        starts_of([starts[0], starts[0]], ["resnet18"])
+
+
+def test_weights_that_do_not_fit_are_known_before_anything_runs(chips: Path, done: Path, weights: Path) -> None:
+    cells = [Cell("resnet18", Start("mine", str(weights)), 1.0, 0)]
+    benchmark = make_benchmark(replace(grid(chips), lists=done / "split"), cells, ["finetune"], done / "other", True)
+    with pytest.raises(OptionError, match="holds a mobilenetv3, the recipe trains a resnet18"):
+        benchmark.jobs()

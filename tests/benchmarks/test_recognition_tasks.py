@@ -1,0 +1,93 @@
+"""Recognition on small data in the formats of the target tasks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.recognition import __main__ as command
+from benchmarks.recognition.benchmark import make_benchmark
+from benchmarks.recognition.cells import Frozen, finished
+from benchmarks.recognition.grid import Cell
+from benchmarks.recognition.starts import parse_start
+from tests.datasets.chips import write_chip
+from tests.training.conftest import write_part
+from training.run import load_run
+
+from .recognition import cell, grid, rows_of
+
+
+def test_frozen_features_of_dsn_patches(tmp_path: Path) -> None:
+    write_part(tmp_path / "opensarship.npz", ["Cargo", "Tanker"], per_split=6, seed=0)
+    made = grid(tmp_path, "dsn", 10, "data.options.parts=[opensarship]")
+    start = parse_start("SAR=mobilenetv3_dsn")
+    cells = [Cell("mobilenetv3", start, fraction, 0) for fraction in (0.5, 1.0)]
+    benchmark = make_benchmark(made, cells, ["probe", "neighbours"], tmp_path / "out", True)
+    ((job, _),) = benchmark.jobs()
+    assert isinstance(job, Frozen) and len(job.cells) == 2
+    job.run()
+    assert len(benchmark.results()) == 4 and benchmark.jobs() == []
+    found = finished(tmp_path / "out" / "cells" / cells[1].name / "probe", made.recipe(cells[1]))
+    assert found is not None and found.scores["overall_accuracy"] == 1.0  # stripes are easily told apart
+    assert command.title(benchmark) == "dsn opensarship"
+
+
+def write_mstar(root: Path) -> None:
+    """Phoenix files, 150 pixels and more, of two vehicles at both angles."""
+    for number, (target, depression) in enumerate(itertools.product(("2s1_gun", "d7_bulldozer"), (17, 15))):
+        for chip in range(4):
+            file, seed = root / f"{depression}_DEG" / f"HB{number}000{chip}.000", 10 * number + chip
+            write_chip(file, seed, (150 + number, 160), target=target, depression=depression)
+
+
+def write_ships(root: Path, lists: Sequence[str], classes: dict[str, int], size: int) -> None:
+    """8-bit chips in a folder for each class, and lists of all of them."""
+    lines = []
+    for name, label in classes.items():
+        (root / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.random.default_rng([label, number]).rayleigh(20 + label, (size, size)).clip(0, 255)
+            file = f"{name}/{name}{number}_{number}_50_10_vv.png"
+            Image.fromarray(pixels.astype(np.uint8)).save(root / file)
+            lines.append(f"{file} {label}\n")
+    for split in lists:
+        (root / f"{split}.txt").write_text("".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "assignments", "title", "classes"),
+    [
+        ("mstar", (), "mstar", 10),
+        ("opensarship", (), "opensarship large", 2),
+        ("opensarship", ("data.train=low_train",), "opensarship low", 2),
+        ("fusar", (), "fusar", 6),
+    ],
+)
+def test_target_tasks_in_their_own_formats(
+    dataset: str, assignments: tuple[str, ...], title: str, classes: int, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    if dataset == "mstar":
+        write_mstar(root)
+    elif dataset == "fusar":
+        write_ships(root, ("FuSAR_train6", "FuSAR_test6"), {"Cargo": 0, "Tug": 5}, 140)
+    else:
+        lists = [f"{size}_{part}" for size in ("large", "low") for part in ("train", "test")]
+        write_ships(root, lists, {"Cargo": 11, "Tanker": 12}, 40)
+    made = grid(root, dataset, 5, "optim.batch_size=4", "runtime.precision=fp32", *assignments)
+    cells = [replace(cell(), fraction=fraction) for fraction in (0.5, 1.0)]
+    benchmark = make_benchmark(made, cells, ["finetune", "probe"], tmp_path / "out", True)
+    for job, _ in benchmark.jobs():
+        job.run()
+    results = benchmark.results()
+    assert len(results) == 4 and command.title(benchmark) == title
+    assert {len(found.classes) for found in results.values()} == {classes}
+    assert all(len(rows_of(found.predictions)) == 8 for found in results.values())
+    state = load_run(tmp_path / "out" / "cells" / cells[0].name / "finetune").recipe
+    assert state.data.fraction == 0.5 and state.data.balanced == (dataset != "mstar")
