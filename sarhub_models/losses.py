@@ -50,7 +50,7 @@ def class_balanced_weights(counts: Tensor | Sequence[int], beta: float) -> Tenso
         Weights (C,) in (0, 1], float64 for float64 counts and float32 otherwise.
 
     Raises:
-        InputError: ``beta`` is out of range, or ``counts`` is not one-dimensional.
+        InputError: ``beta`` is out of range, or ``counts`` is not one-dimensional, not finite or negative.
 
     >>> class_balanced_weights([1, 1000], beta=0.995)
     tensor([1.0000, 0.0050])
@@ -60,6 +60,13 @@ def class_balanced_weights(counts: Tensor | Sequence[int], beta: float) -> Tenso
     n = torch.as_tensor(counts)
     if n.ndim != 1:
         raise InputError(f"counts must be one number per class, got shape {tuple(n.shape)}")
+    if not (n.isfinite() & (n >= 0)).all():
+        raise InputError(f"counts must be finite and not negative, got {n.tolist()}")
+    return _weights(n, beta)
+
+
+def _weights(n: Tensor, beta: float) -> Tensor:
+    """Return the weights for counts that need no check, for which a GPU would have to be waited for."""
     n = n.to(torch.float64 if n.dtype == torch.float64 else torch.float32).clamp_min(1)
     log_beta = math.log(beta) if beta > 0 else -math.inf
     weights = (1.0 - beta) / -torch.expm1(n * log_beta)  # 1 - beta**n without cancellation for beta near 1
@@ -206,8 +213,6 @@ class ClassBalancedLoss(_BalancedLoss):
         counts = torch.as_tensor(counts)
         weight = class_balanced_weights(counts, beta)
         super().__init__(len(counts), beta, gamma, multilabel, form)
-        if (counts < 0).any():
-            raise InputError(f"class counts cannot be negative, got {counts.tolist()}")
         self.register_buffer("weight", weight)
 
     def class_weights(self, batch_counts: Tensor) -> Tensor:
@@ -244,4 +249,4 @@ class MiniBatchClassBalancedLoss(_BalancedLoss):
 
     def class_weights(self, batch_counts: Tensor) -> Tensor:
         """Return the weights (C,) for the counts of this (global) mini-batch."""
-        return class_balanced_weights(batch_counts, self.beta)
+        return _weights(batch_counts, self.beta)

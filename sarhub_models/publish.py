@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ from torch import nn
 
 from . import describe, networks
 from ._version import __version__
-from .entries import LICENCES, ModelInfo
-from .errors import DownloadError, OfflineError, OptionError
+from .entries import LICENCES, ModelInfo, Preprocessing
+from .errors import CheckpointError, DownloadError, OfflineError, OptionError
 from .export import describe_head
 from .factory import create_model
 from .registry import model_info
@@ -43,7 +44,8 @@ def publish(
     Args:
         name: a name of :func:`~sarhub_models.list_models`.
         repo: ``"organisation/name"``.
-        checkpoint: weights to publish in place of the registered ones.
+        checkpoint: weights to publish in place of the registered ones. Where they lie in the folder of a run of
+            ``training.pretrain``, preprocessing, classes and validation scores are the run's.
         private: create a private repository. One that exists stays as it is.
         permitted: the caller has the permission of whoever owns the weights; needed where no licence gives it.
 
@@ -81,7 +83,7 @@ def write_repository(
         name: a name of :func:`~sarhub_models.list_models`.
         folder: where to write; it is created.
         repo: the repository's name, for the examples of the card.
-        checkpoint: weights in place of the registered ones.
+        checkpoint: as for :func:`publish`.
         permitted: as for :func:`publish`.
 
     Returns:
@@ -89,7 +91,8 @@ def write_repository(
 
     Raises:
         UnknownNameError: no model has that name.
-        OptionError: the weights have no licence and ``permitted`` is false, or ``repo`` is not a repository's name.
+        OptionError: the weights have no licence and ``permitted`` is false, ``repo`` is not a repository's name, or the
+            run of the checkpoint is of another network or other data than the name.
         DownloadError: the weights are not here and could not be fetched.
         CheckpointError: the checkpoint does not fit the network.
         OSError: a file cannot be written.
@@ -100,7 +103,7 @@ def write_repository(
     info = model_info(name)
     _check_permission(info, permitted)
     model = create_model(name, pretrained=True, checkpoint_path=checkpoint)
-    info = _as_published(info, model, repo)
+    info = _as_published(info if checkpoint is None else _of_run(info, Path(checkpoint)), model, repo)
     settings: dict[str, Any] = {"sarhub": info.to_dict()}
     if info.class_names is not None:
         settings["label_names"] = list(info.class_names)
@@ -178,6 +181,37 @@ The features are right only for chips that are prepared as the training data wer
 
 {info.citation}
 """
+
+
+def _of_run(info: ModelInfo, checkpoint: Path) -> ModelInfo:
+    """Return what is true of a checkpoint of one's own: nothing of how the registered weights were made.
+
+    Raises:
+        OptionError: its run trained another network, on other data, or without a dynamic-range operator.
+        CheckpointError: the record of the run is damaged.
+    """
+    info, file = dataclasses.replace(info, training=None), checkpoint.parent / "run.json"
+    if not file.is_file():
+        return info
+    try:
+        run = json.loads(file.read_text(encoding="utf-8"))
+        recipe, preprocessing, classes = run["recipe"], run["preprocessing"], tuple(run["class_names"])
+        trained = f"{recipe['model']['network']}_{recipe['data']['name']}"
+        seed, epochs, val = recipe["runtime"]["seed"], recipe["optim"]["epochs"], run["val"]
+    except (KeyError, TypeError, ValueError) as err:
+        raise CheckpointError(f"{file} does not describe a run ({err!r}); move {checkpoint} out of its folder") from err
+    if trained != f"{info.network}_{info.dataset.name}":
+        raise OptionError(f"{checkpoint} is of a run of {trained}, not of {info.name}")
+    if preprocessing is None:
+        raise OptionError(f"the run of {checkpoint} has no dynamic-range operator, which no entry can say")
+    return dataclasses.replace(
+        info,
+        preprocessing=Preprocessing(**preprocessing, note=info.preprocessing.note),
+        dataset=dataclasses.replace(info.dataset, num_classes=len(classes), class_names=classes),
+        num_classes=len(classes),
+        class_names=classes,
+        training={"recipe": trained, "seed": seed, "epochs": epochs, "validation": val},
+    )
 
 
 def _as_published(info: ModelInfo, model: nn.Module, repo: str) -> ModelInfo:

@@ -219,6 +219,11 @@ def test_bad_counts_are_named() -> None:
         ClassBalancedLoss(torch.ones(2, 2))
     with pytest.raises(InputError, match="negative"):
         ClassBalancedLoss([3, -1])
+    for bad in ([-5, 3], [float("nan"), 3.0], [float("inf"), 3.0]):
+        with pytest.raises(InputError, match="finite and not negative"):
+            class_balanced_weights(bad, 0.995)
+    with pytest.raises(InputError, match="finite"):
+        ClassBalancedLoss(torch.tensor([float("nan"), 3.0]))
     with pytest.raises(InputError, match="at least one class"):
         MiniBatchClassBalancedLoss(0)
 

@@ -21,10 +21,12 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sarhub_models.errors import DataError, SarHubError
+from sarhub_models.errors import DataError, OptionError, SarHubError
 
 from .ablation_report import Row, best_pair, write_report
 from .evaluate import score_run
+from .loop import comparable
+from .recipe import differences, load_recipe
 from .run import SUMMARY, load_run
 
 LOSSES = {
@@ -104,11 +106,16 @@ class Experiment:
             raise DataError(f"{len(failed)} of {len(cells)} runs failed; their output: {', '.join(failed)}")
 
     def _finished(self, cell: Cell, epochs: int, size: int) -> bool:
+        """Return whether the run is there; raise if it is one of another recipe."""
         folder = self.out / cell.folder
         if not (folder / SUMMARY).is_file():
             return False
-        recipe = load_run(folder).recipe
-        return (recipe.optim.epochs, recipe.preprocess.size) == (epochs, size)
+        _, _, _, name, *assignments = self.command(cell, epochs, size)
+        wanted = load_recipe(name, assignments[: assignments.index("--out")])
+        there, now = (comparable(recipe.model_dump(mode="json")) for recipe in (load_run(folder).recipe, wanted))
+        if found := list(differences(there, now)):
+            raise OptionError(f"{folder} holds a run of another recipe ({'; '.join(found[:3])}): take another --out")
+        return True
 
     def _train(self, cell: Cell, epochs: int, size: int) -> str:
         """Train one cell; return the file with its output if it failed."""
@@ -123,7 +130,8 @@ class Experiment:
         """Return a finished cell's scores on the validation and the test split."""
         run = load_run(self.out / cell.folder, [f"data.root={self.data}"])
         file = run.folder / "test.json"
-        test = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else score_run(run, "test")
+        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else score_run(run, "test")
+        test = {name: found[name] for name in run.val}
         epochs, size = run.recipe.optim.epochs, run.recipe.preprocess.size
         return Row(cell.network, cell.loss, cell.mapping, cell.seed, epochs, size, run.val, test)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -21,7 +21,7 @@ from sarhub_models.registry import manifest_path
 
 from .checkpoint import BEST
 from .data import open_source
-from .run import Run, load_model, load_run
+from .run import Run, load_model, load_run, preprocessing_entry
 from .scoring import score
 
 BUNDLED = Path(__file__).resolve().parents[1] / "sarhub_models" / "bundled"
@@ -29,6 +29,7 @@ LARGEST = 4_000_000  # bytes; the wheel carries this file
 _DATASETS = {
     "dsn": {"title": "DSN-SLC patches", "sensor": "Sentinel-1 and TerraSAR-X", "citation": "dsn2020", "terms": "apache"}
 }
+_NOTE = "Input: magnitude of single-look complex digital numbers, divided by full_scale."
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -96,7 +97,7 @@ def update_manifest(
         "num_classes": len(run.class_names),
         "class_names": list(run.class_names),
         "multilabel": False,
-        "preprocessing": _preprocessing(run),
+        "preprocessing": {**(preprocessing_entry(recipe, run.mean, run.std) or {}), "note": _NOTE},
         "input": {"bands": ["single"], "unit": "amplitude", "range": [0, 1], "channels": 3},
     }
     tensors = load_file(file)
@@ -119,21 +120,6 @@ def update_manifest(
         },
     }
     path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _preprocessing(run: Run) -> dict[str, Any]:
-    p = run.recipe.preprocess
-    return {
-        "operator": p.operator,
-        "low": p.range.low,
-        "high": p.range.high,
-        "evaluation": p.range.evaluation,
-        "mean": run.mean,
-        "std": run.std,
-        "size": p.size,
-        "full_scale": run.recipe.data.full_scale,
-        "note": "Input: magnitude of single-look complex digital numbers, divided by full_scale.",
-    }
 
 
 if __name__ == "__main__":

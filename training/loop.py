@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
+from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -152,7 +153,7 @@ class Trainer:
         self.network.to(accelerator.device)
         model: nn.Module = self.network
         if recipe.runtime.sync_batchnorm and accelerator.num_processes > 1:
-            model = self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+            model = self.network = convert_sync_batchnorm(self.network)  # torch's own would drop DenseNet's activations
         optimizer, self.schedule = make_optimizer(model, optim, self.steps)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.loss = make_loss(recipe.loss, self.train.counts, self.train.multilabel).to(accelerator.device)

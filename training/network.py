@@ -55,6 +55,7 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
         network: architecture they must fit.
         init: ``"imagenet"``, a checkpoint, or a registered name; the errors are those of :func:`build_network`.
     """
+    check_init(network, init)
     if init == "imagenet":
         return _imagenet(network)
     if (file := Path(init).expanduser()).is_file():
@@ -62,6 +63,13 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
         if (found := networks.identify(tensors)) != network:
             raise OptionError(f"model.init={init} holds a {found}, the recipe trains a {network}")
         return tensors
+    return dict(sarhub.create_model(init, pretrained=True).state_dict())
+
+
+def check_init(network: str, init: str) -> None:
+    """Check what can be said of ``init`` without reading or fetching weights; the errors are those of the name."""
+    if init in ("none", "imagenet") or Path(init).expanduser().is_file():
+        return
     if init not in sarhub.list_models():
         known = ("none", "imagenet", *sarhub.list_models())
         raise UnknownNameError(
@@ -70,7 +78,6 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
         )
     if sarhub.model_info(init).network != network:
         raise OptionError(f"model.init={init} is a {sarhub.model_info(init).network}, the recipe trains a {network}")
-    return dict(sarhub.create_model(init, pretrained=True).state_dict())
 
 
 def _imagenet(network: str) -> dict[str, Tensor]:

@@ -30,10 +30,10 @@ from sarhub_models.weights.files import digests, write_text
 
 from .batches import WORKERS, Batches
 from .packer import Packer, Report
-from .recipe import Data, load_recipe
+from .recipe import Data, Recipe, load_recipe
 from .shard_format import Index, Settings, encode, partial, read_index
 from .shards import as_it_is
-from .sources import SPLITS, Scenes, open_split
+from .sources import Scenes, open_split
 from .stream import MEND, check_size
 
 _PROBE = 32  # samples whose size stands for all
@@ -220,6 +220,12 @@ def _bytes_per_sample(scenes: Scenes) -> float:
     return sum(sizes) / len(sizes) if sizes else 1.0
 
 
+def splits_of(recipe: Recipe) -> list[str]:
+    """Return the splits that a recipe trains on, validates on, if on any, and tests on."""
+    names = (*recipe.data.train.split("+"), recipe.evaluation.split, recipe.data.test)
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
 def _bar() -> Progress:
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
@@ -258,14 +264,15 @@ def main(
     recipe: Annotated[str, typer.Argument(help="<network>_<data>; only its data section counts.")],
     out: Annotated[Path, typer.Option(help="Folder for the shards.")],
     assignments: Annotated[list[str] | None, typer.Argument(help="data.root=DIR, data.on_error=skip, ….")] = None,
-    split: Annotated[list[str] | None, typer.Option(help="Once for each split [train, val, test].")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Once for each split [the recipe's].")] = None,
     shard_size: Annotated[str, typer.Option(help="Samples per shard, or megabytes: 300MB.")] = "1000",
     workers: Annotated[int, typer.Option(min=0, help="Processes beside this one.")] = 0,
     check: Annotated[bool, typer.Option("--verify", help="Only hash the shards that are there.")] = False,
 ) -> None:
     """Pack the splits of a data set into WebDataset shards; the same command goes on where it was interrupted."""
     try:
-        data, splits = load_recipe(recipe, assignments or []).data, split or list(SPLITS)
+        loaded = load_recipe(recipe, assignments or [])
+        data, splits = loaded.data, split or splits_of(loaded)
         if check:
             verify(splits, out)
         else:

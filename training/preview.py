@@ -7,6 +7,7 @@ import time
 import torch
 from accelerate import Accelerator
 from rich import print as show
+from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from sarhub_models.errors import SarHubError
@@ -14,18 +15,23 @@ from sarhub_models.errors import SarHubError
 from .batches import steps_per_epoch
 from .data import open_training
 from .loop import make_accelerator
-from .network import build_network
+from .network import build_network, check_init
 from .recipe import Recipe
 
 _TIMED = 3
 
 
 def preview(recipe: Recipe) -> None:
-    """Print a recipe as YAML, its network's size and cost, and the expected time.
+    """Print a recipe as YAML, its network's parts with their sizes and costs, and the expected time.
 
     The time is that of a few steps on made-up images on one process of this machine, times the steps; without the
     data, whose number of samples decides, it is given per step.
+
+    Raises:
+        UnknownNameError: the starting weights have an unknown name; whether they can be had is not looked for.
+        OptionError: they are of another network.
     """
+    check_init(recipe.model.network, recipe.model.init)
     print(recipe.to_yaml())
     if recipe.runtime.threads is not None:
         torch.set_num_threads(recipe.runtime.threads)
@@ -41,10 +47,7 @@ def preview(recipe: Recipe) -> None:
     images = images.to(accelerator.device, memory_format=torch.channels_last)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(images[:1])
-    parameters = sum(p.numel() for p in network.parameters())
-    show(
-        f"{recipe.model.network}: {parameters / 1e6:.2f} M parameters, {counter.get_total_flops() / 2e9:.2f} GMAC/image"
-    )
+    show(_summary(recipe.model.network, network, counter))
     seconds = _seconds_per_step(network.train(), images, accelerator, recipe)
     show(f"{seconds:.3f} s per step of {recipe.optim.batch_size} images on {accelerator.device.type} {note}")
     if samples is None:
@@ -55,6 +58,19 @@ def preview(recipe: Recipe) -> None:
         f"{samples} samples, {classes} classes, {steps} steps per epoch: about {_clock(steps * seconds)} per epoch, "
         f"{_clock(steps * seconds * recipe.optim.epochs)} for {recipe.optim.epochs} epochs, without validation"
     )
+
+
+def _summary(name: str, network: torch.nn.Module, counter: FlopCounterMode) -> Table:
+    """Return parameters, and multiplications and additions for an image, of the parts of a network."""
+    table = Table("part", "parameters, M", "GMAC/image")
+    counts = counter.get_flop_counts()
+    for part, module in [*network.named_children(), (name, network)]:
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        key = type(network).__name__ if module is network else f"{type(network).__name__}.{part}"
+        flops = sum(counts.get(key, {}).values())
+        if parameters:
+            table.add_row(part, f"{parameters / 1e6:.2f}", f"{flops / 2e9:.2f}")
+    return table
 
 
 def _seconds_per_step(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -24,7 +25,7 @@ from .checkpoint import BEST
 from .data import Source, open_source, open_training
 from .loop import Row, Trainer, make_accelerator
 from .memory import keep_freed_memory
-from .recipe import Recipe, override
+from .recipe import NO_OPERATOR, Recipe, override
 from .report import RUNNING, plot_curves, plot_detail, write_csv
 
 SUMMARY, RECIPE = "run.json", "recipe.yaml"
@@ -147,12 +148,34 @@ def train(recipe: Recipe, out: Path) -> bool:
     return finished
 
 
+def preprocessing_entry(recipe: Recipe, mean: float, std: float) -> dict[str, Any] | None:
+    """Return the preprocessing of a recipe as the manifest describes it; ``None`` without an operator, which it cannot.
+
+    Without DRAA the operator's parameter is one number, in training, too.
+    """
+    p = recipe.preprocess
+    if p.operator == NO_OPERATOR:
+        return None
+    limits = p.range
+    return {
+        "operator": p.operator,
+        "low": limits.low if p.draa else limits.evaluation,
+        "high": limits.high if p.draa else limits.evaluation,
+        "evaluation": limits.evaluation,
+        "mean": mean,
+        "std": std,
+        "size": p.size,
+        "full_scale": recipe.data.full_scale,
+    }
+
+
 def _finish(trainer: Trainer) -> None:
     """Write the summary that makes the folder a run."""
     summary = {
         "recipe": trainer.recipe.model_dump(mode="json"),
         "mean": trainer.mean,
         "std": trainer.std,
+        "preprocessing": preprocessing_entry(trainer.recipe, trainer.mean, trainer.std),
         "class_names": list(trainer.train.class_names),
         "multilabel": trainer.train.multilabel,
         "val": {name: value for name, value in trainer.best.items() if name not in RUNNING},

@@ -26,7 +26,6 @@ from sarhub_models.transforms import normalize_amplitude
 from .keys import generator
 from .recipe import Data
 
-SPLITS = ("train", "val", "test")
 _READERS: dict[str, Callable[..., Any]] = {
     "tsx": TerraSARX,
     "ben": BigEarthNetS1,

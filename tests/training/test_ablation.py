@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from sarhub_models.errors import DataError
+from sarhub_models.errors import DataError, OptionError
 from training import ablation
 from training.ablation import LOSSES, MAPPINGS, Cell, Experiment, grid
 from training.ablation_report import Row, best_pair, effects, group, markdown, paired, read_rows, write_report
@@ -88,6 +88,8 @@ def test_a_failing_run_is_named_with_its_output(tmp_path: Path) -> None:
 def test_the_command_goes_on_where_it_was(tiny_dsn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation, "LOSSES", {"CBL": LOSSES["CBL"]})
     monkeypatch.setattr(ablation, "MAPPINGS", {"PTLS": MAPPINGS["PTLS"]})
+    monkeypatch.setattr(ablation, "LARGE", ("resnet18",))
+    monkeypatch.setattr(ablation, "SMALLEST", {"resnet18": 48})
     small = (
         "--data",
         str(tiny_dsn),
@@ -96,7 +98,9 @@ def test_the_command_goes_on_where_it_was(tiny_dsn: Path, tmp_path: Path, monkey
         "--epochs",
         "1",
         "--large-epochs",
-        "0",
+        "1",
+        "--large-size",
+        "32",
         "--seeds",
         "2",
         "--size",
@@ -104,14 +108,33 @@ def test_the_command_goes_on_where_it_was(tiny_dsn: Path, tmp_path: Path, monkey
     )
     monkeypatch.setattr(Experiment, "command", with_assignments(Experiment.command, "optim.batch_size=16"))
     for _ in range(2):
-        result = CliRunner().invoke(ablation.app, [*small, "--large-epochs", "0", "--jobs", "2"])
+        result = CliRunner().invoke(ablation.app, [*small, "--jobs", "2"])
         assert result.exit_code == 0, result.output
     with (tmp_path / "ablation.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [(r["loss"], r["mapping"], r["seed"]) for r in rows] == [("CBL", "PTLS", "0"), ("CBL", "PTLS", "1")]
+    assert [(r["network"], r["size"], r["seed"]) for r in rows] == [
+        ("mobilenetv3", "32", "0"),
+        ("mobilenetv3", "32", "1"),
+        ("resnet18", "48", "0"),
+        ("resnet18", "48", "1"),
+    ]
+    assert {(r["loss"], r["mapping"]) for r in rows} == {("CBL", "PTLS")}
     for cell in grid(["mobilenetv3"], [("CBL", "PTLS")], 2):
         assert (tmp_path / cell.folder / "log.txt").read_text().count("epoch 1/1") == 1  # trained once
         assert json.loads((tmp_path / cell.folder / "run.json").read_text())["recipe"]["loss"]["name"] == "cbl"
+
+
+def test_a_run_of_another_recipe_is_refused(tiny_dsn: Path, tmp_path: Path) -> None:
+    experiment, cell = Experiment(tiny_dsn, tmp_path, jobs=1, threads=1), Cell("mobilenetv3", "CBL", "PTLS", 0)
+    experiment.train([cell], epochs=1, size=32, title="test")
+    experiment.train([cell], epochs=1, size=32, title="test")
+    log = tmp_path / cell.folder / "log.txt"
+    assert log.read_text().count("epoch 1/1") == 1
+    changed = with_assignments(Experiment.command, "optim.ema=0.5")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OptionError, match=r"another recipe \(optim.ema"):
+        patch.setattr(Experiment, "command", changed)
+        experiment.train([cell], epochs=1, size=32, title="test")
+    assert experiment.row(cell).epochs == 1, "it is still there"
 
 
 def with_assignments(command: object, *assignments: str) -> object:

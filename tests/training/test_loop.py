@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def test_the_evaluation_command_scores_a_split(learnt: Path, tiny_dsn: Path, tmp
     result = runner.invoke(evaluate.app, [str(learnt), f"data.root={tiny_dsn}", "--split", "test"])
     assert result.exit_code == 0, result.output
     scores = json.loads((learnt / "test.json").read_text())
+    assert scores.pop("skipped") == []
     assert scores == score_run(load_run(learnt), "test") and 0.5 < scores["overall_accuracy"] <= 1
     assert (learnt / "test.png").read_bytes().startswith(b"\x89PNG")
     for file in (learnt / "test.json", learnt / "test.png"):
@@ -273,6 +275,9 @@ def test_damaged_samples_stop_the_command_by_name_or_are_counted(workers: int, t
     train(from_dict(recipe.model_dump() | {"data": recipe.data.model_dump() | {"on_error": "skip"}}), tmp_path / "run")
     assert [row["skipped"] for row in read_rows(tmp_path / "run")] == [1, 1]
     assert json.loads((tmp_path / "run" / "run.json").read_text())["skipped"] == ["a/3.npy"]
+    scored = runner.invoke(evaluate.app, [str(tmp_path / "run"), "data.on_error=skip", "--split", "train"])
+    assert scored.exit_code == 0 and "1 damaged samples left out: a/3.npy" in " ".join(scored.output.split())
+    assert json.loads((tmp_path / "run" / "train.json").read_text())["skipped"] == ["a/3.npy"]
 
 
 class Flaw(torch.autograd.Function):
@@ -351,9 +356,13 @@ def test_a_dry_run_shows_recipe_size_and_time_and_writes_nothing(tiny_dsn: Path,
     recipe = tiny("mobilenetv3_dsn", tiny_dsn, "optim.epochs=7")
     shown = command(recipe, tmp_path / "run", "--dry-run", "--init", "imagenet")  # weights are not looked for
     assert shown.exit_code == 0, shown.output
-    text, _, rest = shown.output.partition("mobilenetv3: ")
+    text, _, rest = shown.output.partition("┏")
     assert from_dict(yaml.safe_load(text)).optim == recipe.optim and "init: imagenet" in text
-    assert "1.52 M parameters" in rest and "GMAC" in rest and "s per step of 8 images on cpu" in rest
+    table = [line.split() for line in rest.splitlines() if line.startswith("│")]
+    parameters = {row[1]: float(row[3]) for row in table}
+    whole = parameters.pop("mobilenetv3")
+    assert whole == 1.52 and sum(parameters.values()) == pytest.approx(whole, abs=0.05)
+    assert "s per step of 8 images on cpu" in rest
     assert "48 samples, 3 classes, 6 steps per epoch: about" in " ".join(rest.split()) and "for 7 epochs" in " ".join(
         rest.split()
     )
@@ -361,3 +370,15 @@ def test_a_dry_run_shows_recipe_size_and_time_and_writes_nothing(tiny_dsn: Path,
     assert bare.exit_code == 0 and "s per step of 2 images" in bare.output
     assert "data.root=FOLDER" in bare.output and "steps per epoch" not in bare.output
     assert not (tmp_path / "run").exists()
+    wrong = command(recipe, tmp_path / "run", "--dry-run", "--init", "imagnet")
+    assert wrong.exit_code == 1 and "did you mean 'imagenet'" in wrong.output
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_it_computes_the_same(tiny_dsn: Path, tmp_path: Path) -> None:
+    values = ("optim.epochs=1", "optim.max_lr=1e-4", "optim.batch_size=24", "augment.cutmix=0", "model.drop_rate=0")
+    for compiled in ("true", "false"):
+        train(tiny("resnet18_dsn", tiny_dsn, *values, f"runtime.compile={compiled}"), tmp_path / compiled)
+    one, other = (read_rows(tmp_path / compiled)[0]["loss"] for compiled in ("true", "false"))
+    assert one == pytest.approx(other, rel=1e-3)
+    assert best(tmp_path / "true").keys() == best(tmp_path / "false").keys()

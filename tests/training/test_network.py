@@ -14,8 +14,9 @@ import sarhub_models as sarhub
 from sarhub_models import networks
 from sarhub_models.errors import CheckpointError, DownloadError, OfflineError, OptionError, UnknownNameError
 from tests.hub_server import HubServer, use_hub
+from training.loop import convert_sync_batchnorm
 from training.network import build_network, parameter_groups
-from training.recipe import Model
+from training.recipe import NETWORKS, Model
 
 NO_WEIGHTS = Model(network="mobilenetv3", init="none", drop_rate=0, drop_path_rate=0)
 
@@ -171,3 +172,14 @@ def test_every_parameter_is_in_one_group_and_vectors_are_decayed_on_request(deca
     assert {id(p) for group in (matrices, vectors) for p in group["params"]} == {id(p) for p in model.parameters()}
     assert all(p.ndim == 1 for p in vectors["params"]) and all(p.ndim > 1 for p in matrices["params"])
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.05, 0.05 if decay_vectors else 0.0)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_synchronised_batch_norms_compute_the_same(network: str) -> None:
+    torch.manual_seed(0)
+    model = start("none", network).eval()
+    images = torch.randn(2, 3, 128, 128)
+    with torch.inference_mode():
+        expected = model(images)
+        converted = convert_sync_batchnorm(model)
+        torch.testing.assert_close(converted(images), expected)

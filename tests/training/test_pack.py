@@ -244,4 +244,8 @@ def test_the_command_packs_every_split_or_names_what_is_missing(tiny_dsn: Path, 
     result = runner.invoke(command.app, [*arguments, f"data.root={tiny_dsn}"])
     assert result.exit_code == 0, result.output
     assert {file.name for file in (tmp_path / "out").glob("*.json")} == {"train.json", "val.json", "test.json"}
+    part = tmp_path / "part"
+    chosen = ["mobilenetv3_dsn", "--out", str(part), f"data.root={tiny_dsn}", "evaluation.split=null", "data.test=val"]
+    assert runner.invoke(command.app, chosen).exit_code == 0
+    assert {file.name for file in part.glob("*.json")} == {"train.json", "val.json"}
     assert "48 samples in 3 shard(s)" in " ".join(result.output.split()), "lines are wrapped"

@@ -265,3 +265,16 @@ def test_a_damaged_checkpoint_is_named_and_kept(damage: str, images: Path, tmp_p
     with pytest.raises(CheckpointError, match=r"last\.pt .*start again in another folder") as caught:
         train(small(images), out)
     assert "\n" not in str(caught.value) and contents(out) == before
+
+
+def test_the_state_of_a_scaler_goes_on(images: Path, tmp_path: Path) -> None:
+    recipe = tiny("mobilenetv3_folder", images)
+    scales = []
+    for initial in (2.0**7, 2.0**3):
+        accelerator = make_accelerator(recipe.runtime, 1)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=initial)  # as Accelerate has one for fp16 on a GPU
+        trainer = Trainer(recipe, *open_splits(recipe), tmp_path, accelerator)
+        next(trainer.batches())
+        trainer.save()
+        scales.append(accelerator.scaler.get_scale())
+    assert scales == [2.0**7, 2.0**7]

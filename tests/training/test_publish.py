@@ -1,0 +1,67 @@
+"""The weights of a run go to a repository with what is true of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import sarhub_models as sarhub
+from sarhub_models.entries import ModelInfo, Preprocessing
+from sarhub_models.errors import CheckpointError, OptionError
+from sarhub_models.publish import write_repository
+from training.run import load_run, train
+
+from .conftest import tiny
+
+REPO = "organisation/model"
+
+
+@pytest.fixture(scope="module")
+def run(tiny_dsn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "run"
+    values = ("optim.epochs=2", "preprocess.operator=ptls", "preprocess.draa=true", "runtime.seed=3")
+    assert train(tiny("mobilenetv3_dsn", tiny_dsn, *values), folder)
+    return folder
+
+
+def test_nothing_of_the_registered_weights_is_said_of_them(run: Path, tmp_path: Path) -> None:
+    write_repository("mobilenetv3_dsn", tmp_path, REPO, checkpoint=run / "best.safetensors")
+    info = ModelInfo.from_dict(json.loads((tmp_path / "config.json").read_text())["sarhub"])
+    registered, finished = sarhub.model_info("mobilenetv3_dsn"), load_run(run)
+    p, limits = info.preprocessing, finished.recipe.preprocess.range
+    assert isinstance(p, Preprocessing)
+    assert (p.operator, p.low, p.high, p.evaluation) == ("ptls", limits.low, limits.high, limits.evaluation)
+    assert (p.mean, p.std, p.size) == (finished.mean, finished.std, 32) and p.mean != registered.preprocessing.mean
+    assert info.class_names == info.dataset.class_names == ("s1/forest", "s1/water", "tsx/ships")
+    assert info.training == {"recipe": "mobilenetv3_dsn", "seed": 3, "epochs": 2, "validation": finished.val}
+    assert "0.8612" not in (tmp_path / "README.md").read_text()
+
+
+def test_a_checkpoint_alone_says_nothing_of_its_training(run: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((run / "best.safetensors").read_bytes())
+    write_repository("mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint=alone)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["sarhub"]["training"] is None
+
+
+def test_a_run_of_something_else_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="a run of mobilenetv3_dsn, not of mobilenetv3_ben"):
+        write_repository("mobilenetv3_ben", tmp_path, REPO, checkpoint=run / "best.safetensors", permitted=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_record_is_named(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").write_bytes((run / "best.safetensors").read_bytes())
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"run\.json does not describe a run"):
+        write_repository("mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint=tmp_path / "best.safetensors")
+
+
+def test_any_name_of_the_network_takes_the_weights(run: Path) -> None:
+    model = sarhub.create_model("mobilenetv3_ben", checkpoint_path=run / "best.safetensors").eval()
+    x = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), load_run(run).model()(x))
