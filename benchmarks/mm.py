@@ -1,8 +1,9 @@
 """Configurations run by the own tools of MMDetection and MMSegmentation, and what they leave collected.
 
-A run is a folder: the complete configuration ``config.py``, what ``tools/train.py`` writes to ``train`` and
-``tools/test.py`` to ``test``, the output of both in ``log.txt``, and, last of all, ``scores.json``. A finished run is
-not done again, an interrupted one goes on from its last checkpoint.
+A run is a folder: the complete configuration ``config.py``, the hash of the starting weights in ``weights.txt``,
+what ``tools/train.py`` writes to ``train`` and ``tools/test.py`` to ``test``, the output of both in ``log.txt``, and,
+last of all, ``scores.json``. A finished run is not done again, an interrupted one goes on from its last checkpoint; one
+of another configuration or from other weights is refused.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from sarhub_models import model_info
 from sarhub_models.errors import DataError, MissingDependencyError, OptionError
-from sarhub_models.weights.files import write_text
+from sarhub_models.weights.files import digests, publish, write_text
 from training.network import starting_weights
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-__all__ = ["OWN", "Run", "history", "load_config", "parse_options", "set_weights"]
+__all__ = ["OWN", "Run", "history", "load_config", "parse_options", "prepares", "set_weights"]
 
 OWN = "own"
 """The initialisation by the weights that the name of the model stands for."""
@@ -35,7 +37,7 @@ OWN = "own"
 Package = Literal["mmdet", "mmseg"]
 _CLONE = Path(__file__).resolve().parent.parent
 _CONFIG, _LOG, _SCORES, _INIT = "config.py", "log.txt", "scores.json", "init.safetensors"
-_TRAINED = "trained.txt"
+_TRAINED, _WEIGHTS = "trained.txt", "weights.txt"
 _TAIL = 5  # lines of the log that an error shows
 
 
@@ -95,25 +97,66 @@ def set_weights(config: Config, name: str, init: str, folder: Path) -> None:
         name: of :func:`~sarhub_models.list_models`; its preprocessing is used whatever ``init`` is, so that
             initialisations are compared on the same images.
         init: ``"own"``, the weights of that name; ``"none"``; ``"imagenet"``; a checkpoint; or another name.
-        folder: where weights that are not yet a file of this package are put.
+        folder: of the run; weights that are not yet a file of this package are put there, and the hash of all.
 
     Raises:
         UnknownNameError: no model is called ``name``, or ``init`` is none of these.
-        OptionError: ``init`` is of another network.
+        OptionError: ``init`` is of another network, or the folder holds a run from other weights.
         SarHubError: the weights cannot be had, or do not fit.
     """
-    network = model_info(name).network
+    info = model_info(name)
     pretrained: bool | str = init == OWN
     if init not in (OWN, "none"):
-        file = folder / _INIT
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({key: tensor.contiguous() for key, tensor in starting_weights(network, init).items()}, file)
-        pretrained = str(file)
+        pretrained = str(_put_weights(starting_weights(info.network, init), folder))
+    elif init == OWN and info.checksum is not None:  # without one, the cache keeps to the file that came first
+        _check_weights(folder, f"{info.checksum.algorithm} {info.checksum.value}")
     config.model.backbone.update(name=name, pretrained=pretrained)
     if init == "none":  # random features are trained, also those that a configuration for trained ones freezes
         config.model.backbone.update(frozen_stages=-1, norm_eval=False, norm_requires_grad=True)
     for step in _steps(config._cfg_dict):
         step["name"] = name
+
+
+def _put_weights(tensors: Mapping[str, Tensor], folder: Path) -> Path:
+    """Write starting weights into the folder of a run, and return their file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / _INIT
+    temporary = file.with_name(f".{_INIT}.tmp")
+    try:
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
+        _check_weights(folder, _hash(temporary))
+        publish(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return file
+
+
+def _hash(file: Path) -> str:
+    return f"sha256 {digests(file).sha256}"
+
+
+def _check_weights(folder: Path, digest: str) -> None:
+    """Note the hash of the weights that a run starts from, or check that it is the one of this folder's run.
+
+    A run without a note, which an earlier release began, has the weights themselves, unless they are the model's own.
+    """
+    note, file = folder / _WEIGHTS, folder / _INIT
+    started = (folder / _CONFIG).is_file()
+    known = note.read_text(encoding="utf-8").strip() if note.is_file() else None
+    if known is None and file.is_file():
+        known = _hash(file)
+    if started and known not in (None, digest):
+        raise OptionError(
+            f"{folder} holds a run from other weights: those had the hash {known}, these have {digest}; give another "
+            "folder or another label (--init LABEL=PLACE), or delete it"
+        )
+    if not started or known == digest:  # nobody knows what a run without note and file started from
+        write_text(note, f"{digest}\n")
+
+
+def prepares(config: Config) -> bool:
+    """Whether a configuration prepares its images for a named model, by ``SARHubPreprocess``."""
+    return next(_steps(config._cfg_dict), None) is not None
 
 
 def _steps(node: Any) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,37 @@ import typer
 
 from benchmarks.mm import OWN, parse_options
 from benchmarks.mm_tasks import Cell, Task, run_cells
-from sarhub_models.errors import SarHubError
+from benchmarks.recognition.starts import Start, parse_start
+from sarhub_models import model_info
+from sarhub_models.errors import OptionError, SarHubError
 
-__all__ = ["commands"]
+__all__ = ["commands", "parse_cells"]
+
+
+def parse_cells(model: str, dataset: str, inits: Sequence[str], seeds: int) -> list[Cell]:
+    """Return the cells of a command line, all seeds of an initialisation together.
+
+    Args:
+        model: a name of :func:`~sarhub_models.list_models`.
+        dataset: name of the data set's configurations.
+        inits: ``own``, or as :func:`~benchmarks.recognition.starts.parse_start` takes them.
+        seeds: how many there are of each.
+
+    Raises:
+        UnknownNameError: there is no such model, or an initialisation is unknown.
+        DataError: a folder holds no finished run.
+        OptionError: an initialisation is of another network, or a part of it is empty.
+    """
+    starts = [_start(model, text) for text in inits]
+    return [Cell(model, dataset, s.init, seed, s.label) for s, seed in itertools.product(starts, range(seeds))]
+
+
+def _start(model: str, text: str) -> Start:
+    network = model_info(model).network
+    start = Start(model, OWN) if text == OWN else parse_start(text)
+    if start.network not in (None, network):
+        raise OptionError(f"--init {text}: these are weights of {start.network}, but {model} is a {network}")
+    return start
 
 
 def commands(task: Task, description: str) -> typer.Typer:
@@ -32,7 +61,10 @@ def commands(task: Task, description: str) -> typer.Typer:
         data: Annotated[Path, typer.Option(help="Folder of the prepared data set.")],
         init: Annotated[
             list[str] | None,
-            typer.Option(metavar="own|none|imagenet|FILE|NAME", help="Starting weights; may be repeated. Default: own"),
+            typer.Option(
+                metavar="own|[LABEL=](none|imagenet|FILE|RUN_DIR|NAME)",
+                help="Starting weights; may be repeated. LABEL names them in the table and the folder. Default: own",
+            ),
         ] = None,
         seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with the seeds 0, 1, ...")] = 1,
         out: Annotated[
@@ -46,7 +78,7 @@ def commands(task: Task, description: str) -> typer.Typer:
     ) -> None:
         """Train and test; a finished run is not done again, an interrupted one goes on."""
         try:
-            cells = [Cell(model, dataset, *choice) for choice in itertools.product(init or [OWN], range(seeds))]
+            cells = parse_cells(model, dataset, init or [OWN], seeds)
             folder = Path("outputs", task.name) if out is None else out
             typer.echo(run_cells(task, cells, data, folder, parse_options(cfg_options or []), threads))
         except SarHubError as err:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import track
 
-from benchmarks.mm import OWN, Package, Run, load_config, set_weights
+from benchmarks.mm import OWN, Package, Run, load_config, prepares, set_weights
 from benchmarks.results import Result, read_results, write_report
 from sarhub_models import model_info
+from sarhub_models.errors import DataError, MissingDependencyError, OptionError, SarHubError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -51,7 +52,7 @@ class Cell:
         dataset: name of the data set's configurations.
         init: as for :func:`~benchmarks.mm.set_weights`.
         seed: of all random choices.
-        shown: name of the initialisation in the table, where ``init`` does not tell it.
+        shown: label of the initialisation, where ``init`` is none, as a file is not.
     """
 
     model: str
@@ -62,10 +63,8 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """Name of the initialisation in the table."""
-        if self.shown or self.init == OWN:
-            return self.shown or self.model
-        return Path(self.init).stem if Path(self.init).is_file() else self.init
+        """Name of the initialisation in the table and of the run's folder."""
+        return self.shown or (self.model if self.init == OWN else self.init)
 
     @property
     def folder(self) -> Path:
@@ -81,7 +80,9 @@ def run_cells(
     options: Mapping[str, Any] | None = None,
     threads: int | None = None,
 ) -> str:
-    """Run the cells that are not finished, one after the other, and add all of them to the table.
+    """Run the cells that are not finished, one after the other, and add each to the table when it is done.
+
+    A cell that fails does not keep the others from being run.
 
     Args:
         task: what to do.
@@ -95,28 +96,65 @@ def run_cells(
         The table.
 
     Raises:
-        DataError: there is a ``results.csv`` that is none.
-        SarHubError: as :class:`~benchmarks.mm.Run`, :func:`~benchmarks.mm.load_config` and
+        OptionError: two cells have one folder, or a label is no name of a folder; nothing was run then.
+        DataError: several cells were to be run and some failed, which the message names, each with its error; or there
+            is a ``results.csv`` that is none.
+        MissingDependencyError: the MM packages are not installed.
+        SarHubError: the only cell failed, as :class:`~benchmarks.mm.Run`, :func:`~benchmarks.mm.load_config` and
             :func:`~benchmarks.mm.set_weights` say.
     """
-    rows = []
+    _check_folders(cells)
+    table, failed = "", {}
     for cell in track(cells, description=task.name, disable=len(cells) < 2):
-        folder = out / cell.folder
-        network = model_info(cell.model).network
-        config = load_config(task.configs / f"{network}_{cell.dataset}.py")
-        set_weights(config, cell.model, cell.init, folder)
-        task.place(config, data)
-        config.randomness = {"seed": cell.seed}
-        config.merge_from_dict(dict(options or {}))
-        run = Run(task.package, folder, threads=threads, test_arguments=task.test_arguments(folder))
-        scores = task.scores(run(config))
-        task.draw(folder, data)
-        rows += [Result(task.name, cell.dataset, network, cell.label, 1.0, cell.seed, *item) for item in scores.items()]
-    return write_report(_merged(out / "results.csv", rows), out, "metric")
+        try:
+            rows = _run_cell(task, cell, data, out / cell.folder, options or {}, threads)
+        except MissingDependencyError:  # noqa: PERF203 (each may fail for itself)
+            raise  # what is missing, all cells need
+        except SarHubError as err:
+            failed[cell] = err
+        else:
+            table = write_report(_merged(out / "results.csv", rows), out, "metric")
+    if failed:
+        raise _failure(failed, len(cells))
+    return table
+
+
+def _check_folders(cells: Sequence[Cell]) -> None:
+    for cell in cells:
+        if Path(cell.label).name != cell.label:
+            raise OptionError(f"{cell.label!r} cannot name a folder: --init LABEL=PLACE gives another label")
+    folders = [cell.folder for cell in cells]
+    if twice := [folder for folder in folders if folders.count(folder) > 1]:
+        raise OptionError(f"two runs would have the folder {twice[0]}: --init LABEL=PLACE tells them apart")
+
+
+def _failure(failed: Mapping[Cell, SarHubError], count: int) -> SarHubError:
+    """Return the error of the only cell, or one that names all failed ones; the errors of the tools name the logs."""
+    if count == 1:
+        return next(iter(failed.values()))
+    errors = "\n".join(f"{cell.folder}: {err}" for cell, err in failed.items())
+    return DataError(f"{len(failed)} of {count} runs failed; the table holds those that are finished\n{errors}")
+
+
+def _run_cell(
+    task: Task, cell: Cell, data: Path, folder: Path, options: Mapping[str, Any], threads: int | None
+) -> list[Result]:
+    """Run one cell in its folder, unless it is finished, and return its rows."""
+    network = model_info(cell.model).network
+    config = load_config(task.configs / f"{network}_{cell.dataset}.py")
+    set_weights(config, cell.model, cell.init, folder)
+    task.place(config, data)
+    config.randomness = {"seed": cell.seed}
+    config.merge_from_dict(dict(options))
+    run = Run(task.package, folder, threads=threads, test_arguments=task.test_arguments(folder))
+    scores = task.scores(run(config))
+    task.draw(folder, data)
+    if prepares(config):  # runs on images that were prepared in different ways are not compared with each other
+        network = f"{network} ({cell.model.removeprefix(f'{network}_')})"
+    return [Result(task.name, cell.dataset, network, cell.label, 1.0, cell.seed, *item) for item in scores.items()]
 
 
 def _merged(file: Path, rows: Sequence[Result]) -> list[Result]:
     """Return the rows of a table with new ones in the place of those of the same runs."""
     old = read_results(file) if file.is_file() else []
-    fresh = {replace(row, value=0.0) for row in rows}
-    return [row for row in old if replace(row, value=0.0) not in fresh] + list(rows)
+    return list({replace(row, value=0.0): row for row in [*old, *rows]}.values())

@@ -50,7 +50,8 @@ class Result:
     Attributes:
         task: what the network was used for, such as ``"recognition"``.
         dataset: on what.
-        network: architecture.
+        network: architecture; where the images are prepared for one of several models with it, also for which, such as
+            ``"resnet50 (ben)"``, so that only runs on the same images are compared.
         init: label of the weights it started from.
         fraction: of the training labels that were used, in (0, 1].
         seed: of the run.

@@ -8,9 +8,8 @@ The images stay where they are. The folder holds
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 
@@ -24,17 +23,25 @@ from sarhub_models.errors import DataError, SarHubError, UnknownNameError, close
 
 __all__ = ["READERS", "prepare"]
 
-READERS: dict[str, Callable[[Path, str], DetectionDataset]] = {"ssdd": SSDD, "hrsid": HRSID, "ls_ssdd": LsSsdd}
+
+class Reader(Protocol):
+    """What reads a split of a data set."""
+
+    def __call__(self, root: Path, split: str, *, annotations: Path | None = None) -> DetectionDataset: ...
+
+
+READERS: dict[str, Reader] = {"ssdd": SSDD, "hrsid": HRSID, "ls_ssdd": LsSsdd}
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def prepare(dataset: str, root: Path, out: Path) -> dict[str, tuple[int, int]]:
+def prepare(dataset: str, root: Path, out: Path, annotations: Path | None = None) -> dict[str, tuple[int, int]]:
     """Write the annotations of a data set and link its images.
 
     Args:
         dataset: name of a reader in ``READERS``.
         root: where the download was unpacked; it is only read.
         out: the folder to write.
+        annotations: folder of other annotations than those below ``root``, such as ``train.json`` and ``test.json``.
 
     Returns:
         For each split, the number of images and of ships.
@@ -45,7 +52,9 @@ def prepare(dataset: str, root: Path, out: Path) -> dict[str, tuple[int, int]]:
     """
     if dataset not in READERS:
         raise UnknownNameError(f"no data set is called {dataset!r}{closest(dataset, READERS)}; known: {list(READERS)}")
-    found = {split: READERS[dataset](root, split) for split in SPLITS}
+    if annotations is not None and not annotations.is_dir():  # one file would be taken for both splits
+        raise DataError(f"{annotations}: expected the folder of {' and '.join(f'{s}.json' for s in SPLITS)}")
+    found = {split: READERS[dataset](root, split, annotations=annotations) for split in SPLITS}
     out.mkdir(parents=True, exist_ok=True)
     _link(out / "images", root.resolve())
     for split, images in found.items():
@@ -69,10 +78,13 @@ def main(
     dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(READERS)}.")],
     root: Annotated[Path, typer.Argument(help="Folder of the unpacked download.")],
     out: Annotated[Path, typer.Option(help="Folder to write, for --data of 'python -m benchmarks.detection train'.")],
+    annotations: Annotated[
+        Path | None, typer.Option(help="Folder of other annotations, such as COCO files train.json and test.json.")
+    ] = None,
 ) -> None:
     """Write the annotations of a data set in COCO's format and link its images; again is harmless."""
     try:
-        for split, (images, ships) in prepare(dataset, root, out).items():
+        for split, (images, ships) in prepare(dataset, root, out, annotations).items():
             typer.echo(f"{split}: {images} images, {ships} ships")
     except SarHubError as err:
         typer.echo(f"error: {err}", err=True)

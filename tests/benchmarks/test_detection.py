@@ -18,8 +18,9 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from typer.testing import CliRunner
 
-from benchmarks.detection.prepare import prepare
+from benchmarks.detection.prepare import app, prepare
 from benchmarks.detection.task import CONFIGS, TASK, place, scores
 from benchmarks.mm import load_config, set_weights
 from sarhub_models.errors import DataError, UnknownNameError
@@ -53,6 +54,47 @@ def write_ssdd(folder: Path) -> Path:
                 annotations.append({"id": number, "image_id": number, "category_id": 0, "iscrowd": 0, **box})
         content = {"images": images, "annotations": annotations, "categories": [{"id": 0, "name": "ship"}]}
         (folder / f"{split}.json").write_text(json.dumps(content))
+    return folder
+
+
+def write_hrsid(folder: Path) -> Path:
+    """Write a small HRSID as its release lies on disk: ``JPEGImages``, COCO files with outlines, category 1."""
+    rng = np.random.default_rng(2)
+    for name in ("JPEGImages", "annotations"):
+        (folder / name).mkdir(parents=True)
+    for split, count in (("train", 4), ("test", 2)):
+        images, annotations = [], []
+        for index in range(count):
+            pixels, (left, top, right, bottom) = sea(rng)
+            name = f"P{count:04}_{600 * index}_{600 * index + 800}_8400_9200.jpg"
+            Image.fromarray(pixels).convert("RGB").save(folder / "JPEGImages" / name)
+            images.append({"file_name": name, "id": index, "width": SIDE, "height": SIDE})
+            box = {"bbox": [left, top, right - left, bottom - top], "area": (right - left) * (bottom - top)}
+            outline = {"segmentation": [[left, top, right, top, right, bottom, left, bottom]], "iscrowd": 0}
+            annotations.append({"id": index + 1, "image_id": index, "category_id": 1, **outline, **box})
+        ship = {"id": 1, "name": "ship", "supercategory": "ship"}
+        content = {"info": {}, "licenses": [], "images": images, "annotations": annotations, "categories": [ship]}
+        (folder / "annotations" / f"{split}2017.json").write_text(json.dumps(content))
+    return folder
+
+
+def write_ls_ssdd(folder: Path) -> Path:
+    """Write a small LS-SSDD-v1.0 as its release lies on disk: sub-images, a VOC file for each, and the scenes."""
+    rng = np.random.default_rng(3)
+    for name in ("JPEGImages", "JPEGImages_sub", "Annotations_sub"):
+        (folder / name).mkdir(parents=True)
+    for name in ("01_1_1", "01_20_30", "10_3_4", "02_5_6", "11_1_1", "15_20_30"):
+        pixels, (left, top, right, bottom) = sea(rng)
+        Image.fromarray(pixels).save(folder / "JPEGImages_sub" / f"{name}.jpg")
+        Image.fromarray(pixels).save(folder / "JPEGImages" / f"{name[:2]}.jpg")
+        corners = f"<xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax>"
+        flags = "<pose>Unspecified</pose><truncated>0</truncated><difficult>0</difficult>"
+        ship = f"<object><name>ship</name>{flags}<bndbox>{corners}</bndbox></object>"
+        size = f"<size><width>{SIDE}</width><height>{SIDE}</height><depth>1</depth></size>"
+        text = f"<annotation><folder>JPEGImages_sub</folder><filename>{name}.jpg</filename>{size}"
+        (folder / "Annotations_sub" / f"{name}.xml").write_text(
+            f"{text}{'' if name == '02_5_6' else ship}</annotation>"
+        )
     return folder
 
 
@@ -108,6 +150,27 @@ def test_the_constants_of_the_method():
     assert config.param_scheduler[1].milestones == [24, 33] and config.train_cfg.max_epochs == 36
     assert config.train_dataloader.batch_size == 4
     assert (model.test_cfg.score_thr, model.test_cfg.nms.iou_threshold, model.test_cfg.max_per_img) == (0.05, 0.6, 100)
+    head = model.bbox_head
+    assert (head.num_classes, head.stacked_convs) == (1, 4)
+    assert (head.loss_cls.type, head.loss_cls.gamma, head.loss_cls.alpha) == ("FocalLoss", 2.0, 0.25)
+    assert head.loss_bbox.type == "GIoULoss"
+    assert (head.loss_centerness.type, head.loss_centerness.use_sigmoid) == ("CrossEntropyLoss", True)
+    assert head.norm_on_bbox and head.centerness_on_reg and head.center_sampling and head.conv_bias
+    assert config.optim_wrapper.clip_grad.max_norm == 35
+    assert config.optim_wrapper.paramwise_cfg == {"bias_lr_mult": 2.0, "bias_decay_mult": 0.0}
+    warm_up = config.param_scheduler[0]
+    assert (warm_up.type, warm_up.start_factor, warm_up.end, warm_up.by_epoch) == ("LinearLR", 1 / 3, 500, False)
+    assert config.param_scheduler[1].gamma == 0.1
+    backbone = model.backbone
+    assert (backbone.frozen_stages, backbone.norm_eval, backbone.norm_requires_grad) == (1, True, False)
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_images_of_800_by_800_pixels_keep_their_size(dataset):
+    config = load_config(CONFIGS / f"resnet50_{dataset}.py")
+    for split in ("train", "val", "test"):
+        steps = {step.type: step for step in config[f"{split}_dataloader"].dataset.pipeline}
+        assert (steps["Resize"].scale, steps["Resize"].keep_ratio) == ((1333, 800), True)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -124,6 +187,27 @@ def test_trained_some_steps_and_evaluated(network, data, tmp_path):
     runner.train()
     moved = {name for name, p in runner.model.named_parameters() if not torch.equal(before[name], p)}
     assert any(name.startswith("backbone.") for name in moved) and any(name.startswith("bbox_head.") for name in moved)
+    assert all(p.isfinite().all() for p in runner.model.parameters())
+    found = scores(runner.val_loop.run())
+    assert 0 <= found["AP"] <= found["AP50"] <= 1
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.mark.parametrize(("dataset", "write"), [("hrsid", write_hrsid), ("ls_ssdd", write_ls_ssdd)])
+def test_the_other_data_sets_are_prepared_and_trained_on(dataset, write, tmp_path):
+    ships = {"hrsid": 4, "ls_ssdd": 3}[dataset]
+    assert prepare(dataset, write(tmp_path / "raw"), tmp_path / "data") == {"train": (4, ships), "test": (2, 2)}
+    config = small(load_config(CONFIGS / f"mobilenetv3_{dataset}.py"))
+    set_weights(config, "mobilenetv3_tsx", "none", tmp_path)
+    place(config, tmp_path / "data")
+    config.work_dir, config.experiment_name = str(tmp_path / "work"), dataset
+    torch.manual_seed(0)
+    runner = Runner.from_cfg(config)
+    before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
+    runner.train()
+    assert runner.iter == 2
+    moved = {name.partition(".")[0] for name, p in runner.model.named_parameters() if not torch.equal(before[name], p)}
+    assert {"backbone", "bbox_head"} <= moved
     assert all(p.isfinite().all() for p in runner.model.parameters())
     found = scores(runner.val_loop.run())
     assert 0 <= found["AP"] <= found["AP50"] <= 1
@@ -155,7 +239,7 @@ def test_one_command_a_cell_by_the_tools_of_mmdetection(data, tmp_path):
     assert json.loads((run / "detections.bbox.json").read_text())
     assert Image.open(run / "detections.png").width > 300
     table = (out / "results.csv").read_text().splitlines()
-    assert any(line.startswith("detection,ssdd,mobilenetv3,mobilenetv3_dsn,1.0,0,AP50,") for line in table)
+    assert any(line.startswith("detection,ssdd,mobilenetv3 (dsn),mobilenetv3_dsn,1.0,0,AP50,") for line in table)
 
 
 def test_scores_are_those_of_pycocotools():
@@ -172,6 +256,25 @@ def test_preparing_again_is_harmless_and_another_source_is_refused(data, tmp_pat
         prepare("ssdd", write_ssdd(tmp_path / "SSDD"), data)
     with pytest.raises(UnknownNameError, match="ls_ssdd"):
         prepare("ls-ssdd", root, tmp_path)
+
+
+def test_annotations_of_ones_own_take_the_place_of_those_of_the_release(tmp_path):
+    """Files of the authors of SAR-HUB, for one, whose ids are text."""
+    root, own = write_ssdd(tmp_path / "SSDD"), tmp_path / "own"
+    own.mkdir()
+    for split, name in (("train", "000001.jpg"), ("test", "000002.jpg")):
+        images = [{"id": "7", "file_name": name, "width": SIDE, "height": SIDE}]
+        box = {"id": "0", "image_id": "7", "category_id": "1", "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}
+        content = {"images": images, "annotations": [box], "categories": [{"id": "1", "name": "ship"}]}
+        (own / f"{split}.json").write_text(json.dumps(content))
+    arguments = ["ssdd", str(root), "--out", str(tmp_path / "out"), "--annotations", str(own)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines() == ["train: 1 images, 1 ships", "test: 1 images, 1 ships"]
+    written = json.loads((tmp_path / "out" / "annotations" / "train.json").read_text())
+    assert [image["file_name"] for image in written["images"]] == ["JPEGImages/000001.jpg"]
+    with pytest.raises(DataError, match=r"expected the folder of train\.json and test\.json"):
+        prepare("ssdd", root, tmp_path / "out", own / "train.json")
 
 
 def test_ls_ssdd_from_voc_files(tmp_path):
@@ -209,6 +312,45 @@ def test_without_weights_nothing_is_frozen(tmp_path):
     backbone = SARHubBackbone(**none.model.backbone).train()
     assert all(p.requires_grad for p in backbone.parameters())
     assert all(module.training for module in backbone.modules())
+
+
+def backbone_of(network, init, folder):
+    """The tensors of the backbone that a configuration with these weights builds, by the network's own names."""
+    config = load_config(CONFIGS / f"{network}_ssdd.py")
+    set_weights(config, f"{network}_tsx", str(init), folder)
+    config.model.backbone.pop("type")
+    tensors = SARHubBackbone(**config.model.backbone).network.state_dict()
+    return {key.removeprefix("model.").replace("layers_", "layers."): tensor for key, tensor in tensors.items()}
+
+
+def distinct(model):
+    """The state of a network in which no two tensors are alike, its statistics neither."""
+    torch.manual_seed(1)
+    return {k: torch.rand_like(t) if t.is_floating_point() else t for k, t in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("network", ["mobilenetv3", "senet50", "swin_t"])
+def test_a_checkpoint_with_another_head_is_loaded_to_the_bit(network, tmp_path):
+    state = distinct(sarhub.create_model(f"{network}_tsx", num_classes=7))
+    file = tmp_path / "checkpoint.pth"
+    torch.save({"model": {f"module.{key}": tensor for key, tensor in state.items()}}, file)
+    found = backbone_of(network, file, tmp_path / "run")
+    assert len(found) > 100 and found.keys() <= state.keys()
+    assert all(torch.equal(tensor, state[key]) for key, tensor in found.items())
+
+
+def test_imagenet_weights_are_those_that_training_starts_from(monkeypatch, tmp_path):
+    state = distinct(sarhub.create_model("resnet18_tsx", num_classes=1000))
+    asked = []
+
+    def imagenet(network):
+        asked.append(network)
+        return state
+
+    monkeypatch.setattr("training.network._imagenet", imagenet)  # which would download them
+    found = backbone_of("resnet18", "imagenet", tmp_path)
+    assert asked == ["resnet18"] and "conv1.weight" in found
+    assert all(torch.equal(tensor, state[key]) for key, tensor in found.items())
 
 
 def test_images_are_prepared_before_they_are_resized(data):

@@ -133,6 +133,10 @@ def test_the_constants_of_the_method() -> None:
     assert config.train_dataloader.batch_size == 2
     steps = {step.type: step for step in config.train_dataloader.dataset.pipeline}
     assert (steps["RandomResize"].ratio_range, steps["RandomCrop"].crop_size) == ((0.5, 2.0), (512, 512))
+    assert (steps["RandomResize"].scale, steps["RandomCrop"].cat_max_ratio) == ((900, 900), 0.75)
+    assert (head.type, head.in_index, head.num_classes) == ("ASPPHead", 3, 2)
+    assert (auxiliary.type, auxiliary.in_index, auxiliary.num_classes) == ("FCNHead", 2, 2)  # the third stage
+    assert config.model.test_cfg == {"mode": "whole"}
 
 
 @pytest.mark.usefixtures("fresh_scope")
@@ -180,7 +184,7 @@ def test_one_command_a_cell_by_the_tools_of_mmsegmentation(data: Path, tmp_path:
     with Image.open(run / "predictions.png") as picture:
         assert picture.width > 300
     table = (out / "results.csv").read_text()
-    assert "segmentation,spacenet6,mobilenetv3,mobilenetv3_dsn,1.0,0,IoU building," in table
+    assert "segmentation,spacenet6,mobilenetv3 (dsn),mobilenetv3_dsn,1.0,0,IoU building," in table
     (run / "log.txt").unlink()
     assert subprocess.run(command, capture_output=True).returncode == 0
     assert not (run / "log.txt").exists(), "a finished run is not done again"
