@@ -20,7 +20,7 @@ from .benchmark import Benchmark, make_benchmark
 from .grid import DATASETS, METHODS, STEPS, Grid, cells_of, own_split
 from .pool import run_jobs
 from .report import write_report
-from .starts import parse_start, starts_of
+from .starts import Start, parse_start, starts_of, usual_starts, without_imagenet
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -35,8 +35,8 @@ def main(
         typer.Option(
             metavar="[NETWORK:][LABEL=]PLACE",
             help="none, imagenet, a name of 'sarhub list', a file of weights, or the folder of a run of "
-            "training.pretrain; may be repeated, the first is the one compared with [none and imagenet; without "
-            "--networks none and the bundled weights].",
+            "training.pretrain; may be repeated, the first is the one compared with [none and, where there are such "
+            "weights, imagenet; without --networks none and the bundled weights].",
         ),
     ] = None,
     fractions: Annotated[list[str] | None, typer.Option(help="Of the training labels [1].")] = None,
@@ -65,8 +65,7 @@ def main(
         known(DATASETS, [dataset], "data set")
         chosen = known(NETWORKS, _listed(networks) or ["mobilenetv3"], "network")
         scored = known(METHODS, _listed(methods) or list(METHODS), "method")
-        usual = ("none", "imagenet") if networks else ("none", "mobilenetv3_dsn")
-        starts = starts_of([parse_start(text) for text in init or usual], chosen)
+        starts = starts_of(_starts(init, chosen, bool(networks)), chosen)
         shares = dict.fromkeys(_fraction(text) for text in _listed(fractions) or ["1"])
         cells = cells_of(starts, [*shares], seeds)
         budget = STEPS.get(dataset, 0) if steps is None else steps
@@ -77,6 +76,8 @@ def main(
             if dataset == "folder" and lists is None:
                 lists = own_split(data, out, test_share)
             grid = Grid(dataset, data, lists, budget or None, threads, tuple(assignments or ()))
+            for note in grid.notes(cells):
+                typer.echo(note)
             failed = run(make_benchmark(grid, cells, scored, out, keep_weights), jobs)
     except Timeout:
         typer.echo(f"error: another command works in {out}: wait for it, or give another --out", err=True)
@@ -101,7 +102,8 @@ def run(benchmark: Benchmark, at_a_time: int) -> list[str]:
         return run_jobs(benchmark.jobs(), at_a_time, benchmark.grid.threads)
     finally:
         if results := benchmark.results():
-            typer.echo(write_report(results, title(benchmark), benchmark.out))
+            notes = benchmark.grid.notes([*benchmark.recipes])
+            typer.echo(write_report(results, title(benchmark), benchmark.out, notes))
 
 
 def title(benchmark: Benchmark) -> str:
@@ -112,6 +114,15 @@ def title(benchmark: Benchmark) -> str:
     whole = benchmark.grid.whole(next(iter(benchmark.recipes))).data
     size = [whole.train.removesuffix("_train")] if whole.name == "opensarship" else []
     return " ".join([whole.name, *size, *map(str, whole.options.get("parts", []))])
+
+
+def _starts(init: Sequence[str] | None, networks: Sequence[str], named: bool) -> list[Start]:
+    """Return what is to be started from: what was given, or else the usual, for networks that were named or not."""
+    if init or not named:
+        return [parse_start(text) for text in init or ("none", "mobilenetv3_dsn")]
+    if without := without_imagenet(networks):
+        typer.echo(f"imagenet is left out for {', '.join(without)}: timm has no such weights")
+    return usual_starts(networks)
 
 
 def known(names: Iterable[str], given: Sequence[str], kind: str) -> list[str]:

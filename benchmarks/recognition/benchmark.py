@@ -11,6 +11,7 @@ from training.recipe import Recipe
 
 from .cells import Finetune, Finished, Frozen, finished
 from .grid import Cell, Grid
+from .inputs import Inputs, InputsReader
 from .pool import Job
 
 __all__ = ["Benchmark", "make_benchmark"]
@@ -25,6 +26,7 @@ class Benchmark:
     Attributes:
         grid: what the cells share.
         recipes: by cell, in the order in which they are run.
+        inputs: what each cell is computed from.
         methods: of :data:`~benchmarks.recognition.grid.METHODS`.
         out: folder of the cells and the report.
         keep: whether fine-tuned weights stay.
@@ -32,6 +34,7 @@ class Benchmark:
 
     grid: Grid
     recipes: Mapping[Cell, Recipe]
+    inputs: Mapping[Cell, Inputs]
     methods: Sequence[str]
     out: Path
     keep: bool
@@ -40,12 +43,12 @@ class Benchmark:
         """Return what is finished, by cell and method.
 
         Raises:
-            OptionError: a cell is there with other settings.
+            OptionError: a cell is there with other settings, or from other chips or weights.
         """
         found = {}
         for cell, recipe in self.recipes.items():
             for method in self.methods:
-                if (done := finished(self._folder(cell, method), recipe)) is not None:
+                if (done := finished(self._folder(cell, method), recipe, self.inputs[cell])) is not None:
                     found[cell, method] = done
         return found
 
@@ -55,17 +58,19 @@ class Benchmark:
         The starting weights of these jobs are looked at: what is wrong with them is better known before the first hour.
 
         Raises:
-            SarHubError: a cell is there with other settings, or starting weights cannot be had or do not fit.
+            SarHubError: a cell is there with other settings, chips or weights, or starting weights cannot be had or do
+                not fit.
         """
         done = self.results()
-        frozen: dict[tuple[str, str], list[tuple[Cell, Recipe, dict[str, Path]]]] = {}
+        frozen: dict[tuple[str, str], list[tuple[Cell, Recipe, Inputs, dict[str, Path]]]] = {}
         training: list[tuple[Job, Path]] = []
         for cell, recipe in self.recipes.items():
             left = {m: self._folder(cell, m) for m in self.methods if (cell, m) not in done}
             if folder := left.pop("finetune", None):
-                training.append((Finetune(cell, recipe, folder, self.keep), folder / LOG))
+                self.inputs[cell].check_training(folder)
+                training.append((Finetune(cell, recipe, self.inputs[cell], folder, self.keep), folder / LOG))
             if left:
-                frozen.setdefault((cell.network, cell.start.label), []).append((cell, recipe, left))
+                frozen.setdefault((cell.network, cell.start.label), []).append((cell, recipe, self.inputs[cell], left))
         jobs = [*map(self._frozen, frozen.values()), *training]
         if jobs:
             for network, start in dict.fromkeys((cell.network, cell.start) for cell in self.recipes):
@@ -76,7 +81,7 @@ class Benchmark:
     def _folder(self, cell: Cell, method: str) -> Path:
         return self.out / "cells" / cell.name / method
 
-    def _frozen(self, members: Sequence[tuple[Cell, Recipe, dict[str, Path]]]) -> tuple[Job, Path]:
+    def _frozen(self, members: Sequence[tuple[Cell, Recipe, Inputs, dict[str, Path]]]) -> tuple[Job, Path]:
         first = members[0][0]
         job = Frozen(tuple(members), self.grid.whole(first))
         return job, self.out / "cells" / f"{first.name.rsplit('-', 2)[0]}.{LOG}"
@@ -86,6 +91,8 @@ def make_benchmark(grid: Grid, cells: Sequence[Cell], methods: Sequence[str], ou
     """Return the benchmark of some cells; the arguments are the attributes of :class:`Benchmark`.
 
     Raises:
-        SarHubError: an assignment does not fit the recipes.
+        SarHubError: an assignment does not fit the recipes, or the chips cannot be opened.
     """
-    return Benchmark(grid, {cell: grid.recipe(cell) for cell in cells}, methods, out, keep)
+    recipes = {cell: grid.recipe(cell) for cell in cells}
+    reader = InputsReader()
+    return Benchmark(grid, recipes, {cell: reader.read(recipes[cell]) for cell in cells}, methods, out, keep)

@@ -7,7 +7,7 @@ class) and, written last, ``scores.json``.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from training.scoring import Outputs, collect
 from training.sources import Scenes
 
 from .grid import Cell, settings_of
+from .inputs import Inputs
 
 __all__ = ["Finetune", "Finished", "Frozen", "StoppedError", "finished"]
 
@@ -58,11 +59,11 @@ class Finished:
     predictions: Path
 
 
-def finished(folder: Path, recipe: Recipe) -> Finished | None:
+def finished(folder: Path, recipe: Recipe, inputs: Inputs) -> Finished | None:
     """Return what a folder holds, or ``None`` where that is not finished or damaged.
 
     Raises:
-        OptionError: the folder holds what other settings gave.
+        OptionError: the folder holds what other settings, chips or weights gave.
     """
     try:
         stored = json.loads((folder / SCORES).read_text(encoding="utf-8"))
@@ -71,6 +72,7 @@ def finished(folder: Path, recipe: Recipe) -> Finished | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     _check_settings(folder, settings, recipe)
+    inputs.check(folder, stored.get("inputs"))
     return found if found.predictions.is_file() else None
 
 
@@ -89,12 +91,14 @@ class Finetune:
     Attributes:
         cell: which one.
         recipe: what is computed.
+        inputs: from what.
         folder: where the run and the results go.
         keep: whether the weights stay.
     """
 
     cell: Cell
     recipe: Recipe
+    inputs: Inputs
     folder: Path
     keep: bool
 
@@ -114,8 +118,10 @@ class Finetune:
 
         Raises:
             StoppedError: the process was asked to stop.
+            OptionError: the folder holds a run of other settings, chips or weights.
             SarHubError: as :func:`~training.run.train` says.
         """
+        self.inputs.keep(self.folder)
         if (self.folder / SUMMARY).is_file():
             _check_settings(self.folder, settings_of(load_run(self.folder).recipe), self.recipe)
             if not (self.folder / BEST).is_file():
@@ -127,7 +133,7 @@ class Finetune:
         test = _open_test(self.recipe, run.class_names)
         network = run.model().to(device)
         outputs = collect(lambda x: probabilities(network(x), False), test, run.transform(), device)
-        _write(self.folder, self.recipe, run.class_names, outputs, outputs.values.numpy())
+        _write(self.folder, self.recipe, self.inputs, run.class_names, outputs, outputs.values.numpy())
         (self.folder / LAST).unlink(missing_ok=True)
         if not self.keep:
             (self.folder / BEST).unlink()
@@ -138,11 +144,11 @@ class Frozen:
     """Classify the test chips by frozen features of one network from one start, in several cells.
 
     Attributes:
-        cells: each with its recipe and, by method, the folder of the results.
+        cells: each with its recipe, what it is computed from and, by method, the folder of the results.
         whole: the recipe with all labels.
     """
 
-    cells: tuple[tuple[Cell, Recipe, dict[str, Path]], ...]
+    cells: tuple[tuple[Cell, Recipe, Inputs, dict[str, Path]], ...]
     whole: Recipe
 
     @property
@@ -159,7 +165,7 @@ class Frozen:
     def run(self) -> None:
         """Compute the features once (with random weights once a seed) and fit the classifiers of every cell."""
         known: dict[int, tuple[Outputs, Outputs, tuple[str, ...]]] = {}
-        for cell, recipe, folders in self.cells:
+        for cell, recipe, inputs, folders in self.cells:
             key = cell.seed if cell.start.init == "none" else -1
             if key not in known:
                 known = {key: _features(cell, self.whole)}  # those of the seed before are not needed any more
@@ -170,7 +176,7 @@ class Frozen:
             for method, folder in folders.items():
                 classifier = classifiers(len(rows))[_CLASSIFIERS[method]].fit(features, labels)
                 values = _class_scores(classifier, tested.values.numpy(), len(classes))
-                _write(folder, recipe, classes, tested, values)
+                _write(folder, recipe, inputs, classes, tested, values)
 
 
 def _scenes(source: Source) -> Scenes:
@@ -223,7 +229,9 @@ def _class_scores(classifier: Any, features: np.ndarray, classes: int) -> np.nda
     return scores
 
 
-def _write(folder: Path, recipe: Recipe, classes: tuple[str, ...], outputs: Outputs, scores: np.ndarray) -> None:
+def _write(
+    folder: Path, recipe: Recipe, inputs: Inputs, classes: tuple[str, ...], outputs: Outputs, scores: np.ndarray
+) -> None:
     """Write predictions and, last, scores."""
     predicted = np.nanargmax(scores, axis=1)
     rows = [
@@ -238,6 +246,7 @@ def _write(folder: Path, recipe: Recipe, classes: tuple[str, ...], outputs: Outp
         "scores": plain(metrics(torch.from_numpy(predicted), outputs.labels)),
         "classes": list(classes),
         "settings": settings_of(recipe),
+        "inputs": asdict(inputs),
     }
     write_csv(rows, folder / PREDICTIONS)
     write_text(folder / SCORES, json.dumps(summary, indent=2) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from sarhub_models.errors import OptionError
 from sarhub_models.weights.files import write_text
 from training.recipe import NETWORKS, Recipe, load_recipe
 from training.sources import stratified
+from training.splits import LISTS
 
+from .inputs import chips_digest
 from .starts import Start
 
 __all__ = ["DATASETS", "METHODS", "STEPS", "Cell", "Grid", "cells_of", "own_split", "settings_of"]
@@ -31,7 +34,9 @@ STEPS = {"dsn": 280, "folder": 1000}
 """Steps of fine-tuning with all labels, where the paper's 500 epochs would be too long."""
 PLATEAUS = 5  # of the learning rate: 500 epochs, halved after every 100
 _PREFIX = re.compile(rf"(?:({'|'.join(NETWORKS)}):)?(.*)", re.DOTALL)
-# What may differ between what is there and what is asked for without a change in what is computed.
+_RECORD = "split.json"  # of what a split was made
+# What may differ between what is there and what is asked for without a change in what is computed; what lies at these
+# places is compared by its content, see the module inputs.
 _FREE = {"data": ("root", "lists", "workers"), "runtime": ("threads", "save_minutes")}
 
 
@@ -97,6 +102,23 @@ class Grid:
         """Return the recipe of the same cell with all labels."""
         return self.recipe(replace(cell, fraction=1.0))
 
+    def notes(self, cells: Sequence[Cell]) -> list[str]:
+        """Return a line for each fraction whose labels are drawn at random though a list of it was published."""
+        published = {Path(path).stem for path in LISTS.get(self.dataset, ())}
+        folder = self.lists or self.data
+        missing = {}
+        parts = {(cell.network, cell.fraction): cell for cell in cells if published and cell.fraction < 1}
+        for cell in parts.values():
+            data, listed = self.recipe(cell).data, _listed(self.whole(cell).data.train, cell.fraction)
+            if listed in published and data.train != listed:
+                missing[listed] = f"{100 * cell.fraction:g} %"
+        return [
+            f"The labels of {share} were drawn at random, with each seed anew: {folder / f'{listed}.txt'} is not "
+            f"there. 'python -m training.splits {self.dataset} --out splits' fetches the published list, and --lists "
+            f"splits/{self.dataset} takes it."
+            for listed, share in missing.items()
+        ]
+
     def _for(self, network: str, text: str) -> str | None:
         """Return an assignment without its network, or ``None`` if it is for another one."""
         match = _PREFIX.fullmatch(text)
@@ -105,7 +127,7 @@ class Grid:
 
     def _part(self, train: str, fraction: float) -> str:
         """Return the assignment that takes a fraction of the labels: a list of it, or else a random choice."""
-        listed = f"{train}_{100 * fraction:g}"
+        listed = _listed(train, fraction)
         if fraction < 1 and ((self.lists or self.data) / f"{listed}.txt").is_file():
             return f"data.train={listed}"
         return f"data.fraction={fraction}"
@@ -115,6 +137,11 @@ class Grid:
             return []
         steps = max(1, round(self.steps * math.sqrt(fraction) / PLATEAUS))
         return [f"optim.epochs={PLATEAUS}", "optim.step_epochs=1", f"optim.epoch_steps={steps}"]
+
+
+def _listed(train: str, fraction: float) -> str:
+    """Return what the list of a fraction of a split is called."""
+    return f"{train}_{100 * fraction:g}"
 
 
 def cells_of(starts: dict[str, list[Start]], fractions: Sequence[float], seeds: int) -> list[Cell]:
@@ -151,18 +178,21 @@ def own_split(data: Path, out: Path, share: float) -> Path:
         share: of every class that is kept for the test, at most one half.
 
     Raises:
-        OptionError: a class has a single chip.
+        OptionError: a class has a single chip, or ``out`` holds the split of other chips or of another share.
         DataError: the folder holds no classes.
     """
     if (data / "train.txt").is_file() or (data / "test.txt").is_file():
         return data
     folder = out / "split"
-    if (folder / "test.txt").is_file() and (folder / "train.txt").is_file():
-        return folder
     chips = FolderDataset(data)
+    record = {"share": share, "chips": chips_digest(chips)}
+    if all((folder / name).is_file() for name in ("train.txt", "test.txt")):
+        _check_split(folder, record)
+        return folder
     if single := [name for name, count in zip(chips.class_names, chips.counts(), strict=True) if count < 2]:
         raise OptionError(f"{data / single[0]} holds one chip: expected one to train on and one to test")
     test = set(stratified(chips.labels, share, 0).tolist())
+    write_text(folder / _RECORD, json.dumps(record) + "\n")
     for split, wanted in (("train", False), ("test", True)):
         lines = [
             f"{name} {label}\n"
@@ -171,3 +201,21 @@ def own_split(data: Path, out: Path, share: float) -> Path:
         ]
         write_text(folder / f"{split}.txt", "".join(lines))
     return folder
+
+
+def _check_split(folder: Path, record: dict[str, Any]) -> None:
+    """Raise unless a split was made of the same chips with the same share."""
+    try:
+        stored = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        share, chips = stored["share"], stored["chips"]
+    except (OSError, ValueError, KeyError, TypeError):
+        share = chips = None
+    if chips is None:
+        found = "a split that does not say of which chips it is"
+    elif chips != record["chips"]:
+        found = "the split of other chips (names or classes differ)"
+    elif share != record["share"]:
+        found = f"a split with --test-share {share}, not {record['share']}"
+    else:
+        return
+    raise OptionError(f"{folder} holds {found}: take another folder with --out, or delete {folder.parent}")

@@ -24,13 +24,16 @@ SHOWN = ("overall_accuracy", "macro_f1")
 PLOTTED = "overall_accuracy"
 
 
-def write_report(results: Mapping[tuple[Cell, str], Finished], dataset: str, out: Path) -> str:
+def write_report(
+    results: Mapping[tuple[Cell, str], Finished], dataset: str, out: Path, notes: Sequence[str] = ()
+) -> str:
     """Write ``results.csv``, ``results.md``, ``accuracy_<method>.png`` and the folder ``confusion``.
 
     Args:
         results: by cell and method.
         dataset: what the data set is called in the table.
         out: folder of the benchmark.
+        notes: what is to be known of the numbers, a paragraph each.
 
     Returns:
         The text of ``results.md``.
@@ -47,7 +50,7 @@ def write_report(results: Mapping[tuple[Cell, str], Finished], dataset: str, out
     shown = sorted(
         (row for row in rows if row.metric in SHOWN), key=lambda row: (tasks.index(row.task), SHOWN.index(row.metric))
     )
-    text = markdown(shown)
+    text = "\n".join([markdown(shown), *(f"{note}\n" for note in notes)])
     write_text(out / "results.md", text)
     for method, task in METHODS.items():
         part = [row for row in rows if row.task == task]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 from torch import nn
 
 import sarhub_models as sarhub
+from sarhub_models import networks as architectures
 from sarhub_models.errors import OptionError
 from sarhub_models.transforms import SarTransform
 from training.checkpoint import BEST
 from training.recipe import NETWORKS
 from training.run import load_run
 
-__all__ = ["Start", "parse_start", "starts_of"]
+__all__ = ["Start", "parse_start", "starts_of", "usual_starts", "without_imagenet"]
 
 ANY = ("none", "imagenet")  # what every network can start from
 _PREFIX = re.compile(rf"({'|'.join(NETWORKS)}):(.*)", re.DOTALL)
@@ -83,11 +85,25 @@ def _agreed(given: str | None, found: str, text: str) -> str:
     return found
 
 
+def without_imagenet(networks: Iterable[str]) -> list[str]:
+    """Return those of some networks for which timm has no ImageNet weights."""
+    configs = {name: timm.get_pretrained_cfg(architectures.spec(name).timm_name) for name in networks}
+    return [name for name, config in configs.items() if config is None or config.hf_hub_id is None]
+
+
+def usual_starts(networks: Sequence[str]) -> list[Start]:
+    """Return nothing for all networks and ImageNet's weights for those that have some."""
+    without = without_imagenet(networks)
+    pretrained = [Start("imagenet", "imagenet", name) for name in networks if name not in without]
+    return [Start("none", "none"), *pretrained]
+
+
 def starts_of(starts: Sequence[Start], networks: Sequence[str]) -> dict[str, list[Start]]:
     """Return what each network is trained from.
 
     Raises:
-        OptionError: two have one label, or one is for none of the networks, or a network has nothing to start from.
+        OptionError: two have one label, or one is for none of the networks, or a network has nothing to start from, or
+            no weights of ImageNet.
     """
     chosen = {n: [start for start in starts if start.network in (None, n)] for n in networks}
     for network, found in chosen.items():
@@ -96,6 +112,12 @@ def starts_of(starts: Sequence[Start], networks: Sequence[str]) -> dict[str, lis
             raise OptionError(f"{network} has two initialisations called {twice[0]!r}: --init LABEL=PLACE names them")
         if not found:
             raise OptionError(f"{network} has nothing to start from: --init none, or weights of it")
+    trained = [network for network, found in chosen.items() if any(start.init == "imagenet" for start in found)]
+    if without := without_imagenet(trained):
+        raise OptionError(
+            f"--init imagenet: timm has no ImageNet weights for {', '.join(without)}; --init NETWORK:imagenet is for "
+            "one network only"
+        )
     if idle := [start for start in starts if not any(start in found for found in chosen.values())]:
         raise OptionError(
             f"--init {idle[0].label} holds weights of {idle[0].network}, which is not among --networks "

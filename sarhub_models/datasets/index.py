@@ -16,7 +16,7 @@ from .. import datasets
 from ..errors import DataError, ImageError, IncompleteError, OptionError, UnknownNameError, closest
 from ..images import image_size
 from ..weights.files import write_text
-from . import phoenix
+from . import mstar_archives
 from .detection import DetectionDataset
 from .dsn import PARTS
 from .lists import find_list
@@ -230,7 +230,7 @@ def _size(data: Any, file: Path, index: int, depth: Depth) -> tuple[int, int]:
         height, width = data[index].image.shape[-2:]
         return height, width
     if file.suffix[1:].isdecimal():  # HB19868.000, of MSTAR
-        header = phoenix.read_header(file)
+        header = mstar_archives.read_chip_header(file)
         return header.rows, header.columns
     size = image_size(file)
     if isinstance(data, DetectionDataset) and size != tuple(data.sizes[index]):

@@ -2,9 +2,10 @@
 
 Published by the US Air Force Research Laboratory; Ross, Worrell, Velten, Mossing, Bryant: Standard SAR ATR evaluation
 experiments using the MSTAR public release data set. SPIE 3370, 1998. On disk: Phoenix files (see
-:mod:`~sarhub_models.datasets.phoenix`) called ``HB19868.000``, in any folders below the root, as the archives hold
-them. Their headers, not their names, tell the vehicle and the depression angle: chips taken at 17° are for training,
-those at 15° for the test. Or ``.npy`` files, such as ``train/2S1/HB19868.000_Mag.npy``, and lists.
+:mod:`~sarhub_models.datasets.phoenix`) called ``HB19868.000``, in any folders below the root, unpacked or in the .zip
+or .tar(.gz) archives themselves (see :mod:`~sarhub_models.datasets.mstar_archives`). Their headers, not their names,
+tell the vehicle and the depression angle: chips taken at 17° are for training, those at 15° for the test. Or ``.npy``
+files, such as ``train/2S1/HB19868.000_Mag.npy``, and lists.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from ..errors import DataError, ImageError, IncompleteError, OptionError
 from ..images import read_image
 from .base import SceneDataset
 from .lists import ImageIndex, Listed, find_list, label_array, read_list
-from .phoenix import read_header, read_phoenix
+from .mstar_archives import CHIP, find_archives, list_members, read_chip, read_chip_header
 
 __all__ = ["CLASS_NAMES", "DEPRESSION", "MSTAR"]
 
@@ -31,7 +32,6 @@ DEPRESSION = {"train": 17, "test": 15}
 """Depression angle of each split, degrees."""
 
 _STANDARD = {"BMP-2": "9563", "T-72": "132"}  # of these two, several vehicles were measured
-_CHIP = re.compile(r"HB\d+\.\d{3}", re.IGNORECASE)
 _TARGETS = {re.sub(r"\W", "", name).lower(): label for label, name in enumerate(CLASS_NAMES)}
 
 
@@ -39,7 +39,8 @@ _TARGETS = {re.sub(r"\W", "", name).lower(): label for label, name in enumerate(
 class _Chip:
     """A Phoenix file of one of the ten vehicles."""
 
-    file: Path
+    file: Path  # of a member: ARCHIVE/path/in/it
+    packed: bool
     label: int
     serial: str
     depression: int
@@ -53,7 +54,8 @@ class MSTAR(SceneDataset):
     Chips differ in size from class to class (128 by 128 to 193 by 192 pixels).
 
     Args:
-        root: folder of the archives, unpacked; or of the ``.npy`` files and lists. Phoenix files come first.
+        root: folder of the archives, unpacked or not; or of the ``.npy`` files and lists. Phoenix files come first. A
+            chip in an archive is called ``ARCHIVE/path/in/it``; one that lies unpacked beside it is read from there.
         split: ``"train"`` (17°), ``"test"`` (15°), or the name of a list. The paper's lists are ``train``,
             ``train_30``, ``train_10`` and ``test``.
         lists: folder of the lists; by default ``root``. With Phoenix files, ``"train"`` and ``"test"`` take a list
@@ -64,7 +66,8 @@ class MSTAR(SceneDataset):
     Raises:
         OptionError: ``variants`` is asked for where a list decides.
         IncompleteError: chips of the list are missing, or Phoenix files are damaged; it tells which.
-        DataError: no chips were found, one lies there twice, or the list is missing, malformed or ambiguous.
+        DataError: no chips were found, one lies there twice, an archive is damaged or holds archives in place of
+            chips, or the list is missing, malformed or ambiguous.
     """
 
     def __init__(
@@ -77,8 +80,14 @@ class MSTAR(SceneDataset):
     ) -> None:
         root = Path(root)
         if not root.is_dir():
-            raise DataError(f"{root}: no such folder; expected one with the unpacked archives of MSTAR, or .npy files")
-        phoenix = _phoenix_files(root)
+            raise DataError(f"{root}: no such folder; expected one with the archives of MSTAR, or .npy files")
+        archives = find_archives(root)
+        phoenix = [(file, False) for file in _phoenix_files(root)]
+        phoenix += [(file, True) for file in _packed_files(archives)]
+        if archives and not phoenix and lists is None and not (root / f"{split}.txt").is_file():
+            raise DataError(
+                f"{root}: expected chips called HB19868.000 in {archives[0].name}, found none in any archive"
+            )
         if phoenix and lists is None and split in DEPRESSION:
             chips = _chips(root, phoenix, variants, DEPRESSION[split])
             files, labels = [chip.file for chip in chips], np.array([chip.label for chip in chips], dtype=np.int64)
@@ -94,7 +103,7 @@ class MSTAR(SceneDataset):
         super().__init__(root, files, labels, CLASS_NAMES)
 
     def _read(self, file: Path) -> np.ndarray:
-        return read_image(file) if file.suffix == ".npy" else read_phoenix(file).magnitude
+        return read_image(file) if file.suffix == ".npy" else read_chip(file).magnitude
 
 
 def _phoenix_files(root: Path) -> list[Path]:
@@ -102,16 +111,34 @@ def _phoenix_files(root: Path) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if _CHIP.fullmatch(name)]
+        found += [Path(parent, name) for name in names if CHIP.fullmatch(name)]
     return sorted(found)
 
 
-def _chips(root: Path, files: Sequence[Path], variants: bool = False, depression: int | None = None) -> list[_Chip]:
+def _packed_files(archives: Sequence[Path]) -> list[Path]:
+    """Return the members of archives that are called like a chip, sorted within each archive."""
+    found: list[Path] = []
+    there = {archive.name for archive in archives}
+    for archive in archives:
+        members, nested = list_members(archive)
+        found += members
+        packed = [name for name in nested if PurePosixPath(name).name not in there]
+        if packed and not members:
+            raise DataError(
+                f"{archive} holds no chips but archives, {packed[0]!r} first: unpack it once; what comes out need not "
+                "be unpacked"
+            )
+    return found
+
+
+def _chips(
+    root: Path, files: Sequence[tuple[Path, bool]], variants: bool = False, depression: int | None = None
+) -> list[_Chip]:
     """Return the chips of the ten vehicles, by their headers, at one angle or all; other targets are passed over."""
     chips, damaged = [], {}
-    for file in files:
+    for file, packed in files:
         try:
-            chip = _read_chip(file)
+            chip = _read_chip(file, packed)
         except ImageError as err:
             damaged[file] = str(err)
             continue
@@ -127,33 +154,34 @@ def _chips(root: Path, files: Sequence[Path], variants: bool = False, depression
         raise DataError(f"{root}: {len(files)} Phoenix files, but none of {', '.join(CLASS_NAMES)}")
     if not chips:
         raise DataError(f"{root}: expected chips at {depression}°, found {', '.join(map(str, angles))}°")
-    _check_unique(chips)
-    return chips
+    return _unique(chips)
 
 
-def _read_chip(file: Path) -> _Chip | None:
-    fields = read_header(file, chip=False).fields
+def _read_chip(file: Path, packed: bool) -> _Chip | None:
+    fields = read_chip_header(file, chip=False).fields
     target = re.sub(r"[\W_]", "", fields.get("TargetType", "")).lower()
     label = next((label for name, label in _TARGETS.items() if target.startswith(name)), None)
     if label is None:  # the calibration target (slicy), and scenes of clutter
         return None
-    read_header(file)  # a chip is as long as its header says
+    read_chip_header(file)  # a chip is as long as its header says
     try:
         depression = round(float(fields["DesiredDepression"]))
     except (KeyError, ValueError, OverflowError) as err:
         given = fields.get("DesiredDepression")
         raise ImageError(f"{file}: expected a header with DesiredDepression= and degrees, got {given!r}") from err
     serial = fields.get("TargetSerNum", "").lower().removeprefix("sn_")
-    return _Chip(file, label, serial, depression, fields.get("TargetAz", ""))
+    return _Chip(file, packed, label, serial, depression, fields.get("TargetAz", ""))
 
 
-def _check_unique(chips: Sequence[_Chip]) -> None:
-    seen: dict[tuple[str, int, str, int, str], Path] = {}
+def _unique(chips: Sequence[_Chip]) -> list[_Chip]:
+    """Return the chips without those in archives that also lie unpacked, which come first; any other twin is wrong."""
+    seen: dict[tuple[str, int, str, int, str], _Chip] = {}
     for chip in chips:
         key = (chip.file.name.lower(), chip.label, chip.serial, chip.depression, chip.azimuth)
-        if key in seen:
-            raise DataError(f"{seen[key]} and {chip.file} are the same chip; remove one of them")
-        seen[key] = chip.file
+        twin = seen.setdefault(key, chip)
+        if twin is not chip and twin.packed == chip.packed:
+            raise DataError(f"{twin.file} and {chip.file} are the same chip; remove one of them")
+    return list(seen.values())
 
 
 def _listed_chips(root: Path, chips: Sequence[_Chip], entries: Sequence[Listed]) -> list[Path]:
@@ -164,7 +192,7 @@ def _listed_chips(root: Path, chips: Sequence[_Chip], entries: Sequence[Listed])
     found: list[Path] = []
     missing = []
     for entry in entries:
-        match = _CHIP.match(re.split(r"[/\\]", entry.path)[-1])
+        match = CHIP.match(re.split(r"[/\\]", entry.path)[-1])
         files = named[match.group().lower(), entry.labels[0]] if match else []
         if len(files) > 1:
             raise DataError(f"{entry.path!r} of the list could be {files[0]} or {files[1]}; remove one of them")

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from benchmarks.recognition import __main__ as command
 from benchmarks.recognition.cells import _class_scores
@@ -110,8 +110,11 @@ def test_a_damaged_cell_is_run_again_and_no_other(copy: Path, chips: Path, weigh
 
 
 def test_a_failed_cell_is_named_with_its_log_and_the_others_go_on(chips: Path, tmp_path: Path) -> None:
+    cut = ("--init", "none", "--methods", "finetune", "--fractions", "1", "--seeds", "1")
+    assert run(chips, tmp_path / "out", *cut).exit_code == 0
     folder = tmp_path / "out" / "cells" / "mobilenetv3-none-100-0" / "finetune"
-    folder.mkdir(parents=True)
+    for name in ("scores.json", "run.json"):
+        (folder / name).unlink()
     (folder / "last.pt").write_bytes(b"damaged")
     result = run(chips, tmp_path / "out", "--init", "none", "--methods", "finetune")
     assert result.exit_code == 1
@@ -131,6 +134,83 @@ def test_other_settings_in_the_same_folder_are_refused(copy: Path, chips: Path, 
         assert result.exit_code == 1
         assert "holds results of other settings (optim." in result.output and "delete it" in result.output
     assert times(copy) == before
+
+
+def with_other_names(chips: Path, root: Path) -> Path:
+    """The same classes, each with a chip more."""
+    shutil.copytree(chips, root)
+    for name in CLASSES:
+        np.save(root / name / "one more.npy", np.load(next((root / name).glob("*.npy"))))
+    return root
+
+
+def with_other_pixels(chips: Path, root: Path) -> Path:
+    """The same names, each chip darker."""
+    for file in shutil.copytree(chips, root).rglob("*.npy"):
+        np.save(file, (np.load(file) * 0.5).astype(np.float32))
+    return root
+
+
+@pytest.mark.parametrize("make", [with_other_names, with_other_pixels])
+def test_results_of_other_chips_are_not_taken_for_these(
+    make: Callable[[Path, Path], Path], copy: Path, chips: Path, weights: Path, tmp_path: Path
+) -> None:
+    before = times(copy)
+    other = make(chips, tmp_path / "other")
+    lists = tmp_path / "lists"
+    shutil.copytree(copy / "split", lists)
+    named = sorted(str(file.relative_to(other)) for file in other.rglob("one more.npy"))
+    with (lists / "test.txt").open("a") as stream:
+        stream.writelines(f"{name} {label}\n" for label, name in enumerate(named))
+    result = run(other, copy, "--init", "none", "--init", f"mine={weights}", "--lists", str(lists))
+    assert result.exit_code == 1
+    what = "test chips" if named else "chips to train on"
+    assert f"holds results of other {what} (SHA-256 " in result.output and "another folder with --out" in result.output
+    assert times(copy) == before
+
+
+def test_a_training_does_not_go_on_with_other_chips(copy: Path, chips: Path, tmp_path: Path) -> None:
+    for file in copy.glob("cells/*/*/scores.json"):
+        file.unlink()
+    other = with_other_pixels(chips, tmp_path / "other")
+    more = ("--init", "none", "--methods", "finetune")
+    result = run(other, copy, *more)
+    assert result.exit_code == 1 and "finetune holds results of other chips to train on" in result.output
+    for file in copy.glob("cells/*/finetune/inputs.json"):
+        file.unlink()
+    result = run(chips, copy, *more)
+    assert result.exit_code == 1 and "does not say which chips and weights its results come from" in result.output
+    assert times(copy) == {}
+
+
+def test_the_same_chips_may_be_moved(copy: Path, chips: Path, weights: Path, tmp_path: Path) -> None:
+    before = times(copy)
+    moved = shutil.copytree(chips, tmp_path / "elsewhere" / "chips")
+    result = run(moved, copy, "--init", "none", "--init", f"mine={weights}")
+    assert result.exit_code == 0 and times(copy) == before
+
+
+def test_weights_trained_anew_at_the_same_path_are_not_finished(chips: Path, weights: Path, tmp_path: Path) -> None:
+    file = Path(shutil.copy(weights, tmp_path / "mine.safetensors"))
+    cut = ("--init", str(file), "--methods", "probe", "--seeds", "1", "--fractions", "1")
+    assert run(chips, tmp_path / "out", *cut).exit_code == 0
+    save_file({name: tensor * 1.5 for name, tensor in load_file(weights).items()}, file)
+    result = run(chips, tmp_path / "out", *cut)
+    assert result.exit_code == 1 and "holds results of other starting weights (SHA-256 " in result.output
+
+
+def test_results_that_do_not_say_of_which_chips_are_refused(copy: Path, chips: Path, weights: Path) -> None:
+    file = next(copy.glob("cells/mobilenetv3-none-*/probe/scores.json"))
+    stored = json.loads(file.read_text())
+    del stored["inputs"]
+    file.write_text(json.dumps(stored))
+    result = run(chips, copy, "--init", "none", "--init", f"mine={weights}")
+    assert result.exit_code == 1 and f"{file.parent} does not say which chips" in result.output
+
+
+def test_another_test_share_is_not_ignored(copy: Path, chips: Path, weights: Path) -> None:
+    result = run(chips, copy, "--init", "none", "--init", f"mine={weights}", "--test-share", "0.5")
+    assert result.exit_code == 1 and "holds a split with --test-share 0.3, not 0.5" in result.output
 
 
 def test_weights_may_be_discarded(chips: Path, tmp_path: Path) -> None:
@@ -212,12 +292,21 @@ def test_scores_of_classes_that_were_not_learnt_are_missing(method: str) -> None
         (["--fractions", "0"], "expected --fractions above 0"),
         (["--fractions", "10%"], "expected --fractions above 0"),
         (["--init", "none", "optim.max_l=1"], "did you mean 'optim.max_lr'"),
+        (["--init", "imagenet"], "--init imagenet: timm has no ImageNet weights for mobilenetv3"),
     ],
 )
 def test_a_wrong_option_is_answered_in_one_line(more: list[str], words: str, chips: Path, tmp_path: Path) -> None:
     result = run(chips, tmp_path / "out", *more)
     assert result.exit_code == 1 and words in result.output and "Traceback" not in result.output
     assert not (tmp_path / "out" / "cells").exists()
+
+
+def test_imagenet_is_left_out_by_default_where_there_is_none(chips: Path, tmp_path: Path) -> None:
+    cut = ("--methods", "probe", "--seeds", "1", "--fractions", "1")
+    result = run(chips, tmp_path / "out", *cut)
+    assert result.exit_code == 0, result.output
+    assert "imagenet is left out for mobilenetv3: timm has no such weights" in result.output
+    assert {r.init for r in read_results(tmp_path / "out" / "results.csv")} == {"none"}
 
 
 def test_no_such_folder(tmp_path: Path) -> None:

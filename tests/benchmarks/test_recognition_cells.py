@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.recognition.benchmark import make_benchmark
 from benchmarks.recognition.grid import Cell, cells_of, own_split
-from benchmarks.recognition.starts import Start, parse_start, starts_of
+from benchmarks.recognition.starts import Start, parse_start, starts_of, usual_starts
 from sarhub_models.datasets import FolderDataset
 from sarhub_models.errors import DataError, OptionError, SarHubError, UnknownNameError
 from training.data import open_training
@@ -53,6 +53,16 @@ def test_a_published_list_of_a_fraction_is_taken(tmp_path: Path) -> None:
     assert elsewhere.recipe(cell(fraction=0.1)).data.train == "train_10"
 
 
+def test_labels_drawn_in_place_of_a_published_list_are_told(tmp_path: Path) -> None:
+    (tmp_path / "train_30.txt").touch()
+    made = grid(tmp_path, "mstar", None)
+    cells = [cell(fraction=fraction, seed=seed) for seed in (0, 1) for fraction in (0.1, 0.3, 0.5, 1.0)]
+    (note,) = made.notes(cells)
+    assert note.startswith(f"The labels of 10 % were drawn at random, with each seed anew: {tmp_path / 'train_10.txt'}")
+    assert "python -m training.splits mstar" in note
+    assert grid(tmp_path).notes(cells) == [], "nothing was published of one's own chips"
+
+
 def test_fractions_are_stratified_and_nested(chips: Path, done: Path) -> None:
     lists = done / "split"
     names: list[set[str]] = []
@@ -70,8 +80,22 @@ def test_ones_own_chips_are_split_once_by_class(chips: Path, tmp_path: Path) -> 
     assert [part.counts().tolist() for part in parts] == [[9, 9, 9], [3, 3, 3]]
     assert not set(parts[0].names) & set(parts[1].names)
     before = {file: file.read_bytes() for file in folder.iterdir()}
-    assert own_split(chips, tmp_path, 0.5) == folder
+    assert own_split(chips, tmp_path, 0.25) == folder
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def test_the_split_of_other_chips_or_of_another_share_is_refused(chips: Path, tmp_path: Path) -> None:
+    folder = own_split(chips, tmp_path / "out", 0.25)
+    with pytest.raises(OptionError, match=r"holds a split with --test-share 0\.25, not 0\.5: take another folder"):
+        own_split(chips, tmp_path / "out", 0.5)
+    moved = shutil.copytree(chips, tmp_path / "moved")
+    assert own_split(moved, tmp_path / "out", 0.25) == folder
+    shutil.copy(next((moved / "ship").iterdir()), moved / "ship" / "new.npy")
+    with pytest.raises(OptionError, match="holds the split of other chips"):
+        own_split(moved, tmp_path / "out", 0.25)
+    (folder / "split.json").unlink()
+    with pytest.raises(OptionError, match="does not say of which chips"):
+        own_split(chips, tmp_path / "out", 0.25)
 
 
 def test_ones_own_lists_come_first(chips: Path, tmp_path: Path) -> None:
@@ -151,6 +175,18 @@ def test_starts_go_to_the_networks_that_they_fit() -> None:
         starts_of(starts[1:], ["mobilenetv3", "resnet18", "swin_t"])
     with pytest.raises(OptionError, match="two initialisations called 'none'"):
         starts_of([starts[0], starts[0]], ["resnet18"])
+
+
+def test_imagenet_is_for_networks_that_have_such_weights() -> None:
+    usual = starts_of(usual_starts(["mobilenetv3", "senet50", "resnet18"]), ["mobilenetv3", "senet50", "resnet18"])
+    assert {name: [start.label for start in found] for name, found in usual.items()} == {
+        "mobilenetv3": ["none"],
+        "senet50": ["none"],
+        "resnet18": ["none", "imagenet"],
+    }
+    with pytest.raises(OptionError, match="--init imagenet: timm has no ImageNet weights for senet50; --init NETWORK:"):
+        starts_of([parse_start("imagenet")], ["senet50", "resnet18"])
+    starts_of([parse_start("none"), parse_start("resnet18:imagenet")], ["senet50", "resnet18"])
 
 
 def test_weights_that_do_not_fit_are_known_before_anything_runs(chips: Path, done: Path, weights: Path) -> None:

@@ -16,11 +16,13 @@ from benchmarks.recognition.benchmark import make_benchmark
 from benchmarks.recognition.cells import Frozen, finished
 from benchmarks.recognition.grid import Cell
 from benchmarks.recognition.starts import parse_start
+from benchmarks.results import read_results
+from sarhub_models.datasets import MSTAR
 from tests.datasets.chips import write_chip
 from tests.training.conftest import write_part
 from training.run import load_run
 
-from .recognition import cell, grid, rows_of
+from .recognition import SMALL, cell, grid, rows_of, runner
 
 
 def test_frozen_features_of_dsn_patches(tmp_path: Path) -> None:
@@ -33,7 +35,8 @@ def test_frozen_features_of_dsn_patches(tmp_path: Path) -> None:
     assert isinstance(job, Frozen) and len(job.cells) == 2
     job.run()
     assert len(benchmark.results()) == 4 and benchmark.jobs() == []
-    found = finished(tmp_path / "out" / "cells" / cells[1].name / "probe", made.recipe(cells[1]))
+    folder = tmp_path / "out" / "cells" / cells[1].name / "probe"
+    found = finished(folder, benchmark.recipes[cells[1]], benchmark.inputs[cells[1]])
     assert found is not None and found.scores["overall_accuracy"] == 1.0  # stripes are easily told apart
     assert command.title(benchmark) == "dsn opensarship"
 
@@ -91,3 +94,31 @@ def test_target_tasks_in_their_own_formats(
     assert all(len(rows_of(found.predictions)) == 8 for found in results.values())
     state = load_run(tmp_path / "out" / "cells" / cells[0].name / "finetune").recipe
     assert state.data.fraction == 0.5 and state.data.balanced == (dataset != "mstar")
+
+
+def run_mstar(root: Path, out: Path, *more: str) -> str:
+    """Run 10 and 100 % of the labels; return what was printed."""
+    fixed = ["--dataset", "mstar", "--networks", "mobilenetv3", "--init", "none", "--steps", "5", "--seeds", "2"]
+    given = ["--data", str(root), "--out", str(out), "--fractions", "0.1,1", *fixed, *more, *SMALL]
+    result = runner.invoke(command.app, given)
+    assert result.exit_code == 0, result.output
+    return str(result.output)
+
+
+def test_mstar_with_the_list_of_ten_percent_and_without(tmp_path: Path) -> None:
+    root, lists, out = tmp_path / "data", tmp_path / "lists", tmp_path / "out"
+    write_mstar(root)
+    lists.mkdir()
+    for split, few in (("train", False), ("test", False), ("train_10", True)):
+        chips = MSTAR(root, split.removesuffix("_10"))
+        lines = [f"{name} {label}\n" for name, label in zip(chips.names, chips.labels, strict=True)]
+        (lists / f"{split}.txt").write_text("".join(lines[1::4] if few else lines))
+    printed = run_mstar(root, out, "--lists", str(lists))
+    assert "drawn at random" not in printed + (out / "results.md").read_text(encoding="utf-8")
+    data = load_run(out / "cells" / "mobilenetv3-none-10-1" / "finetune").recipe.data
+    assert (data.train, data.fraction) == ("train_10", 1.0)
+    assert {r.fraction for r in read_results(out / "results.csv")} == {0.1, 1.0}
+    (lists / "train_10.txt").unlink()
+    printed = run_mstar(root, tmp_path / "drawn", "--lists", str(lists), "--methods", "probe")
+    note = f"The labels of 10 % were drawn at random, with each seed anew: {lists / 'train_10.txt'} is not there."
+    assert note in printed and note in (tmp_path / "drawn" / "results.md").read_text(encoding="utf-8")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,21 @@ def test_mstar_by_split_and_class(tmp_path: Path) -> None:
     assert [entry.name for entry in damaged["test"].damaged] == ["17/HB00001.000"]
     assert damaged["train"].found == 3 and damaged["test"].found == 1
     assert [entry.name for entry in damaged["train"].entries if entry.problem] == ["17/HB00001.000"]
+
+
+def test_mstar_in_its_archive_is_counted_alike(tmp_path: Path) -> None:
+    for number, depression in ((0, 17), (1, 17), (2, 15)):
+        write_chip(tmp_path / f"chips/{depression}/HB{number:05}.000", number, depression=depression)
+    unpacked = by_split(index_dataset("mstar", tmp_path))
+    with zipfile.ZipFile(tmp_path / "chips.zip", "w") as archive:
+        for file in sorted((tmp_path / "chips").rglob("*.000")):
+            archive.write(file, file.relative_to(tmp_path / "chips"))
+    shutil.rmtree(tmp_path / "chips")
+    for depth in ("headers", "pixels"):
+        packed = by_split(index_dataset("mstar", tmp_path, depth=depth))
+        for split, index in unpacked.items():
+            assert packed[split].classes == index.classes and not packed[split].damaged
+            assert [entry.size for entry in packed[split].entries] == [entry.size for entry in index.entries]
 
 
 def test_mstar_lists_are_counted_too(tmp_path: Path) -> None:
