@@ -17,7 +17,7 @@ from benchmarks.mm_tasks import Cell, Task, run_cells
 from benchmarks.results import Result, compare_inits, read_results, write_report
 from sarhub_models.errors import DataError, MissingDependencyError, OptionError, UnknownNameError
 
-pytest.importorskip("mmengine", reason="the MM stack is not installed: make test-mm sets it up")
+pytest.importorskip("mmcv", reason="the MM stack is not installed: make test-mm sets it up", exc_type=ImportError)
 
 from benchmarks.mm_command import parse_cells
 
