@@ -124,34 +124,23 @@ def _put_weights(tensors: Mapping[str, Tensor], folder: Path) -> Path:
     temporary = file.with_name(f".{_INIT}.tmp")
     try:
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
-        _check_weights(folder, _hash(temporary))
+        _check_weights(folder, f"sha256 {digests(temporary).sha256}")
         publish(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
     return file
 
 
-def _hash(file: Path) -> str:
-    return f"sha256 {digests(file).sha256}"
-
-
 def _check_weights(folder: Path, digest: str) -> None:
-    """Note the hash of the weights that a run starts from, or check that it is the one of this folder's run.
-
-    A run without a note, which an earlier release began, has the weights themselves, unless they are the model's own.
-    """
-    note, file = folder / _WEIGHTS, folder / _INIT
-    started = (folder / _CONFIG).is_file()
+    """Note the hash of the weights that a run starts from, or check that it is the one of this folder's run."""
+    note = folder / _WEIGHTS
     known = note.read_text(encoding="utf-8").strip() if note.is_file() else None
-    if known is None and file.is_file():
-        known = _hash(file)
-    if started and known not in (None, digest):
+    if (folder / _CONFIG).is_file() and known not in (None, digest):
         raise OptionError(
             f"{folder} holds a run from other weights: those had the hash {known}, these have {digest}; give another "
             "folder or another label (--init LABEL=PLACE), or delete it"
         )
-    if not started or known == digest:  # nobody knows what a run without note and file started from
-        write_text(note, f"{digest}\n")
+    write_text(note, f"{digest}\n")
 
 
 def prepares(config: Config) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -299,3 +299,10 @@ class Files:
             **sampling,
         )
         return Batches(loader)
+
+
+def noting_skipped(batches: Iterable[Batch], names: list[str]) -> Iterator[Batch]:
+    """Pass batches on, and add the names of the damaged samples that were left out to a list."""
+    for batch in batches:
+        names += batch.skipped
+        yield batch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from rich import print as show
 from sarhub_models.errors import InputError, SarHubError
 from sarhub_models.weights.files import write_text
 
-from .batches import Batch
+from .batches import noting_skipped
 from .data import open_source
 from .report import plot_detail
 from .run import Run, load_run
@@ -35,19 +34,13 @@ def score_run(run: Run, split: str) -> dict[str, float]:
     if source.class_names != run.class_names:
         raise InputError(f"the run knows the classes {run.class_names}, the {split} split has {source.class_names}")
     skipped: list[str] = []
-    loader = _noting(source.evaluation(run.recipe.evaluation.batch_size), skipped)
+    loader = noting_skipped(source.evaluation(run.recipe.evaluation.batch_size), skipped)
     scores, detail = score(run.model(), loader, run.transform(), len(run.class_names), run.multilabel)
     if skipped:
         show(f"{len(skipped)} damaged samples left out: {', '.join(skipped)}")
     plot_detail(detail, run.class_names, run.folder / f"{split}.png")
     write_text(run.folder / f"{split}.json", json.dumps({**scores, "skipped": skipped}, indent=2) + "\n")
     return scores
-
-
-def _noting(batches: Iterable[Batch], skipped: list[str]) -> Iterator[Batch]:
-    for batch in batches:
-        skipped += batch.skipped
-        yield batch
 
 
 @app.command()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from sarhub_models.errors import InputError, OptionError
 from sarhub_models.losses import ClassBalancedLoss, MiniBatchClassBalancedLoss
 
 from .augment import TrainingTransform, cutmix, draw, evaluation_transform
-from .batches import Batch, Place, Plan, steps_per_epoch
+from .batches import Batch, Place, Plan, noting_skipped, steps_per_epoch
 from .checkpoint import LAST, load_last, save_best, save_last
 from .data import Source, mean_std
 from .keys import generator, key
@@ -322,17 +322,12 @@ class Trainer:
             return {}, torch.empty(0)
         device = self.accelerator.device
         loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.place, pin=device.type == "cuda")
-        shares = self._noting_skipped(loader)
+        shares = noting_skipped(loader, self._skipped_here)
         return score(self.scored, shares, self.transform, self.classes, self.train.multilabel, device)
 
     def _count_seconds(self) -> None:
         now = time.perf_counter()
         self.seconds, self._resumed = self.seconds + now - self._resumed, now
-
-    def _noting_skipped(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            self._skipped_here += batch.skipped
-            yield batch
 
     def _share_skipped(self) -> None:
         """Tell all processes which samples each of them has left out."""

@@ -222,7 +222,7 @@ def _bytes_per_sample(scenes: Scenes) -> float:
 
 def splits_of(recipe: Recipe) -> list[str]:
     """Return the splits that a recipe trains on, validates on, if on any, and tests on."""
-    names = (*recipe.data.train.split("+"), recipe.evaluation.split, recipe.data.test)
+    names = (recipe.data.train, recipe.evaluation.split, recipe.data.test)
     return list(dict.fromkeys(name for name in names if name is not None))
 
 

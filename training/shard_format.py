@@ -29,7 +29,7 @@ from sarhub_models.weights.transfer import NotThereError
 from .recipe import Count, Section
 from .stream import MEND, address, is_web, open_bytes
 
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
 Whole = Annotated[int, Field(ge=0)]
 Raw = dict[str, Any]
 """A sample of a tar, undecoded: ``__key__``, ``__url__``, and bytes by suffix."""

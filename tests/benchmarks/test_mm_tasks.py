@@ -122,20 +122,14 @@ def test_a_label_cannot_lead_out_of_the_folder(task: Task, tools: Tools, tmp_pat
     assert not tools.calls
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-def test_a_run_is_found_again_only_with_its_weights(task: Task, tools: Tools, tmp_path: Path, legacy: bool) -> None:
-    """Also one of before the hash was noted, which is known by the weights in its folder."""
+def test_a_run_is_found_again_only_with_its_weights(task: Task, tools: Tools, tmp_path: Path) -> None:
     file, out = write_weights(tmp_path / "best.pth"), tmp_path / "out"
     cells = parse_cells("mobilenetv3_dsn", "toy", [str(file)], 1)
     run_cells(task, cells, tmp_path, out)
     folder = out / cells[0].folder
     kept = (folder / "init.safetensors").read_bytes()
-    if legacy:
-        (folder / "weights.txt").unlink()
     run_cells(task, cells, tmp_path, out)
     assert len(tools.calls) == 2, "a finished run is not done again"
-    if legacy:
-        (folder / "weights.txt").unlink()
     write_weights(file, seed=1)
     for state in ("finished", "interrupted"):
         with pytest.raises(OptionError, match=r"best-0 holds a run from other weights: .*hash sha256 .*LABEL=PLACE"):
@@ -175,10 +169,6 @@ def test_the_own_weights_of_a_finished_run_are_those_of_the_list(
     monkeypatch.setattr(mm, "model_info", lambda _: released)
     with pytest.raises(OptionError, match=f"sha256 {info.checksum.value}, these have sha256 0000"):
         run_cells(task, cells, tmp_path, out)
-    (out / cells[0].folder / "weights.txt").unlink()  # as runs of before have none
-    run_cells(task, cells, tmp_path, out)
-    assert len(tools.calls) == 2
-    assert not (out / cells[0].folder / "weights.txt").exists(), "nobody knows what it started from"
 
 
 def test_rows_tell_whose_images_a_network_saw(task: Task, tools: Tools, tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from sarhub_models.errors import DataError, OptionError
 from training import pack as command
+from training.data import open_training
 from training.pack import shard_count, verify_split
-from training.recipe import Data
+from training.recipe import Data, load_recipe
 from training.sources import open_split
 
 from .packed import data_of, flip, names_in, pack, write_bigearthnet, write_folder
@@ -245,7 +246,9 @@ def test_the_command_packs_every_split_or_names_what_is_missing(tiny_dsn: Path, 
     assert result.exit_code == 0, result.output
     assert {file.name for file in (tmp_path / "out").glob("*.json")} == {"train.json", "val.json", "test.json"}
     part = tmp_path / "part"
-    chosen = ["mobilenetv3_dsn", "--out", str(part), f"data.root={tiny_dsn}", "evaluation.split=null", "data.test=val"]
-    assert runner.invoke(command.app, chosen).exit_code == 0
-    assert {file.name for file in part.glob("*.json")} == {"train.json", "val.json"}
+    chosen = ["mobilenetv3_dsn", "--out", str(part), f"data.root={tiny_dsn}", "evaluation.split=null"]
+    assert runner.invoke(command.app, [*chosen, "data.train=train+val"]).exit_code == 0
+    assert {file.name for file in part.glob("*.json")} == {"train+val.json", "test.json"}
+    data = load_recipe("mobilenetv3_dsn", [f"data.shards={part}", "data.train=train+val"]).data
+    assert len(open_training(data, 0)) == 2 * 48
     assert "48 samples in 3 shard(s)" in " ".join(result.output.split()), "lines are wrapped"
