@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 # torchgeo, whose loaders tests/peers compares with, has no release with these weights for older Pythons.
 collect_ignore = ["peers"] if sys.version_info < (3, 11) else []
+# A shell makes what it runs in the background deaf to Ctrl-C, and the processes that tests start would be so, too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -57,13 +57,15 @@ def make_accelerator(runtime: Runtime, accumulate: int) -> Accelerator:
     if cpu and (runtime.precision == "fp16" or runtime.sync_batchnorm):
         raise OptionError("runtime.precision=fp16 and runtime.sync_batchnorm need a GPU, and none is here")
     AcceleratorState._reset_state()  # a run before this one in the same process may have had another precision
-    return Accelerator(
+    accelerator = Accelerator(
         cpu=cpu,
         mixed_precision={"fp32": "no"}.get(runtime.precision, runtime.precision),
         gradient_accumulation_steps=accumulate,
         dynamo_backend="inductor" if runtime.compile else None,
         step_scheduler_with_optimizer=False,
     )
+    accelerator.wait_for_everyone()  # one that refuses its input and ends would break the others' start, not its own
+    return accelerator
 
 
 def make_loss(loss: Loss, counts: np.ndarray, multilabel: bool) -> nn.Module:

@@ -1,0 +1,129 @@
+"""How the command line answers: exit codes, one line for a failure, help."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sarhub_models
+from sarhub_models.cli import main
+from sarhub_models.weights import Store
+from tests.weights.loopback import Fault, FileServer
+
+from .conftest import MODEL, child, only_line
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["list"], ["list", "--json"], ["info", MODEL], ["cache"]])
+def test_answers_without_heavy_imports(arguments: list[str]) -> None:
+    code = (
+        "import sys; from sarhub_models.cli import main; code = main(sys.argv[1:]);"
+        "print(code, [m for m in ('torch', 'timm', 'numpy', 'torchvision') if m in sys.modules], file=sys.stderr)"
+    )
+    result = child(code, *arguments)
+    assert result.stderr == "0 []\n"
+    assert result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["info", "resnet5_ben"], "did you mean 'resnet50_ben'"),
+        (["info"], "NAME"),
+        (["list", "--network", "resnet19"], "no network is called 'resnet19'"),
+        (["list", "--netwrk", "x"], "--netwrk"),
+        (["lst"], "lst"),
+        (["download"], "--all"),
+        (["download", "resnet50_ben", "--all"], "--all"),
+        (["download", "resnet50_bem"], "did you mean 'resnet50_ben'"),
+        (["verify", "nonsense"], "nonsense"),
+        (["cache", "remove", "nonsense"], "nonsense"),
+        (["export", MODEL, "--out", "x", "--format", "tflite"], "tflite"),
+        (["export", MODEL, "--out", "x", "--untrained", "--checkpoint", "y"], "not both"),
+        (["publish", MODEL, "--repo", "a/b", "--dry-run"], "--out"),
+    ],
+)
+def test_wrong_calls_end_with_2_and_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in only_line(err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["download", "resnet50_ben"], "SARHUB_OFFLINE"),
+        (["verify", "resnet50_ben"], "resnet50_ben"),
+        (["cache", "remove", "resnet50_ben"], "resnet50_ben"),
+        (["import", "/nowhere/weights.pth"], "/nowhere/weights.pth"),
+        (["publish", "resnet50_ben", "--repo", "a/b", "--i-have-permission"], "SARHUB_OFFLINE"),
+    ],
+)
+def test_failures_end_with_1_and_one_line(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SARHUB_OFFLINE", "1")
+    assert main(arguments) == 1
+    assert words in only_line(capsys.readouterr().err)
+
+
+def test_bugs_are_one_line_unless_debugging(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(self: Store) -> list[Any]:
+        raise ZeroDivisionError("first line\nsecond line")
+
+    monkeypatch.setattr(Store, "entries", broken)
+    assert main(["cache"]) == 1
+    assert "unexpected ZeroDivisionError: first line second line" in only_line(capsys.readouterr().err)
+    monkeypatch.setenv("SARHUB_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        main(["cache"])
+
+
+def test_interrupt_ends_with_130_and_one_line(served: FileServer) -> None:
+    served.faults["/w"] = [Fault(after=1000, stall=True)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sarhub_models", "download", MODEL], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert served.stalled.wait(90)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert only_line(err) == "sarhub: interrupted"
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from sarhub_models.cli import main; read, write = os.pipe(); os.close(read);"
+        "os.dup2(write, 1); sys.exit(main(['list']))"
+    )
+    result = child(code)
+    assert result.returncode == 1
+    assert result.stderr == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"sarhub-models {sarhub_models.__version__}\n"
+
+
+def test_every_command_shows_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    commands = capsys.readouterr().out.partition("Commands:")[2].split("\n")[1:]
+    names = [line.split()[0] for line in commands if line.strip()]
+    expected = "list info download verify import features export publish demo compare index cache explain"
+    assert names == expected.split()
+    for name in names:
+        assert main([name, "--help"]) == 0
+        assert f"sarhub {name}" in capsys.readouterr().out.partition("Examples:")[2]
