@@ -179,7 +179,7 @@ def test_trained_some_steps_and_evaluated(network, data, tmp_path):
     set_weights(config, f"{network}_tsx", "none", tmp_path)
     place(config, data)
     config.work_dir = str(tmp_path / "work")
-    config.experiment_name = network  # MMEngine keeps what it made under a name
+    config.experiment_name = config.visualizer.name = network  # MMEngine keeps what it made under a name
     torch.manual_seed(0)
     runner = Runner.from_cfg(config)
     before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
@@ -200,7 +200,8 @@ def test_the_other_data_sets_are_prepared_and_trained_on(dataset, write, tmp_pat
     config = small(load_config(CONFIGS / f"mobilenetv3_{dataset}.py"))
     set_weights(config, "mobilenetv3_tsx", "none", tmp_path)
     place(config, tmp_path / "data")
-    config.work_dir, config.experiment_name = str(tmp_path / "work"), dataset
+    config.work_dir = str(tmp_path / "work")
+    config.experiment_name = config.visualizer.name = dataset
     torch.manual_seed(0)
     runner = Runner.from_cfg(config)
     before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}

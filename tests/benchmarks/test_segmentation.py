@@ -145,7 +145,8 @@ def test_trained_some_steps_and_evaluated(network: str, data: Path, tmp_path: Pa
     config = small(load_config(CONFIGS / f"{network}_spacenet6.py"))
     set_weights(config, f"{network}_tsx", "none", tmp_path)
     place(config, data)
-    config.work_dir, config.experiment_name = str(tmp_path / "work"), network
+    config.work_dir = str(tmp_path / "work")
+    config.experiment_name = config.visualizer.name = network
     torch.manual_seed(0)
     runner = Runner.from_cfg(config)
     before = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
