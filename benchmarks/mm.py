@@ -1,17 +1,17 @@
 """Configurations run by the own tools of MMDetection and MMSegmentation, and what they leave collected.
 
-A run is a folder: the complete configuration ``config.py``, the hash of the starting weights in ``weights.txt``,
-what ``tools/train.py`` writes to ``train`` and ``tools/test.py`` to ``test``, the output of both in ``log.txt``, and,
-last of all, ``scores.json``. A finished run is not done again, an interrupted one goes on from its last checkpoint; one
-of another configuration or from other weights is refused.
+A run is a folder: the complete configuration ``config.py``, the hashes of the data in ``data.txt`` and of the starting
+weights in ``weights.txt``, what ``tools/train.py`` writes to ``train`` and ``tools/test.py`` to ``test``, the output of
+both in ``log.txt``, and, last of all, ``scores.json``. A finished run is not done again, an interrupted one goes on
+from its last checkpoint; one of another configuration, on other data or from other weights is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +25,12 @@ from sarhub_models import model_info
 from sarhub_models.errors import DataError, MissingDependencyError, OptionError
 from sarhub_models.weights.files import digests, publish, write_text
 from training.network import starting_weights
+from training.processes import Programs, sigterm_interrupts
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-__all__ = ["OWN", "Run", "history", "load_config", "parse_options", "prepares", "set_weights"]
+__all__ = ["OWN", "Run", "history", "load_config", "parse_options", "prepares", "set_data", "set_weights"]
 
 OWN = "own"
 """The initialisation by the weights that the name of the model stands for."""
@@ -37,7 +38,7 @@ OWN = "own"
 Package = Literal["mmdet", "mmseg"]
 _CLONE = Path(__file__).resolve().parent.parent
 _CONFIG, _LOG, _SCORES, _INIT = "config.py", "log.txt", "scores.json", "init.safetensors"
-_TRAINED, _WEIGHTS = "trained.txt", "weights.txt"
+_TRAINED, _WEIGHTS, _DATA = "trained.txt", "weights.txt", "data.txt"
 _TAIL = 5  # lines of the log that an error shows
 
 
@@ -133,12 +134,35 @@ def _put_weights(tensors: Mapping[str, Tensor], folder: Path) -> Path:
 
 def _check_weights(folder: Path, digest: str) -> None:
     """Note the hash of the weights that a run starts from, or check that it is the one of this folder's run."""
-    note = folder / _WEIGHTS
+    _check_note(folder, _WEIGHTS, digest, "from other weights", "another folder or another label (--init LABEL=PLACE)")
+
+
+def set_data(data: Path, folder: Path) -> None:
+    """Note the hash of the data of a run, or check that it is the one of this folder's run.
+
+    It is that of all texts (annotations, settings, lists of classes) and of the names and sizes of all other files.
+
+    Args:
+        data: folder of the prepared data set.
+        folder: of the run.
+
+    Raises:
+        OptionError: the folder holds a run on other data.
+    """
+    found = hashlib.sha256()
+    for file in sorted(path for path in data.rglob("*") if path.is_file()):
+        content = file.read_bytes() if file.suffix in (".json", ".txt") else str(file.stat().st_size).encode()
+        found.update(f"{file.relative_to(data).as_posix()}\0{len(content)}\0".encode() + content)
+    _check_note(folder, _DATA, f"sha256 {found.hexdigest()}", "on other data", "another folder")
+
+
+def _check_note(folder: Path, name: str, digest: str, difference: str, advice: str) -> None:
+    note = folder / name
     known = note.read_text(encoding="utf-8").strip() if note.is_file() else None
     if (folder / _CONFIG).is_file() and known not in (None, digest):
         raise OptionError(
-            f"{folder} holds a run from other weights: those had the hash {known}, these have {digest}; give another "
-            "folder or another label (--init LABEL=PLACE), or delete it"
+            f"{folder} holds a run {difference}: those had the hash {known}, these have {digest}; give {advice}, or "
+            "delete it"
         )
     write_text(note, f"{digest}\n")
 
@@ -243,9 +267,8 @@ class Run:
         environment = {**os.environ, "PYTHONPATH": path}
         if self.threads is not None:
             environment["OMP_NUM_THREADS"] = str(self.threads)
-        with log.open("a", encoding="utf-8") as stream:
-            command = [sys.executable, str(tool), *arguments]
-            code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, env=environment).returncode
+        with sigterm_interrupts():
+            code = Programs().run([sys.executable, str(tool), *arguments], log, environment)
         if code != 0:
             last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
             raise DataError(f"{name} of {self.package} ended with status {code}; its output, {log}, ends with\n{last}")

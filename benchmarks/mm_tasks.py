@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
 from rich.progress import track
 
-from benchmarks.mm import OWN, Package, Run, load_config, prepares, set_weights
+from benchmarks.mm import OWN, Package, Run, load_config, prepares, set_data, set_weights
 from benchmarks.results import Result, read_results, write_report
 from sarhub_models import model_info
 from sarhub_models.errors import DataError, MissingDependencyError, OptionError, SarHubError
@@ -113,7 +114,8 @@ def run_cells(
         except SarHubError as err:
             failed[cell] = err
         else:
-            table = write_report(_merged(out / "results.csv", rows), out, "metric")
+            with FileLock(out / ".lock"):
+                table = write_report(_merged(out / "results.csv", rows), out, "metric")
     if failed:
         raise _failure(failed, len(cells))
     return table
@@ -142,13 +144,19 @@ def _run_cell(
     """Run one cell in its folder, unless it is finished, and return its rows."""
     network = model_info(cell.model).network
     config = load_config(task.configs / f"{network}_{cell.dataset}.py")
-    set_weights(config, cell.model, cell.init, folder)
-    task.place(config, data)
-    config.randomness = {"seed": cell.seed}
-    config.merge_from_dict(dict(options))
-    run = Run(task.package, folder, threads=threads, test_arguments=task.test_arguments(folder))
-    scores = task.scores(run(config))
-    task.draw(folder, data)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+            set_data(data, folder)
+            set_weights(config, cell.model, cell.init, folder)
+            task.place(config, data)
+            config.randomness = {"seed": cell.seed}
+            config.merge_from_dict(dict(options))
+            run = Run(task.package, folder, threads=threads, test_arguments=task.test_arguments(folder))
+            scores = task.scores(run(config))
+            task.draw(folder, data)
+    except Timeout:
+        raise DataError(f"another command works in {folder}: wait for it, or give another --out") from None
     if prepares(config):  # runs on images that were prepared in different ways are not compared with each other
         network = f"{network} ({cell.model.removeprefix(f'{network}_')})"
     return [Result(task.name, cell.dataset, network, cell.label, 1.0, cell.seed, *item) for item in scores.items()]

@@ -187,7 +187,7 @@ def _of_run(info: ModelInfo, checkpoint: Path) -> ModelInfo:
     """Return what is true of a checkpoint of one's own: nothing of how the registered weights were made.
 
     Raises:
-        OptionError: its run trained another network, on other data, or without a dynamic-range operator.
+        OptionError: its run trained another network, on other data, or with a preprocessing that no entry can say.
         CheckpointError: the record of the run is damaged.
     """
     info, file = dataclasses.replace(info, training=None), checkpoint.parent / "run.json"
@@ -203,7 +203,10 @@ def _of_run(info: ModelInfo, checkpoint: Path) -> ModelInfo:
     if trained != f"{info.network}_{info.dataset.name}":
         raise OptionError(f"{checkpoint} is of a run of {trained}, not of {info.name}")
     if preprocessing is None:
-        raise OptionError(f"the run of {checkpoint} has no dynamic-range operator, which no entry can say")
+        raise OptionError(
+            f"the run of {checkpoint} has no dynamic-range operator, or cuts out the middle of each image: no entry of "
+            "the list of weights can say so"
+        )
     return dataclasses.replace(
         info,
         preprocessing=Preprocessing(**preprocessing, note=info.preprocessing.note),

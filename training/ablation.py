@@ -8,9 +8,7 @@ run again, an interrupted one goes on.
 from __future__ import annotations
 
 import itertools
-import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -21,13 +19,13 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from sarhub_models.errors import DataError, OptionError, SarHubError
+from sarhub_models.errors import DataError, SarHubError
 
 from .ablation_report import Row, best_pair, write_report
 from .evaluate import score_run
-from .loop import comparable
-from .recipe import differences, load_recipe
-from .run import SUMMARY, load_run
+from .processes import Programs, sigterm_interrupts
+from .recipe import load_recipe
+from .run import is_finished, load_run
 
 LOSSES = {
     "cross-entropy": ("loss.name=ce",),
@@ -92,45 +90,36 @@ class Experiment:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         failed: list[str] = []
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as bar:
-            task = bar.add_task(title, total=len(cells), completed=len(cells) - len(open_cells))
-            with ThreadPoolExecutor(self.jobs) as pool:
-                waiting = [pool.submit(self._train, cell, epochs, size) for cell in open_cells]
+            task, programs = bar.add_task(title, total=len(cells), completed=len(cells) - len(open_cells)), Programs()
+            with ThreadPoolExecutor(self.jobs) as pool, sigterm_interrupts():
+                waiting = [pool.submit(self._train, cell, epochs, size, programs) for cell in open_cells]
                 try:
                     for done in as_completed(waiting):
                         bar.advance(task)
                         failed += filter(None, [done.result()])
-                except KeyboardInterrupt:  # the runs got it, too: they save and end
+                except KeyboardInterrupt:
+                    programs.end()  # they save first
                     pool.shutdown(cancel_futures=True)
                     raise DataError("stopped; the same command goes on") from None
         if failed:
             raise DataError(f"{len(failed)} of {len(cells)} runs failed; their output: {', '.join(failed)}")
 
     def _finished(self, cell: Cell, epochs: int, size: int) -> bool:
-        """Return whether the run is there; raise if it is one of another recipe."""
-        folder = self.out / cell.folder
-        if not (folder / SUMMARY).is_file():
-            return False
+        """Return whether the run is there; raise if it is one of another recipe or on other data."""
         _, _, _, name, *assignments = self.command(cell, epochs, size)
-        wanted = load_recipe(name, assignments[: assignments.index("--out")])
-        there, now = (comparable(recipe.model_dump(mode="json")) for recipe in (load_run(folder).recipe, wanted))
-        if found := list(differences(there, now)):
-            raise OptionError(f"{folder} holds a run of another recipe ({'; '.join(found[:3])}): take another --out")
-        return True
+        return is_finished(load_recipe(name, assignments[: assignments.index("--out")]), self.out / cell.folder)
 
-    def _train(self, cell: Cell, epochs: int, size: int) -> str:
+    def _train(self, cell: Cell, epochs: int, size: int, programs: Programs) -> str:
         """Train one cell; return the file with its output if it failed."""
         folder = self.out / cell.folder
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / "log.txt"
-        with log.open("a", encoding="utf-8") as stream:
-            code = subprocess.run(self.command(cell, epochs, size), stdout=stream, stderr=subprocess.STDOUT).returncode
-        return "" if code == 0 else str(log)
+        return "" if programs.run(self.command(cell, epochs, size), log) == 0 else str(log)
 
     def row(self, cell: Cell) -> Row:
         """Return a finished cell's scores on the validation and the test split."""
         run = load_run(self.out / cell.folder, [f"data.root={self.data}"])
-        file = run.folder / "test.json"
-        found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else score_run(run, "test")
+        found = score_run(run, "test", again=False)
         test = {name: found[name] for name in run.val}
         epochs, size = run.recipe.optim.epochs, run.recipe.preprocess.size
         return Row(cell.network, cell.loss, cell.mapping, cell.seed, epochs, size, run.val, test)

@@ -16,16 +16,20 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from sarhub_models.errors import CheckpointError
+from sarhub_models.errors import CheckpointError, DataError
 from sarhub_models.weights.files import publish
 
 LAST, BEST = "last.pt", "best.safetensors"
-FORMAT = 1  # of last.pt; another one is not read
+FORMAT = 2  # of last.pt; another one is not read
 _MEND = "start again in another folder, or delete this one"
 
 
 def save_last(folder: Path, values: dict[str, Any]) -> None:
-    """Replace the checkpoint to go on from."""
+    """Replace the checkpoint to go on from.
+
+    Raises:
+        DataError: it cannot be written; the one before is kept.
+    """
     _write(folder / LAST, lambda file: torch.save({"format": FORMAT, **values}, file))
 
 
@@ -49,7 +53,11 @@ def load_last(folder: Path) -> dict[str, Any] | None:
 
 
 def save_best(folder: Path, state: dict[str, Tensor]) -> None:
-    """Replace the weights to use: float32 under the network's own keys, as the package reads them."""
+    """Replace the weights to use: float32 under the network's own keys, as the package reads them.
+
+    Raises:
+        DataError: they cannot be written; those before are kept.
+    """
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
     # save_file would leave a file that nobody but its owner may read
     _write(folder / BEST, lambda file: file.write_bytes(save(tensors, metadata={"format": "pt"})))
@@ -60,7 +68,8 @@ def _write(target: Path, write: Callable[[Path], Any]) -> None:
     try:
         write(temporary)
         publish(temporary, target)
-    except BaseException:
+    except (OSError, RuntimeError) as err:  # torch.save says of a full disk that a position is not what it expected
+        raise DataError(f"{target} cannot be written ({err}). Is the disk full? What was there before is kept") from err
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich import print as show
 
 from sarhub_models.errors import InputError, SarHubError
-from sarhub_models.weights.files import write_text
+from sarhub_models.weights.files import digests, write_text
 
 from .batches import noting_skipped
-from .data import open_source
+from .checkpoint import BEST
+from .data import Source, open_source
+from .digests import source_digest
 from .report import plot_detail
 from .run import Run, load_run
 from .scoring import score
@@ -21,10 +23,15 @@ from .scoring import score
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def score_run(run: Run, split: str) -> dict[str, float]:
+def score_run(run: Run, split: str, again: bool = True) -> dict[str, float]:
     """Score the kept weights on a split; leaves ``<split>.json`` and ``<split>.png`` in the run's folder.
 
     With ``data.on_error=skip`` damaged samples are left out, and named in the output and in the file.
+
+    Args:
+        run: whose weights.
+        split: of its data.
+        again: also where the file has the scores of these weights on these samples, prepared alike.
 
     Raises:
         DataError: the data are not there.
@@ -33,14 +40,28 @@ def score_run(run: Run, split: str) -> dict[str, float]:
     source = open_source(run.recipe.data, split)
     if source.class_names != run.class_names:
         raise InputError(f"the run knows the classes {run.class_names}, the {split} split has {source.class_names}")
+    file, inputs = run.folder / f"{split}.json", _inputs(run, source)
+    if not again and file.is_file() and (known := json.loads(file.read_text(encoding="utf-8")))["inputs"] == inputs:
+        return {name: value for name, value in known.items() if name not in ("skipped", "inputs")}
     skipped: list[str] = []
     loader = noting_skipped(source.evaluation(run.recipe.evaluation.batch_size), skipped)
     scores, detail = score(run.model(), loader, run.transform(), len(run.class_names), run.multilabel)
     if skipped:
         show(f"{len(skipped)} damaged samples left out: {', '.join(skipped)}")
     plot_detail(detail, run.class_names, run.folder / f"{split}.png")
-    write_text(run.folder / f"{split}.json", json.dumps({**scores, "skipped": skipped}, indent=2) + "\n")
+    write_text(file, json.dumps({**scores, "skipped": skipped, "inputs": inputs}, indent=2) + "\n")
     return scores
+
+
+def _inputs(run: Run, source: Source) -> dict[str, Any]:
+    """Return what the scores follow from."""
+    return {
+        "samples": source_digest(source),
+        "weights": digests(run.folder / BEST).sha256,
+        "preprocess": run.recipe.preprocess.model_dump(mode="json"),
+        "full_scale": run.recipe.data.full_scale,
+        "on_error": run.recipe.data.on_error,
+    }
 
 
 @app.command()

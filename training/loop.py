@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast, gather_object
 from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from .augment import TrainingTransform, cutmix, draw, evaluation_transform
 from .batches import Batch, Place, Plan, noting_skipped, steps_per_epoch
 from .checkpoint import LAST, load_last, save_best, save_last
 from .data import Source, mean_std
+from .digests import source_digest
 from .keys import generator, key
 from .metrics import check_monitor, make_metrics
 from .network import build_network
@@ -100,6 +101,7 @@ class Trainer:
         history: one row of numbers per finished epoch.
         best: the row of the epoch whose weights are kept.
         detail: its :func:`~training.metrics.make_detail`; empty without a validation split.
+        data: digests of the splits, see :func:`~training.digests.source_digest`.
         step: mini-batches done.
         steps: mini-batches per epoch.
         skipped: names of the damaged samples that were left out, each once.
@@ -125,6 +127,7 @@ class Trainer:
             recipe.evaluation.monitor, train.multilabel, list(make_metrics(self.classes, train.multilabel))
         )
         saved = load_last(folder)
+        self.data = {"train": source_digest(train), "val": None if val is None else source_digest(val)}
         if saved is not None:
             self._check_same(saved)
         self.mean, self.std = mean_std(train, recipe.preprocess) if saved is None else (saved["mean"], saved["std"])
@@ -212,6 +215,7 @@ class Trainer:
                 "recipe": comparable(self.recipe.model_dump(mode="json")),
                 "global_batch": self.recipe.optim.batch_size * self.place.world,
                 "counts": self.train.counts.tolist(),
+                "data": self.data,
                 **{name: getattr(self, name) for name in _PLAIN},
                 "total": self.watch.total,
                 "model": self.network.state_dict(),
@@ -230,6 +234,8 @@ class Trainer:
             found.append(f"samples per step of all processes: {saved['global_batch']} there, {batch} now")
         if saved["counts"] != self.train.counts.tolist():
             found.append(f"samples of each class: {saved['counts']} there, {self.train.counts.tolist()} now")
+        elif saved["data"] != self.data:
+            found.append("other samples, labels or pixels")
         if found:
             raise OptionError(
                 f"{self.folder} holds another run ({'; '.join(found[:3])}): take another folder with --out, or "
@@ -298,6 +304,8 @@ class Trainer:
         self._count_seconds()
         if self.averaged is None:
             self.scored.load_state_dict(self.network.state_dict())
+        for buffer in self.scored.buffers():  # each process has averaged over its own samples: the first one's are kept
+            broadcast(buffer)
         scores, detail = self._score()
         self._share_skipped()
         row: Row = {

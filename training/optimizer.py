@@ -28,5 +28,7 @@ def make_optimizer(
         nesterov = optim.momentum > 0
         optimizer = torch.optim.SGD(groups, lr=max_lr, momentum=optim.momentum, nesterov=nesterov, fused=True)
     if optim.schedule == "onecycle":
-        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=optim.epochs * moves)
+        cycle = optim.name == "adamw"  # PyTorch's default, SAR-HUB's training has it; SGD keeps the momentum asked for
+        total = optim.epochs * moves
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total, cycle_momentum=cycle)
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, optim.step_epochs * moves, optim.step_factor)

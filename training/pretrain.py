@@ -47,6 +47,9 @@ def main(
     except SarHubError as err:
         typer.echo(f"error: {err}", err=True)
         raise typer.Exit(1) from None
+    except OSError as err:  # a full disk, say
+        typer.echo(f"error: {err}; once that is mended, the same command goes on from {folder}", err=True)
+        raise typer.Exit(1) from None
     if not finished:
         typer.echo(f"stopped; the same command goes on from {folder}", err=True)
         raise typer.Exit(INTERRUPTED)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import load_file
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
-from sarhub_models.errors import DataError
+from sarhub_models.errors import DataError, OptionError
 from sarhub_models.networks import build, spec
 from sarhub_models.transforms import SarTransform
 from sarhub_models.weights.files import write_text
@@ -23,12 +26,14 @@ from sarhub_models.weights.files import write_text
 from .augment import evaluation_transform
 from .checkpoint import BEST
 from .data import Source, open_source, open_training
-from .loop import Row, Trainer, make_accelerator
+from .digests import source_digest
+from .loop import Row, Trainer, comparable, make_accelerator
 from .memory import keep_freed_memory
-from .recipe import NO_OPERATOR, Recipe, override
+from .recipe import NO_OPERATOR, Recipe, completed, differences, override
 from .report import RUNNING, plot_curves, plot_detail, write_csv
 
 SUMMARY, RECIPE = "run.json", "recipe.yaml"
+_PATIENCE = 10  # seconds; the workers of a run that was killed hold its lock until they notice
 _REDRAW = 30  # seconds, at least, between two drawings of the curves: a short epoch takes less than one
 INTERRUPTED = "interrupted"  # there while a run waits to go on
 
@@ -104,11 +109,37 @@ def open_splits(recipe: Recipe) -> tuple[Source, Source | None]:
     """Return what a recipe trains on, and what it validates on, if anything.
 
     Raises:
+        OptionError: the best epoch would be chosen on samples that were trained on.
         SarHubError: as :func:`~training.data.open_training` and :func:`~training.data.open_source` say.
     """
     split = recipe.evaluation.split
+    if split in recipe.data.train.split("+"):
+        raise OptionError(
+            f"data.train={recipe.data.train} trains on the split {split}, on which the best epoch is to be chosen: "
+            "evaluation.split=null keeps the last one, or name another split"
+        )
     train = open_training(recipe.data, recipe.runtime.seed)
     return train, None if split is None else open_source(recipe.data, split)
+
+
+def is_finished(recipe: Recipe, folder: Path) -> bool:
+    """Return whether a folder holds a finished run of a recipe on the samples that it names now.
+
+    Raises:
+        OptionError: it holds one of another recipe or on other samples.
+        SarHubError: as :func:`open_splits` says.
+    """
+    file = folder / SUMMARY
+    if not file.is_file():
+        return False
+    there = json.loads(file.read_text(encoding="utf-8"))
+    found = list(differences(comparable(completed(there["recipe"])), comparable(recipe.model_dump(mode="json"))))
+    train, val = open_splits(recipe)
+    if there["data"] != {"train": source_digest(train), "val": None if val is None else source_digest(val)}:
+        found.append("other samples, labels or pixels")
+    if found:
+        raise OptionError(f"{folder} holds another run ({'; '.join(found[:3])}): take another --out, or delete it")
+    return True
 
 
 def train(recipe: Recipe, out: Path) -> bool:
@@ -121,15 +152,36 @@ def train(recipe: Recipe, out: Path) -> bool:
         Whether the run is finished; if not, it was asked to stop, and the same call goes on.
 
     Raises:
+        DataError: another process trains in the folder.
         SarHubError: as :class:`~training.loop.Trainer` and its ``run`` say.
     """
     splits = open_splits(recipe)
     accelerator = make_accelerator(recipe.runtime, recipe.optim.accumulate)
+    out.mkdir(parents=True, exist_ok=True)
+    with _alone(out) if accelerator.is_main_process else nullcontext():
+        return _train(recipe, splits, out, accelerator)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other commands out of a run's folder.
+
+    Raises:
+        DataError: another one trains in it.
+    """
+    try:
+        lock = FileLock(out.with_name(f".{out.name}.lock")).acquire(timeout=_PATIENCE)
+    except Timeout:
+        raise DataError(f"another process trains in {out}: wait for it, or take another folder with --out") from None
+    with lock:
+        yield
+
+
+def _train(recipe: Recipe, splits: tuple[Source, Source | None], out: Path, accelerator: Accelerator) -> bool:
     if recipe.runtime.threads is not None:
         torch.set_num_threads(recipe.runtime.threads)  # Accelerate has its own idea of it
     if accelerator.device.type == "cpu":
         keep_freed_memory()
-    out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(recipe, *splits, out, accelerator)
     if accelerator.is_main_process:
         (out / INTERRUPTED).unlink(missing_ok=True)
@@ -149,12 +201,13 @@ def train(recipe: Recipe, out: Path) -> bool:
 
 
 def preprocessing_entry(recipe: Recipe, mean: float, std: float) -> dict[str, Any] | None:
-    """Return the preprocessing of a recipe as the manifest describes it; ``None`` without an operator, which it cannot.
+    """Return the preprocessing of a recipe as the manifest describes it.
 
-    Without DRAA the operator's parameter is one number, in training, too.
+    ``None`` where it cannot: without an operator, and where the middle of each image is cut out. Without DRAA the
+    operator's parameter is one number, in training, too.
     """
     p = recipe.preprocess
-    if p.operator == NO_OPERATOR:
+    if p.operator == NO_OPERATOR or p.crop is not None:
         return None
     limits = p.range
     return {
@@ -176,6 +229,7 @@ def _finish(trainer: Trainer) -> None:
         "mean": trainer.mean,
         "std": trainer.std,
         "preprocessing": preprocessing_entry(trainer.recipe, trainer.mean, trainer.std),
+        "data": trainer.data,
         "class_names": list(trainer.train.class_names),
         "multilabel": trainer.train.multilabel,
         "val": {name: value for name, value in trainer.best.items() if name not in RUNNING},
@@ -228,7 +282,7 @@ class Reporter:
         trainer = self.trainer
         write_csv(trainer.history, trainer.folder / "metrics.csv")
         for name, value in row.items():
-            self.board.add_scalar(f"epoch/{name}", value, trainer.step)
+            self.board.add_scalar(f"epoch/{name}", value, trainer.step - 1)  # what begins at purge_step is dropped
         self.board.flush()
         if time.monotonic() - self.drawn > _REDRAW:
             plot_curves(trainer.history, trainer.folder / "curves.png")

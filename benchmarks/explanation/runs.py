@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +11,11 @@ from pathlib import Path
 from rich.progress import track
 
 from sarhub_models.errors import DataError, OptionError
-from training.evaluate import score_run
-from training.run import SUMMARY, Run, load_run
+from training.processes import Programs, sigterm_interrupts
+from training.recipe import load_recipe
+from training.run import is_finished, load_run
 
-__all__ = ["NONE", "SAR", "Cell", "finetune", "grid", "test_scores"]
+__all__ = ["NONE", "SAR", "Cell", "finetune", "grid"]
 
 NONE, SAR = "none", "SAR"
 
@@ -73,29 +72,27 @@ def finetune(
     """Fine-tune the cells that are not finished, each in a process of its own; an interrupted one goes on.
 
     Raises:
+        OptionError: a folder holds a run of another recipe, from another start or on other data.
         DataError: a run failed; the message says where its output is.
     """
-    starts = {cell: starting_point(cell, pretrained) for cell in cells}
-    waiting = [cell for cell in cells if not (out / cell.name / SUMMARY).is_file()]
+    chosen = {
+        cell: [
+            *(f"data.root={data}", "data.options.parts=[opensarship]", f"runtime.seed={cell.seed}"),
+            *(f"optim.epochs={epochs}", *assignments, f"model.init={starting_point(cell, pretrained)}"),
+        ]
+        for cell in cells
+    }
+    recipes = {cell: load_recipe(f"{cell.network}_dsn", chosen[cell]) for cell in cells}
+    waiting = [cell for cell in cells if not is_finished(recipes[cell], out / cell.name)]
     for cell in track(waiting, description="fine-tuning", disable=not waiting):
         folder = out / cell.name
         folder.mkdir(parents=True, exist_ok=True)
         command = [
-            *(sys.executable, "-m", "training.pretrain", f"{cell.network}_dsn"),
-            *(f"data.root={data}", "data.options.parts=[opensarship]", f"runtime.seed={cell.seed}"),
-            *(f"optim.epochs={epochs}", *assignments, "--init", starts[cell], "--out", str(folder)),
+            *(sys.executable, "-m", "training.pretrain", recipes[cell].name),
+            *(*chosen[cell], "--out", str(folder)),
         ]
         log = folder / "log.txt"
-        with log.open("a", encoding="utf-8") as stream:
-            code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT).returncode
+        with sigterm_interrupts():
+            code = Programs().run(command, log)
         if code != 0:
             raise DataError(f"{cell.name} ended with status {code}; its output: {log}")
-
-
-def test_scores(run: Run) -> dict[str, float]:
-    """Return a run's scores on the test split, computed once."""
-    file = run.folder / "test.json"
-    if not file.is_file():
-        return score_run(run, "test")
-    scores: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
-    return scores

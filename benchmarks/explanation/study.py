@@ -33,10 +33,11 @@ from sarhub_models.explain import (
 from sarhub_models.explain.folder import Found, read_folder, write_folder
 from sarhub_models.explain.pictures import grid_figure, save_figure
 from sarhub_models.explain.regions import tidy
+from training.evaluate import score_run
 from training.run import Run, load_run
 
 from .report import Result, write_report
-from .runs import Cell, finetune, grid, test_scores
+from .runs import Cell, finetune, grid
 
 CAMS = ("gradcam", "layercam")
 _RULES = ("METHOD", "ship")  # of the regions: SAR-HUB's, and pixels above the clutter
@@ -67,7 +68,7 @@ class Study:
     def explain(self, cell: Cell) -> list[Result]:
         """Return the measures of a cell; maps that are there are read."""
         run = load_run(self.out / "runs" / cell.name, [f"data.root={self.data}"])
-        accuracy = test_scores(run)["overall_accuracy"]
+        accuracy = score_run(run, "test", again=False)["overall_accuracy"]
         chips = self.chips(run)
         found = [self._points(cell, run, chips), *(self._cam(cell, run, chips, method) for method in CAMS)]
         found.insert(1, replace(found[0], maps=without_grid(found[0].maps)))

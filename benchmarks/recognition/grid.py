@@ -14,11 +14,11 @@ from typing import Any
 from sarhub_models.datasets import FolderDataset
 from sarhub_models.errors import OptionError
 from sarhub_models.weights.files import write_text
-from training.recipe import NETWORKS, Recipe, load_recipe
+from training.digests import chips_digest
+from training.recipe import NETWORKS, Recipe, load_recipe, override
 from training.sources import stratified
 from training.splits import LISTS
 
-from .inputs import chips_digest
 from .starts import Start
 
 __all__ = ["DATASETS", "METHODS", "STEPS", "Cell", "Grid", "cells_of", "own_split", "settings_of"]
@@ -35,6 +35,8 @@ STEPS = {"dsn": 280, "folder": 1000}
 PLATEAUS = 5  # of the learning rate: 500 epochs, halved after every 100
 _PREFIX = re.compile(rf"(?:({'|'.join(NETWORKS)}):)?(.*)", re.DOTALL)
 _RECORD = "split.json"  # of what a split was made
+_CELL = {"model.init": "--init", "runtime.seed": "--seeds", "data.fraction": "--fractions"}
+"""What the cells of the table differ in, and the option for it."""
 # What may differ between what is there and what is asked for without a change in what is computed; what lies at these
 # places is compared by its content, see the module inputs.
 _FREE = {"data": ("root", "lists", "workers"), "runtime": ("threads", "save_minutes")}
@@ -87,16 +89,20 @@ class Grid:
         """Return what is computed in a cell.
 
         Raises:
+            OptionError: an assignment is of what the cells differ in.
             SarHubError: as :func:`~training.recipe.load_recipe` says of the assignments.
         """
-        fixed = [f"data.root={self.data}", "data.workers=0"]
+        fixed = [f"data.root={self.data}", "data.workers=0", f"runtime.threads={self.threads}"]
         fixed += [f"data.lists={self.lists}"] if self.lists is not None else []
-        own = [self._for(cell.network, text) for text in self.assignments]
-        given = [*fixed, *(text for text in own if text)]
-        train = load_recipe(f"{cell.network}_{self.dataset}", given, finetune=True).data.train
-        computed = [f"model.init={cell.start.init}", f"runtime.seed={cell.seed}", f"runtime.threads={self.threads}"]
-        computed += [self._part(train, cell.fraction), *self._length(cell.fraction)]
-        return load_recipe(f"{cell.network}_{self.dataset}", [*computed, *given], finetune=True)
+        own = [text for text in (self._for(cell.network, text) for text in self.assignments) if text]
+        if fault := next((text for text in own if text.partition("=")[0] in _CELL), None):
+            raise OptionError(f"{fault} would be the same in all cells of the table: {_CELL[fault.partition('=')[0]]}")
+        given = [*fixed, *self._length(cell.fraction), *own]
+        recipe = load_recipe(f"{cell.network}_{self.dataset}", given, finetune=True)
+        # over the recipe of the whole split, whose values a list of its part shares
+        part = self._part(recipe.data.train, cell.fraction)
+        computed = [f"model.init={cell.start.init}", f"runtime.seed={cell.seed}", part]
+        return override(recipe.model_dump(mode="json"), computed)
 
     def whole(self, cell: Cell) -> Recipe:
         """Return the recipe of the same cell with all labels."""

@@ -11,26 +11,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from sarhub_models.errors import ImageError, OptionError
+from sarhub_models import model_info
+from sarhub_models.errors import OptionError
+from sarhub_models.registry import ModelInfo
 from sarhub_models.weights.files import digests, write_text
-from training.batches import Files
 from training.checkpoint import LAST
-from training.data import Source, open_source
+from training.data import open_source
+from training.digests import source_digest
 from training.recipe import Recipe
 from training.run import SUMMARY
-from training.sources import Scenes
 
 from .starts import ANY
 
-__all__ = ["Inputs", "InputsReader", "chips_digest"]
+__all__ = ["Inputs", "InputsReader"]
 
 RECORD = "inputs.json"
 _SHOWN = 12  # digits of a digest in a message
-_SAMPLE = 16  # chips of a split whose pixels are looked at
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,8 @@ class Inputs:
     Attributes:
         train: the training split: names, labels, names of the classes, and the pixels of some chips.
         test: the test split, likewise.
-        weights: the file of the starting weights; ``None`` where they have a name and no file.
+        weights: the file of the starting weights; of a registered name, what the list of weights says of the file
+            and its preprocessing; ``None`` for those of timm, and for none.
     """
 
     train: str
@@ -107,43 +105,25 @@ class InputsReader:
             SarHubError: the chips cannot be opened, as :func:`~training.data.open_source` says.
         """
         train, test = (self._split(recipe, split) for split in (recipe.data.train, recipe.data.test))
-        init = recipe.model.init
-        file = Path(init).expanduser()
-        return Inputs(train, test, self._weights(file) if init not in ANY and file.is_file() else None)
+        return Inputs(train, test, self._weights(recipe.model.init))
 
     def _split(self, recipe: Recipe, split: str) -> str:
         data = recipe.data.model_copy(update={"train": split, "test": split, "fraction": 1.0})
         key = data.model_dump_json()
         if key not in self._known:
-            self._known[key] = _source_digest(open_source(data, split))
+            self._known[key] = source_digest(open_source(data, split))
         return self._known[key]
 
-    def _weights(self, file: Path) -> str:
-        if str(file) not in self._known:
-            self._known[str(file)] = digests(file).sha256
-        return self._known[str(file)]
+    def _weights(self, init: str) -> str | None:
+        if init in ANY:
+            return None
+        if init not in self._known:
+            file = Path(init).expanduser()
+            self._known[init] = digests(file).sha256 if file.is_file() else _entry_digest(model_info(init))
+        return self._known[init]
 
 
-def chips_digest(scenes: Scenes) -> str:
-    """Return the digest of names, labels and names of the classes; no image is read."""
-    content = [list(scenes.names), scenes.labels.tolist(), list(scenes.class_names)]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _source_digest(source: Source) -> str:
-    if not isinstance(source, Files):  # of a stream the settings say the place, and its index the classes
-        content = [list(source.class_names), source.counts.tolist()]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-    found = hashlib.sha256(chips_digest(source.scenes).encode())
-    # names are often alike where the same scenes were processed in two ways; some pixels tell, all would take long
-    for index in np.linspace(0, len(source) - 1, min(_SAMPLE, len(source))).round().astype(int).tolist():
-        found.update(_pixels(source.scenes, index))
-    return found.hexdigest()
-
-
-def _pixels(scenes: Scenes, index: int) -> bytes:
-    try:
-        image: Any = scenes[index].image
-    except ImageError:  # whoever trains on it decides what becomes of it
-        return b"damaged"
-    return f"{image.dtype} {image.shape}".encode() + np.ascontiguousarray(image).tobytes()
+def _entry_digest(info: ModelInfo) -> str:
+    preprocessing = {name: value for name, value in asdict(info.preprocessing).items() if name != "note"}
+    entry = {"checksum": info.checksum and asdict(info.checksum), "preprocessing": preprocessing}
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()

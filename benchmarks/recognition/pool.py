@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 import torch
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from threadpoolctl import threadpool_limits
 
 from sarhub_models.errors import SarHubError
+from training.processes import sigterm_interrupts
 
 __all__ = ["Job", "run_jobs"]
 
@@ -42,6 +42,7 @@ class Job(Protocol):
         """Do it."""
 
 
+@sigterm_interrupts()
 def run_jobs(jobs: Sequence[tuple[Job, Path]], at_a_time: int, threads: int) -> list[str]:
     """Run jobs under a progress bar.
 
@@ -73,7 +74,6 @@ def run_jobs(jobs: Sequence[tuple[Job, Path]], at_a_time: int, threads: int) -> 
         return process.exitcode
 
     failed: list[str] = []
-    before = signal.signal(signal.SIGTERM, _interrupt) if _in_main_thread() else None
     pool = ThreadPoolExecutor(at_a_time)
     try:
         waiting = {pool.submit(one, job, log): (job, log) for job, log in jobs}
@@ -91,8 +91,6 @@ def run_jobs(jobs: Sequence[tuple[Job, Path]], at_a_time: int, threads: int) -> 
         raise
     finally:
         pool.shutdown()
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
     return failed
 
 
@@ -100,14 +98,6 @@ def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
     # the time left follows from all jobs so far: single ones differ too much
     return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), speed_estimate_period=1e9)
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _child(job: Job, log: Path, threads: int) -> None:

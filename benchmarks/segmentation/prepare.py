@@ -12,6 +12,7 @@ with the two percentiles, in decibels, in ``levels.json``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -58,7 +59,8 @@ def prepare(root: Path, out: Path, lists: Path | None = None, band: str = "HH") 
         raise UnknownNameError(f"no band is called {band!r}{closest(band, BANDS)}; known: {', '.join(BANDS)}")
     tiles = {split: SpaceNet6(root, split, lists=lists) for split in _SPLITS}
     counts = {split: len(found) for split, found in tiles.items()}
-    settings = {"dataset": "spacenet6", "band": band, "percentiles": list(_PERCENTILES), **counts}
+    names = hashlib.sha256(json.dumps([list(tiles[split].names) for split in _SPLITS]).encode()).hexdigest()
+    settings = {"dataset": "spacenet6", "band": band, "percentiles": list(_PERCENTILES), **counts, "names": names}
     compose_folder(out, settings, lambda folder: _write(folder, tiles, BANDS.index(band)))
     return counts
 

@@ -106,10 +106,10 @@ def test_checkpoints_of_one_name_need_labels(task: Task, tools: Tools, tmp_path:
     files = [write_weights(tmp_path / name / "best.pth", i) for i, name in enumerate("ab")]
     out = tmp_path / "out"
     with pytest.raises(OptionError, match=r"toy/mobilenetv3_dsn/best-0: --init LABEL=PLACE"):
-        run_cells(task, parse_cells("mobilenetv3_dsn", "toy", [str(file) for file in files], 1), tmp_path, out)
+        run_cells(task, parse_cells("mobilenetv3_dsn", "toy", [str(file) for file in files], 1), tmp_path / "data", out)
     assert not tools.calls and not out.exists(), "it is said before anything is trained"
     cells = parse_cells("mobilenetv3_dsn", "toy", [f"{file.parent.name}={file}" for file in files], 1)
-    run_cells(task, cells, tmp_path, out)
+    run_cells(task, cells, tmp_path / "data", out)
     assert [row.init for row in read_results(out / "results.csv")] == ["a", "b"]
     first, second = (out / cell.folder / "init.safetensors" for cell in cells)
     assert first.read_bytes() != second.read_bytes()
@@ -118,29 +118,59 @@ def test_checkpoints_of_one_name_need_labels(task: Task, tools: Tools, tmp_path:
 @pytest.mark.parametrize("label", ["../up", "a/b"])
 def test_a_label_cannot_lead_out_of_the_folder(task: Task, tools: Tools, tmp_path: Path, label: str) -> None:
     with pytest.raises(OptionError, match="another label"):
-        run_cells(task, parse_cells("mobilenetv3_dsn", "toy", [f"{label}=none"], 1), tmp_path, tmp_path / "out")
+        run_cells(
+            task, parse_cells("mobilenetv3_dsn", "toy", [f"{label}=none"], 1), tmp_path / "data", tmp_path / "out"
+        )
     assert not tools.calls
 
 
 def test_a_run_is_found_again_only_with_its_weights(task: Task, tools: Tools, tmp_path: Path) -> None:
     file, out = write_weights(tmp_path / "best.pth"), tmp_path / "out"
     cells = parse_cells("mobilenetv3_dsn", "toy", [str(file)], 1)
-    run_cells(task, cells, tmp_path, out)
+    run_cells(task, cells, tmp_path / "data", out)
     folder = out / cells[0].folder
     kept = (folder / "init.safetensors").read_bytes()
-    run_cells(task, cells, tmp_path, out)
+    run_cells(task, cells, tmp_path / "data", out)
     assert len(tools.calls) == 2, "a finished run is not done again"
     write_weights(file, seed=1)
     for state in ("finished", "interrupted"):
         with pytest.raises(OptionError, match=r"best-0 holds a run from other weights: .*hash sha256 .*LABEL=PLACE"):
-            run_cells(task, cells, tmp_path, out)
+            run_cells(task, cells, tmp_path / "data", out)
         assert (folder / "init.safetensors").read_bytes() == kept, state
         (folder / "scores.json").unlink(missing_ok=True)
     assert len(tools.calls) == 2
     assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == []
     write_weights(file, seed=0)
-    run_cells(task, cells, tmp_path, out)
+    run_cells(task, cells, tmp_path / "data", out)
     assert len(tools.calls) == 3, "the test alone was left to do"
+
+
+def test_a_run_is_found_again_only_with_its_data(task: Task, tools: Tools, tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    (data / "images").mkdir(parents=True)
+    (data / "images" / "1.png").write_bytes(b"image")
+    (data / "train.json").write_text("[1]")
+    cells = parse_cells("mobilenetv3_dsn", "toy", ["none"], 1)
+    run_cells(task, cells, data, out)
+    for file, content in (("train.json", "[2]"), ("images/1.png", "another image"), ("images/2.png", "image")):
+        before = (data / file).read_bytes() if (data / file).exists() else None
+        (data / file).write_text(content)
+        with pytest.raises(OptionError, match="none-0 holds a run on other data"):
+            run_cells(task, cells, data, out)
+        (data / file).unlink() if before is None else (data / file).write_bytes(before)
+    run_cells(task, cells, data, out)
+    assert len(tools.calls) == 2, "the run of the same data is finished"
+
+
+def test_two_commands_do_not_work_on_one_run(task: Task, tools: Tools, tmp_path: Path) -> None:
+    cells, out = parse_cells("mobilenetv3_dsn", "toy", ["none"], 1), tmp_path / "out"
+
+    def again(*_: Any) -> None:
+        with pytest.raises(DataError, match="another command works in"):
+            run_cells(replace(task, place=lambda *_: None), cells, tmp_path / "data", out)
+
+    run_cells(replace(task, place=again), cells, tmp_path / "data", out)
+    assert len(tools.calls) == 2 and len(read_results(out / "results.csv")) == 1
 
 
 def test_weights_of_a_run_that_never_began_are_replaced(task: Task, tools: Tools, tmp_path: Path) -> None:
@@ -152,9 +182,9 @@ def test_weights_of_a_run_that_never_began_are_replaced(task: Task, tools: Tools
         raise unprepared
 
     with pytest.raises(DataError, match="no data"):
-        run_cells(replace(task, place=refuse), cells, tmp_path, out)
+        run_cells(replace(task, place=refuse), cells, tmp_path / "data", out)
     write_weights(file, seed=1)
-    run_cells(task, cells, tmp_path, out)
+    run_cells(task, cells, tmp_path / "data", out)
     assert [name for name, _ in tools.calls] == ["train", "test"]
 
 
@@ -162,20 +192,20 @@ def test_the_own_weights_of_a_finished_run_are_those_of_the_list(
     task: Task, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells, out = parse_cells("mobilenetv3_dsn", "toy", ["own"], 1), tmp_path / "out"
-    run_cells(task, cells, tmp_path, out)
+    run_cells(task, cells, tmp_path / "data", out)
     info = sarhub.model_info("mobilenetv3_dsn")
     assert info.checksum is not None
     released = replace(info, checksum=replace(info.checksum, value="0" * 64))
     monkeypatch.setattr(mm, "model_info", lambda _: released)
     with pytest.raises(OptionError, match=f"sha256 {info.checksum.value}, these have sha256 0000"):
-        run_cells(task, cells, tmp_path, out)
+        run_cells(task, cells, tmp_path / "data", out)
 
 
 def test_rows_tell_whose_images_a_network_saw(task: Task, tools: Tools, tmp_path: Path) -> None:
     """An initialisation of one network on images of two kinds gives two rows, which are not compared."""
     out = tmp_path / "out"
     for model in ("mobilenetv3_ben", "mobilenetv3_tsx"):
-        run_cells(task, parse_cells(model, "toy", ["none", "own"], 2), tmp_path, out)
+        run_cells(task, parse_cells(model, "toy", ["none", "own"], 2), tmp_path / "data", out)
     rows = read_results(out / "results.csv")
     assert len(rows) == 8
     assert {(row.network, row.init) for row in rows} == {
@@ -194,7 +224,7 @@ def test_rows_of_images_that_are_prepared_for_no_model_have_the_network_alone(
     task: Task, tools: Tools, tmp_path: Path
 ) -> None:
     cells = [Cell("mobilenetv3_ben", "plain", init, 0, shown) for init, shown in (("none", "none"), ("none", "SAR"))]
-    table = run_cells(task, cells, tmp_path, tmp_path / "out")
+    table = run_cells(task, cells, tmp_path / "data", tmp_path / "out")
     assert "| mobilenetv3 | none |" in table and "| mobilenetv3 | SAR |" in table
 
 
@@ -202,7 +232,7 @@ def test_what_is_finished_is_in_the_table_when_a_run_is_stopped(task: Task, tool
     cells, out = parse_cells("mobilenetv3_ben", "toy", ["none", "own"], 1), tmp_path / "out"
     tools.fails["mobilenetv3_ben-0"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        run_cells(task, cells, tmp_path, out)
+        run_cells(task, cells, tmp_path / "data", out)
     assert [row.init for row in read_results(out / "results.csv")] == ["none"]
     assert "| mobilenetv3 (ben) | none |" in (out / "results.md").read_text()
 
@@ -214,7 +244,7 @@ def test_a_failed_run_does_not_stop_the_others(task: Task, tools: Tools, tmp_pat
     }
     tools.fails |= failures
     with pytest.raises(DataError, match="2 of 4 runs failed") as caught:
-        run_cells(task, cells, tmp_path, out)
+        run_cells(task, cells, tmp_path / "data", out)
     for name, error in failures.items():
         assert f"toy/mobilenetv3_ben/{name}: {error}" in str(caught.value)
     assert [(row.init, row.seed) for row in read_results(out / "results.csv")] == [
@@ -222,24 +252,24 @@ def test_a_failed_run_does_not_stop_the_others(task: Task, tools: Tools, tmp_pat
         ("mobilenetv3_ben", 1),
     ]
     tools.fails.clear()
-    assert "| none |" in run_cells(task, cells, tmp_path, out)
+    assert "| none |" in run_cells(task, cells, tmp_path / "data", out)
     assert len(read_results(out / "results.csv")) == 4
 
 
 def test_what_all_runs_lack_is_said_once(task: Task, tools: Tools, tmp_path: Path) -> None:
     tools.fails["none-0"] = MissingDependencyError("mmdet is not installed")
     with pytest.raises(MissingDependencyError, match="mmdet is not installed"):
-        run_cells(task, parse_cells("mobilenetv3_ben", "toy", ["none"], 2), tmp_path, tmp_path / "out")
+        run_cells(task, parse_cells("mobilenetv3_ben", "toy", ["none"], 2), tmp_path / "data", tmp_path / "out")
     assert len(tools.calls) == 1
 
 
 def test_a_row_that_is_there_is_replaced_where_it_stands(task: Task, tools: Tools, tmp_path: Path) -> None:
     """The initialisation that comes first is the one that others are compared with."""
     cells, out = parse_cells("mobilenetv3_ben", "toy", ["none", "own"], 1), tmp_path / "out"
-    run_cells(task, cells, tmp_path, out)
+    run_cells(task, cells, tmp_path / "data", out)
     first, second = read_results(out / "results.csv")
     write_report(
         [replace(first, value=0.9), second, Result("x", "y", "z", "none", 1.0, 0, "score", 0.5)], out, "metric"
     )
-    run_cells(task, cells[:1], tmp_path, out)
+    run_cells(task, cells[:1], tmp_path / "data", out)
     assert read_results(out / "results.csv")[:2] == [first, second]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 
 from benchmarks.recognition.benchmark import make_benchmark
 from benchmarks.recognition.grid import Cell, cells_of, own_split
+from benchmarks.recognition.inputs import InputsReader
 from benchmarks.recognition.starts import Start, parse_start, starts_of, usual_starts
 from sarhub_models.datasets import FolderDataset
 from sarhub_models.errors import DataError, OptionError, SarHubError, UnknownNameError
+from sarhub_models.registry import manifest_path
 from training.data import open_training
+from training.recipe import override
 from training.run import load_run
 
 from .recognition import cell, grid
@@ -51,6 +55,40 @@ def test_a_published_list_of_a_fraction_is_taken(tmp_path: Path) -> None:
     assert (made.recipe(cell(fraction=0.3)).data.train, made.recipe(cell(fraction=0.3)).data.fraction) == ("train", 0.3)
     elsewhere = replace(made, lists=tmp_path, data=tmp_path / "other")
     assert elsewhere.recipe(cell(fraction=0.1)).data.train == "train_10"
+
+
+def test_the_list_of_a_part_of_the_split_that_was_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "medium_train_10.txt").touch()
+    made = grid(tmp_path, "opensarship", None, "data.train=medium_train")
+    part, whole = made.recipe(cell(fraction=0.1)), made.recipe(cell())
+    assert (part.data.train, part.data.fraction) == ("medium_train_10", 1.0)
+    assert part.preprocess == whole.preprocess and whole.preprocess.size == 96
+    assert part.data.model_copy(update={"train": "medium_train"}) == whole.data
+    assert made.recipe(cell(fraction=0.3)).data.fraction == 0.3
+
+
+@pytest.mark.parametrize("text", ["model.init=imagenet", "mobilenetv3:runtime.seed=7", "data.fraction=0.5"])
+def test_what_the_cells_differ_in_is_no_assignment(text: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"the same in all cells of the table: --(init|seeds|fractions)"):
+        grid(tmp_path, "folder", 100, text).recipe(cell())
+
+
+def test_weights_with_a_name_are_known_by_the_list(
+    chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = grid(chips)
+    recipe = override(made.recipe(cell()).model_dump(mode="json"), ["model.init=mobilenetv3_dsn"])
+    reader = InputsReader()
+    monkeypatch.setattr(reader, "_split", lambda *_: "")
+    manifest = json.loads(manifest_path().read_text())
+    monkeypatch.setenv("SARHUB_MANIFEST", str(tmp_path / "manifest.json"))
+    found = []
+    for value in ("0" * 64, "1" * 64, "0" * 64):
+        manifest["models"]["mobilenetv3_dsn"]["checksum"]["value"] = value
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        reader._known.clear()
+        found.append(reader.read(recipe).weights)
+    assert found[0] == found[2] != found[1]
 
 
 def test_labels_drawn_in_place_of_a_published_list_are_told(tmp_path: Path) -> None:

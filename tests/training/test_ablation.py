@@ -131,7 +131,7 @@ def test_a_run_of_another_recipe_is_refused(tiny_dsn: Path, tmp_path: Path) -> N
     log = tmp_path / cell.folder / "log.txt"
     assert log.read_text().count("epoch 1/1") == 1
     changed = with_assignments(Experiment.command, "optim.ema=0.5")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(OptionError, match=r"another recipe \(optim.ema"):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OptionError, match=r"another run \(optim.ema"):
         patch.setattr(Experiment, "command", changed)
         experiment.train([cell], epochs=1, size=32, title="test")
     assert experiment.row(cell).epochs == 1, "it is still there"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from training import loop, pretrain
+from training.evaluate import score_run
 from training.recipe import Recipe
+from training.run import load_run
 
 from .conftest import CHILDREN, fit, read_rows, tiny, write_images
 from .test_resume import assert_same_run, end, last, wait_for_change
@@ -38,8 +42,22 @@ def run_rank(rank: int, port: int, arguments: list[str], save: bool) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="1")
     if not save:
         drop_checkpoints(loop)
+    note_scored(Path(f"{arguments[-1]}_{rank}_scored.txt"))
     with Path(f"{arguments[-1]}_{rank}.txt").open("w") as errors, redirect_stderr(errors):
         pretrain.app(args=arguments, prog_name="training.pretrain")
+
+
+def note_scored(file: Path) -> None:
+    """Write a digest of every network that is scored."""
+    score = loop.score
+
+    def noted(network: nn.Module, *others: Any) -> Any:
+        digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in network.state_dict().values()))
+        with file.open("a") as stream:
+            stream.write(f"{digest.hexdigest()}\n")
+        return score(network, *others)
+
+    loop.score = noted  # type: ignore[assignment]
 
 
 def errors(out: Path) -> list[str]:
@@ -114,6 +132,22 @@ def uninterrupted(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_what_any_process_leaves_out_is_counted_and_named(uninterrupted: Path) -> None:
     assert [row["skipped"] for row in read_rows(uninterrupted)] == [2, 2]
     assert json.loads((uninterrupted / "run.json").read_text())["skipped"] == ["a/3.npy", "b/7.npy"]
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_the_scores_are_those_of_the_network_that_is_kept(
+    ema: float | None, uninterrupted: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    out = uninterrupted
+    if ema is None:  # then each process has running averages of its own samples
+        plain = recipe.model_copy(update={"optim": recipe.optim.model_copy(update={"ema": None})})
+        out = tmp_path / "run"
+        assert [end(child) for child in start(arguments(plain, out))] == [0, 0]
+    run = load_run(out)
+    assert run.recipe.optim.ema == ema
+    assert score_run(run, "val") == pytest.approx(run.val)
+    scored = [Path(f"{out}_{rank}_scored.txt").read_text().split() for rank in range(2)]
+    assert scored[0] == scored[1] and len(scored[0]) == 2
 
 
 def test_processes_of_torchrun_save_once_when_asked_to_stop_and_go_on_exactly(

@@ -72,6 +72,19 @@ def test_a_fraction_trains_on_its_samples_only(images: Path, tmp_path: Path) -> 
         train(small(images, "runtime.seed=2"), tmp_path / "2")
 
 
+def test_sgd_keeps_its_momentum_in_one_cycle() -> None:
+    assignments = ("optim.name=sgd", "optim.schedule=onecycle", "optim.momentum=0.5", "optim.epochs=2")
+    recipe = load_recipe("mobilenetv3_dsn", assignments)
+    optimizer, schedule = make_optimizer(build_network(recipe.model, 2, 32, 0), recipe.optim, steps=3)
+    rates = []
+    for _ in range(5):
+        assert {group["momentum"] for group in optimizer.param_groups} == {0.5}
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[0] < max(rates) > rates[4]
+
+
 def test_sgd_is_that_of_the_paper() -> None:
     optim = load_recipe("resnet18_mstar", finetune=True).optim
     network = build_network(load_recipe("resnet18_mstar").model, 10, 128, 0)

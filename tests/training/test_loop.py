@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from training.recipe import Recipe, from_dict
 from training.run import load_run, train
 from training.watch import DivergedError
 
-from .conftest import fit, read_rows, tiny, write_images
+from .conftest import fit, read_rows, tiny, write_images, write_part
 
 LEFT = {"recipe.yaml", "last.pt", "best.safetensors", "metrics.csv", "curves.png", "val.png", "tensorboard", "run.json"}
 runner = CliRunner()
@@ -113,11 +115,41 @@ def test_a_finished_run_is_not_run_again(learnt: Path, tiny_dsn: Path, monkeypat
     assert {file.name: file.read_bytes() for file in learnt.iterdir() if file.is_file()} == before
 
 
+def test_scores_that_are_there_are_taken_for_the_same_only(
+    learnt: Path, tiny_dsn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(learnt, tmp_path / "run"))
+    first = score_run(load_run(folder), "test", again=False)
+    calls = []
+    monkeypatch.setattr(evaluate, "score", lambda *_: calls.append(1) or ({"overall_accuracy": 0.5}, torch.zeros(3, 3)))
+    assert score_run(load_run(folder), "test", again=False) == first and not calls
+    write_part(tmp_path / "s1.npz", ["forest", "water"], per_split=16, seed=5)
+    shutil.copy(tiny_dsn / "tsx.npz", tmp_path)
+    others = ([f"data.root={tmp_path}"], ["preprocess.operator=ptls"], [])
+    for count, assignments in enumerate(others, start=1):
+        score_run(load_run(folder, assignments), "test", again=False)
+        assert len(calls) == count, "scored anew on other samples, prepared otherwise, and then as before"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+def test_a_full_disk_is_told_and_leaves_nothing_half(tiny_dsn: Path, tmp_path: Path) -> None:
+    code = (
+        "import resource, signal, sys; from training import pretrain; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)); pretrain.app(sys.argv[1:])"
+    )
+    values = [f"data.root={tiny_dsn}", "preprocess.size=32", "optim.batch_size=16", "optim.epochs=1"]
+    command = [sys.executable, "-c", code, "mobilenetv3_dsn", *values, "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "error: " in done.stderr and "Is the disk full?" in done.stderr and "Traceback" not in done.stderr
+    assert not [file.name for file in (tmp_path / "run").iterdir() if file.suffix in (".pt", ".safetensors", ".tmp")]
+
+
 def test_the_evaluation_command_scores_a_split(learnt: Path, tiny_dsn: Path, tmp_path: Path) -> None:
     result = runner.invoke(evaluate.app, [str(learnt), f"data.root={tiny_dsn}", "--split", "test"])
     assert result.exit_code == 0, result.output
     scores = json.loads((learnt / "test.json").read_text())
-    assert scores.pop("skipped") == []
+    assert scores.pop("skipped") == [] and scores.pop("inputs")["weights"]
     assert scores == score_run(load_run(learnt), "test") and 0.5 < scores["overall_accuracy"] <= 1
     assert (learnt / "test.png").read_bytes().startswith(b"\x89PNG")
     for file in (learnt / "test.json", learnt / "test.png"):
@@ -346,6 +378,7 @@ def test_what_cannot_be_run_is_said_before_anything_is_written(tiny_dsn: Path, t
         (UnknownNameError, "did you mean 'overall_accuracy'", ("evaluation.monitor=accuracy",)),
         (DataError, "download_dsn", (f"data.root={tmp_path}",)),
         (OptionError, "data.root=FOLDER", ("data.root=null",)),
+        (OptionError, "evaluation.split=null keeps the last", ("data.train=train+val",)),
     ):
         with pytest.raises(error, match=named):
             train(tiny("mobilenetv3_dsn", tiny_dsn, *values), out)

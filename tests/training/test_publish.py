@@ -53,6 +53,14 @@ def test_a_run_of_something_else_is_refused(run: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("value", ["preprocess.operator=none", "preprocess.crop=24"])
+def test_a_preprocessing_that_no_entry_can_say_is_refused(value: str, tiny_dsn: Path, tmp_path: Path) -> None:
+    assert train(tiny("mobilenetv3_dsn", tiny_dsn, value), tmp_path / "run")
+    with pytest.raises(OptionError, match="no dynamic-range operator, or cuts out the middle"):
+        write_repository("mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint=tmp_path / "run" / "best.safetensors")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_damaged_record_is_named(run: Path, tmp_path: Path) -> None:
     (tmp_path / "best.safetensors").write_bytes((run / "best.safetensors").read_bytes())
     (tmp_path / "run.json").write_text("{}")

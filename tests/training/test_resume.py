@@ -16,14 +16,16 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
-from sarhub_models.errors import CheckpointError, OptionError
-from training import pretrain
+from sarhub_models.errors import CheckpointError, DataError, OptionError
+from training import pretrain, run
 from training.loop import Trainer, make_accelerator
 from training.recipe import Recipe
-from training.run import open_splits, train
+from training.run import is_finished, open_splits, train
 from training.watch import StopRequest
 
 from .conftest import CHILDREN, fit, read_rows, tiny, write_images
@@ -157,6 +159,8 @@ def test_sigterm_saves_and_ends_with_75_and_the_same_command_goes_on(
     assert len(state["history"]) == state["step"] // (STEPS // 3)
     assert end(start(tiny_dsn, out)) == 0
     assert_same_run(out, uninterrupted)
+    board = EventAccumulator(str(out / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("epoch/loss")] == [5, 11, 17], "also those of before"
 
 
 def test_one_ctrl_c_waits_for_the_step_and_the_second_does_not() -> None:
@@ -250,6 +254,33 @@ def test_a_folder_with_another_run_is_refused_and_left_untouched(images: Path, t
     with pytest.raises(OptionError, match=r"samples of each class: \[12, 12\] there, \[13, 12\] now"):
         train(small(images), out)
     assert contents(out) == before
+
+
+def test_a_run_does_not_go_on_with_other_pixels(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    stopped(small(images), out, 3)
+    before = contents(out)
+    first = np.load(images / "a" / "0.npy")
+    np.save(images / "a" / "0.npy", first / 2)
+    with pytest.raises(OptionError, match=r"run holds another run \(other samples, labels or pixels\)"):
+        train(small(images), out)
+    assert contents(out) == before
+    np.save(images / "a" / "0.npy", first)
+    moved = images.rename(tmp_path / "moved")
+    assert train(small(moved), out)
+    assert is_finished(small(moved), out) and not is_finished(small(moved), tmp_path / "none")
+    np.save(moved / "a" / "0.npy", first / 2)
+    with pytest.raises(OptionError, match="other samples, labels or pixels"):
+        is_finished(small(moved), out)
+
+
+def test_two_commands_do_not_train_in_one_folder(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_PATIENCE", 0)
+    out = tmp_path / "run"
+    with FileLock(tmp_path / ".run.lock"), pytest.raises(DataError, match="another process trains in"):
+        train(small(images), out)
+    assert not any(out.iterdir())
+    assert train(small(images), out), "the lock is free again"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
