@@ -21,8 +21,8 @@ from training import ablation_report
 
 RESULTS = Path(__file__).parent / "results"  # tables that the experiments' commands wrote
 COMMANDS = (
-    *("list", "info", "download", "verify", "import", "export", "features", "compare", "index", "cache", "publish"),
-    "demo",
+    *("list", "info", "download", "verify", "import", "export", "features", "compare", "index", "publish", "cache"),
+    *("cache list", "cache path", "cache remove", "cache clear", "demo"),
 )
 EXPLAIN = ("explain kp", "explain cam", "explain compare")
 

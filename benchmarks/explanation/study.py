@@ -40,7 +40,7 @@ from .report import Result, write_report
 from .runs import Cell, finetune, grid
 
 CAMS = ("gradcam", "layercam")
-_RULES = ("METHOD", "ship")  # of the regions: SAR-HUB's, and pixels above the clutter
+_RULES = ("SAR-HUB", "ship")  # of the regions: SAR-HUB's, and pixels above the clutter
 _CLUTTER = 3.16  # times the median: what Rayleigh-distributed sea exceeds once in a thousand pixels, √(2·ln 1000)/1.177
 _PERIOD = 4  # patches of 8 pixels in the stride of the last stage, 32 pixels
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -75,7 +75,7 @@ class Study:
         results = []
         for number, one in enumerate(found):
             for rule in _RULES:
-                regions = one.regions if rule == "METHOD" else ship_regions(one.amplitude, one.regions.patch)
+                regions = one.regions if rule == "SAR-HUB" else ship_regions(one.amplitude, one.regions.patch)
                 label = f"{rule}, grid removed" if number == 1 else rule
                 rows = replace(one, regions=regions).rows()
                 results += [Result(cell.network, cell.start, cell.seed, label, accuracy, row) for row in rows]
@@ -166,7 +166,7 @@ def main(
         list[str] | None, typer.Argument(help="section.key=value for the fine-tuning, such as runtime.threads=1.")
     ] = None,
 ) -> None:
-    """Fine-tune, explain, measure; writes explanation.csv, explanation.md, explanation.png and pictures of chips."""
+    """Fine-tune, explain, measure; writes measures.csv, explanation.md, explanation_*.png and pictures of chips."""
     weights = {"mobilenetv3": "mobilenetv3_dsn"}
     study = Study(data, out, steps, limit)
     try:

@@ -27,7 +27,7 @@ def results(gains: tuple[float, ...]) -> list[Result]:
             for start in (NONE, SAR):
                 share = base + (gain + rng.normal(0, 0.01) if start == SAR else 0)
                 cells = {**row, "chip": str(chip), "share": share}
-                found.append(Result("net", start, seed, "METHOD", 0.5, cells))
+                found.append(Result("net", start, seed, "SAR-HUB", 0.5, cells))
     return found
 
 
@@ -45,7 +45,7 @@ def test_the_claim_is_seen_where_interval_and_all_seeds_agree(gains: tuple[float
 
 
 def test_differences_are_paired_by_chip() -> None:
-    gain, seeds = differences(results((0.1, 0.2)), "net", "METHOD", "kp, b = 0.25")
+    gain, seeds = differences(results((0.1, 0.2)), "net", "SAR-HUB", "kp, b = 0.25")
     assert gain.mean == pytest.approx(0.15, abs=0.01)
     assert gain.high - gain.low < 0.02, "the chips' own spread, 0.06, does not count"
     assert seeds == pytest.approx([0.1, 0.2], abs=0.02)
@@ -60,7 +60,7 @@ def test_report_is_written_even_where_a_network_has_no_points(tmp_path: Path) ->
     text = write_report(found, tmp_path)
     assert "nan" in text
     assert "at 0 of 1 thresholds" in text
-    for name in ("measures.csv", "explanation.md", "explanation_METHOD.png"):
+    for name in ("measures.csv", "explanation.md", "explanation_SAR-HUB.png"):
         assert (tmp_path / name).stat().st_size > 0
 
 
