@@ -39,7 +39,9 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     command: Annotated[str, typer.Option(help="The command that made the run, for the manifest.")],
     manifest: Annotated[Path | None, typer.Option(help="Manifest to update [the clone's].")] = None,
-    target: Annotated[Path, typer.Option(help="Folder of the bundled files.", show_default="that of the package")] = BUNDLED,
+    target: Annotated[
+        Path, typer.Option(help="Folder of the bundled files.", show_default="that of the package")
+    ] = BUNDLED,
     assignments: Annotated[list[str] | None, typer.Argument(help="data.root=DIR where the data have moved.")] = None,
 ) -> None:
     """Store a run's weights in half precision, score them on val and test, and enter them in the manifest."""

@@ -41,7 +41,7 @@ def score_run(run: Run, split: str, again: bool = True) -> dict[str, float]:
     if source.class_names != run.class_names:
         raise InputError(f"the run knows the classes {run.class_names}, the {split} split has {source.class_names}")
     file, inputs = run.folder / f"{split}.json", _inputs(run, source)
-    if not again and file.is_file() and (known := json.loads(file.read_text(encoding="utf-8")))["inputs"] == inputs:
+    if not again and file.is_file() and (known := json.loads(file.read_text(encoding="utf-8"))).get("inputs") == inputs:
         return {name: value for name, value in known.items() if name not in ("skipped", "inputs")}
     skipped: list[str] = []
     loader = noting_skipped(source.evaluation(run.recipe.evaluation.batch_size), skipped)

@@ -135,7 +135,7 @@ def is_finished(recipe: Recipe, folder: Path) -> bool:
     there = json.loads(file.read_text(encoding="utf-8"))
     found = list(differences(comparable(completed(there["recipe"])), comparable(recipe.model_dump(mode="json"))))
     train, val = open_splits(recipe)
-    if there["data"] != {"train": source_digest(train), "val": None if val is None else source_digest(val)}:
+    if there.get("data") != {"train": source_digest(train), "val": None if val is None else source_digest(val)}:
         found.append("other samples, labels or pixels")
     if found:
         raise OptionError(f"{folder} holds another run ({'; '.join(found[:3])}): take another --out, or delete it")
