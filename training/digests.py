@@ -14,7 +14,7 @@ from .batches import Files
 from .data import Source
 from .sources import Scenes
 
-__all__ = ["chips_digest", "source_digest"]
+__all__ = ["chips_digest", "source_digest", "split_digests"]
 
 _SAMPLE = 16  # chips of a split whose pixels are looked at
 
@@ -38,6 +38,11 @@ def source_digest(source: Source) -> str:
     for index in np.linspace(0, len(source) - 1, min(_SAMPLE, len(source))).round().astype(int).tolist():
         found.update(_pixels(source.scenes, index))
     return found.hexdigest()
+
+
+def split_digests(train: Source, val: Source | None) -> dict[str, str | None]:
+    """Return the digests of what is trained and validated on, as a run keeps them."""
+    return {"train": source_digest(train), "val": None if val is None else source_digest(val)}
 
 
 def _pixels(scenes: Scenes, index: int) -> bytes:

@@ -28,7 +28,7 @@ from .augment import TrainingTransform, cutmix, draw, evaluation_transform
 from .batches import Batch, Place, Plan, noting_skipped, steps_per_epoch
 from .checkpoint import LAST, load_last, save_best, save_last
 from .data import Source, mean_std
-from .digests import source_digest
+from .digests import split_digests
 from .keys import generator, key
 from .metrics import check_monitor, make_metrics
 from .network import build_network
@@ -101,7 +101,7 @@ class Trainer:
         history: one row of numbers per finished epoch.
         best: the row of the epoch whose weights are kept.
         detail: its :func:`~training.metrics.make_detail`; empty without a validation split.
-        data: digests of the splits, see :func:`~training.digests.source_digest`.
+        data: digests of the splits, see :func:`~training.digests.split_digests`.
         step: mini-batches done.
         steps: mini-batches per epoch.
         skipped: names of the damaged samples that were left out, each once.
@@ -127,7 +127,7 @@ class Trainer:
             recipe.evaluation.monitor, train.multilabel, list(make_metrics(self.classes, train.multilabel))
         )
         saved = load_last(folder)
-        self.data = {"train": source_digest(train), "val": None if val is None else source_digest(val)}
+        self.data = split_digests(train, val)
         if saved is not None:
             self._check_same(saved)
         self.mean, self.std = mean_std(train, recipe.preprocess) if saved is None else (saved["mean"], saved["std"])

@@ -26,7 +26,7 @@ from sarhub_models.weights.files import write_text
 from .augment import evaluation_transform
 from .checkpoint import BEST
 from .data import Source, open_source, open_training
-from .digests import source_digest
+from .digests import split_digests
 from .loop import Row, Trainer, comparable, make_accelerator
 from .memory import keep_freed_memory
 from .recipe import NO_OPERATOR, Recipe, completed, differences, override
@@ -134,8 +134,7 @@ def is_finished(recipe: Recipe, folder: Path) -> bool:
         return False
     there = json.loads(file.read_text(encoding="utf-8"))
     found = list(differences(comparable(completed(there["recipe"])), comparable(recipe.model_dump(mode="json"))))
-    train, val = open_splits(recipe)
-    if there.get("data") != {"train": source_digest(train), "val": None if val is None else source_digest(val)}:
+    if there.get("data") != split_digests(*open_splits(recipe)):
         found.append("other samples, labels or pixels")
     if found:
         raise OptionError(f"{folder} holds another run ({'; '.join(found[:3])}): take another --out, or delete it")
