@@ -173,6 +173,11 @@ def test_images_of_800_by_800_pixels_keep_their_size(dataset):
         assert (steps["Resize"].scale, steps["Resize"].keep_ratio) == ((1333, 800), True)
 
 
+@pytest.mark.parametrize("name", ["resnet50_ssdd", "mobilenetv3_scenes"])
+def test_a_checkpoint_is_there_while_the_next_is_written(name):
+    assert load_config(CONFIGS / f"{name}.py").default_hooks.checkpoint.max_keep_ckpts == 2
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_trained_some_steps_and_evaluated(network, data, tmp_path):
     config = small(load_config(CONFIGS / f"{network}_ssdd.py"))

@@ -216,6 +216,20 @@ def test_levels_rise_with_the_decibels() -> None:
     assert quantise(np.array([[-5.0, 10, 20, 30, 99, 0]]), 10, 30).tolist() == [[1, 1, 128, 255, 255, 0]]
 
 
+def test_other_lists_of_the_same_length_are_another_data_set(archive: Path, data: Path, tmp_path: Path) -> None:
+    lists = {"train": (2, 3, 4, 5), "test": (0, 1)}
+    for split, numbers in lists.items():
+        (tmp_path / f"{split}.txt").write_text("\n".join(STEM.format(number) for number in numbers))
+    with pytest.raises(OptionError):
+        prepare(archive, data, lists=tmp_path)
+    assert prepare(archive, tmp_path / "out", lists=tmp_path) == {"train": 4, "test": 2}
+
+
+def test_a_checkpoint_is_there_while_the_next_is_written() -> None:
+    for name in ("resnet50_spacenet6", "mobilenetv3_mosaics"):
+        assert load_config(CONFIGS / f"{name}.py").default_hooks.checkpoint.max_keep_ckpts == 2
+
+
 def test_prepared_folders_are_not_mixed(archive: Path, data: Path, tmp_path: Path) -> None:
     assert prepare(archive, data) == {"train": 4, "test": 2}
     with pytest.raises(OptionError, match="band is HH, not VV"):
