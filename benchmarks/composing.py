@@ -20,9 +20,9 @@ from PIL import Image
 
 from sarhub_models.datasets.dsn import SPLITS, load_dsn
 from sarhub_models.errors import DataError, OptionError
+from sarhub_models.io.files import digests, write_text
 from sarhub_models.simulate import CLASS_NAMES, simulate_chips
 from sarhub_models.transforms import log_amplitude
-from sarhub_models.weights.files import digests, write_text
 
 __all__ = [
     "BITS",

@@ -17,7 +17,7 @@ from benchmarks.mm_tasks import Cell, Task, run_cells
 from sarhub_models import list_models, model_info
 from sarhub_models.errors import OptionError
 from sarhub_models.explain.pictures import save_figure
-from sarhub_models.weights.files import write_text
+from sarhub_models.io.files import write_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sarhub_models import model_info
 from sarhub_models.errors import DataError, MissingDependencyError, OptionError
-from sarhub_models.weights.files import digests, publish, write_text
+from sarhub_models.io.files import digests, publish, write_text
 from training.network import starting_weights
 from training.processes import Programs, sigterm_interrupts
 

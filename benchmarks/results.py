@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from sarhub_models.errors import DataError, InputError
-from sarhub_models.weights.files import write_text
+from sarhub_models.io.files import write_text
 from training.report import write_csv
 
 __all__ = [

@@ -14,7 +14,7 @@ import numpy as np
 
 from .datasets.dsn import PARTS, load_dsn
 from .errors import DataError
-from .images import list_images
+from .io.images import list_images
 from .probe import TEST, TRAIN
 
 __all__ = ["Chips", "open_chips"]
@@ -48,7 +48,7 @@ def open_chips(images: str | os.PathLike[str], labels: str | os.PathLike[str] | 
     """Find the chips to compare on.
 
     Args:
-        images: a folder of images that :func:`~sarhub_models.images.read_image` reads; or packed DSN-SLC patches, a
+        images: a folder of images that :func:`~sarhub_models.io.images.read_image` reads; or packed DSN-SLC patches, a
             folder of them or one file (:mod:`sarhub_models.datasets.dsn`), which bring labels, splits and unit along.
         labels: CSV file, a line ``image,label`` or ``image,label,split`` for each chip, with the path of the image in
             the folder and the split ``train`` or ``test``; a first line with these very words is passed over. Images

@@ -23,10 +23,10 @@ from .entries import ModelInfo
 from .errors import MissingDependencyError, OptionError
 from .factory import create_model, create_transform
 from .features import Features, extract_features
+from .io.files import write_text
 from .probe import FOLDS, TEST, TRAIN, Scores, cka, probe
 from .registry import list_models, model_info
 from .weights import Store
-from .weights.files import write_text
 from .weights.sources import source_from
 
 __all__ = ["TWIN", "Comparison", "compare", "open_chips", "weights_here"]

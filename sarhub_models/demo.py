@@ -164,9 +164,9 @@ def fetch_data() -> Path:
     folder = Store().root / "data" / "dsn"
     if not all((folder / f"{part}.npz").is_file() for part in _PARTS):
         from .datasets.dsn_download import download_dsn
-        from .weights.progress import progress_bar
+        from .io.progress import download_bar
 
-        with progress_bar("DSN-SLC", True) as bar:
+        with download_bar("DSN-SLC", True) as bar:
             download_dsn(folder, tuple(_PARTS), bar)
     return folder
 

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from .errors import ImageError, MissingDependencyError, OptionError
-from .images import read_image
-from .progress import progress_bar
+from .io.files import publish
+from .io.images import read_image
+from .io.progress import progress_bar
 from .transforms import normalize_amplitude
-from .weights.files import publish
 
 __all__ = ["Features", "extract_features", "journal_path", "save_features"]
 
@@ -72,7 +72,7 @@ def extract_features(
         transform: amplitude (H, W) in [0, 1] → input of the network (C, H, W), such as
             ``create_transform(name)``; one whose ``takes_amplitude`` is ``False`` gets the values of the file,
             (H, W), or (bands, H, W) where several are read. It must give one size, unless ``batch_size`` is 1.
-        paths: files that :func:`~sarhub_models.images.read_image` reads.
+        paths: files that :func:`~sarhub_models.io.images.read_image` reads.
         out: file to write, see :func:`save_features`.
         names: name of each image in the result; by default its path as given.
         full_scale: amplitude that becomes 1; integers wider than 16 bits need it

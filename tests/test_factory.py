@@ -13,9 +13,8 @@ import torch
 import sarhub_models as sarhub
 from sarhub_models.errors import CheckpointError, DownloadError, OptionError, UnknownNameError
 from sarhub_models.weights import write_weights
-
-from .networks.released import checkpoint, image
-from .networks.test_networks import LOGITS, NETWORKS, loaded
+from tests.networks.released import checkpoint, image
+from tests.networks.test_networks import LOGITS, NETWORKS, loaded
 
 MANIFEST = Path(sarhub.__file__).parent.parent / "weights_manifest.json"
 FILE = {"mobilenetv3": "MobileNetV3", "swin_t": "Swin-T", "swin_b": "Swin-B"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import matplotlib
 
-from sarhub_models.weights.files import write_text
+from sarhub_models.io.files import write_text
 
 from .report import write_csv
 

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sarhub_models.errors import CheckpointError, DataError
-from sarhub_models.weights.files import publish
+from sarhub_models.io.files import publish
 
 LAST, BEST = "last.pt", "best.safetensors"
 FORMAT = 2  # of last.pt; another one is not read

@@ -10,7 +10,7 @@ import typer
 from rich import print as show
 
 from sarhub_models.errors import InputError, SarHubError
-from sarhub_models.weights.files import digests, write_text
+from sarhub_models.io.files import digests, write_text
 
 from .batches import noting_skipped
 from .checkpoint import BEST

@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.data import DataLoader
 
 from sarhub_models.errors import DataError, ImageError, OptionError, SarHubError
-from sarhub_models.weights.files import digests, write_text
+from sarhub_models.io.files import digests, write_text
 
 from .batches import WORKERS, Batches
 from .packer import Packer, Report

@@ -17,7 +17,7 @@ from webdataset import TarWriter
 
 from sarhub_models.datasets import Sample
 from sarhub_models.errors import DataError, ImageError, SarHubError
-from sarhub_models.weights.files import digests, publish
+from sarhub_models.io.files import digests, publish
 
 from .batches import damaged
 from .keys import generator

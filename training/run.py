@@ -19,9 +19,9 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from sarhub_models.errors import DataError, OptionError
+from sarhub_models.io.files import write_text
 from sarhub_models.networks import build, spec
 from sarhub_models.transforms import SarTransform
-from sarhub_models.weights.files import write_text
 
 from .augment import evaluation_transform
 from .checkpoint import BEST

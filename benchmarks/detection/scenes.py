@@ -39,7 +39,7 @@ from sarhub_models.datasets.coco import write_coco
 from sarhub_models.datasets.detection import Annotation, DetectionDataset
 from sarhub_models.datasets.dsn import SPLITS
 from sarhub_models.errors import DataError, OptionError, SarHubError
-from sarhub_models.progress import progress_bar
+from sarhub_models.io.progress import progress_bar
 
 __all__ = [
     "Scene",

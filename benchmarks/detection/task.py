@@ -14,7 +14,7 @@ from benchmarks.mm import load_config
 from benchmarks.mm_tasks import Task
 from sarhub_models.errors import DataError
 from sarhub_models.explain.pictures import save_figure
-from sarhub_models.images import read_image
+from sarhub_models.io.images import read_image
 
 from .pictures import Boxes, box_figure
 

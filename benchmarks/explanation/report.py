@@ -12,7 +12,7 @@ import numpy as np
 from sarhub_models.explain import Interval, bootstrap, write_table
 from sarhub_models.explain.pictures import distribution_figure, save_figure
 from sarhub_models.explain.regions import REGION_NAMES
-from sarhub_models.weights.files import write_text
+from sarhub_models.io.files import write_text
 
 from .runs import NONE, SAR
 

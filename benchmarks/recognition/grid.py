@@ -13,7 +13,7 @@ from typing import Any
 
 from sarhub_models.datasets import FolderDataset
 from sarhub_models.errors import OptionError
-from sarhub_models.weights.files import write_text
+from sarhub_models.io.files import write_text
 from training.digests import chips_digest
 from training.recipe import NETWORKS, Recipe, load_recipe, override
 from training.sources import stratified

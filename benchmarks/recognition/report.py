@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.results import Result, markdown, plot_labels, write_results
-from sarhub_models.weights.files import write_text
+from sarhub_models.io.files import write_text
 from training.metrics import make_detail
 from training.report import plot_confusion
 

@@ -35,8 +35,8 @@ from benchmarks.composing import (
 )
 from sarhub_models.datasets.dsn import SPLITS
 from sarhub_models.errors import OptionError, SarHubError
-from sarhub_models.progress import progress_bar
-from sarhub_models.weights.files import write_text
+from sarhub_models.io.files import write_text
+from sarhub_models.io.progress import progress_bar
 
 __all__ = ["CLASSES_FILE", "Mosaic", "MosaicSettings", "compose_mosaic", "compose_mosaics", "region_map"]
 

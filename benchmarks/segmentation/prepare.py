@@ -23,8 +23,8 @@ import typer
 from benchmarks.composing import compose_folder, write_png
 from sarhub_models.datasets.spacenet6 import BANDS, CLASS_NAMES, SpaceNet6
 from sarhub_models.errors import DataError, SarHubError, UnknownNameError, closest
-from sarhub_models.progress import progress_bar
-from sarhub_models.weights.files import write_text
+from sarhub_models.io.files import write_text
+from sarhub_models.io.progress import progress_bar
 
 from .mosaics import CLASSES_FILE
 

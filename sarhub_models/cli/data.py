@@ -57,7 +57,7 @@ def index_command(
       sarhub index ssdd data/Official-SSDD-OPEN/BBox_SSDD/coco_style --full
     """
     from ..datasets.index import index_dataset, write_index
-    from ..progress import progress_bar
+    from ..io.progress import progress_bar
 
     if quick and full:
         raise OptionError("--quick opens no file and --full decodes all; choose one")

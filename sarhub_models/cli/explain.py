@@ -356,7 +356,7 @@ def _chips(
     folder: Path, transform: SarTransform, full_scale: float | None, band: int | None, limit: int | None
 ) -> Chips:
     from ..explain import read_chips
-    from ..images import list_images
+    from ..io.images import list_images
 
     files = list_images(folder)[:limit]
     names = [file.relative_to(folder).as_posix() for file in files]

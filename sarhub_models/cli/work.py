@@ -73,7 +73,7 @@ def features_command(
     """
     from ..factory import create_model, create_transform
     from ..features import extract_features
-    from ..images import list_images
+    from ..io.images import list_images
 
     files = list_images(folder)
     network = create_model(model, pretrained=True, checkpoint_path=checkpoint)

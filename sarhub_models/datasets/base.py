@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..images import read_image
+from ..io.images import read_image
 
 __all__ = ["Sample", "SceneDataset"]
 

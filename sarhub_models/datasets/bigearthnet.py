@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, IncompleteError, OptionError, closest
-from ..images import read_image
+from ..io.images import read_image
 from .base import SceneDataset
 from .lists import ImageIndex, find_list, label_array, read_list
 

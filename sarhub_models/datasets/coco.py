@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..weights.files import write_text
+from ..io.files import write_text
 from .detection import Annotation, DetectionDataset
 
 __all__ = ["read_coco", "write_coco"]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, ImageError
-from ..images import image_size, read_image
+from ..io.images import image_size, read_image
 from .lists import ImageIndex
 
 __all__ = ["CLASS_NAMES", "Annotation", "Detection", "DetectionDataset", "fit_boxes"]

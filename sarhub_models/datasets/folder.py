@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from ..images import SUFFIXES
+from ..io.images import SUFFIXES
 from .base import SceneDataset
 from .lists import ImageIndex, Listed, find_list, label_array, list_files, read_list
 
@@ -18,7 +18,7 @@ __all__ = ["FolderDataset", "ListDataset", "class_folders", "listed_in_folders"]
 
 
 class FolderDataset(SceneDataset):
-    """Images in a folder for each class, in any format of :func:`~sarhub_models.images.read_image`.
+    """Images in a folder for each class, in any format of :func:`~sarhub_models.io.images.read_image`.
 
     Args:
         root: holds the class folders; images may lie deeper in them. Hidden files and folders are passed over.

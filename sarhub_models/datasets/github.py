@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import DownloadError, IntegrityError, OfflineError
-from ..weights.files import digests, publish
+from ..io.files import digests, publish
 from ..weights.hub import offline
 from ..weights.transfer import download
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import datasets
 from ..errors import DataError, ImageError, IncompleteError, OptionError, UnknownNameError, closest
-from ..images import image_size
-from ..weights.files import write_text
+from ..io.files import write_text
+from ..io.images import image_size
 from . import mstar_archives
 from .detection import DetectionDataset
 from .dsn import PARTS

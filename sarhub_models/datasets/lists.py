@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from ..errors import DataError, ImageError, IncompleteError
-from ..images import SUFFIXES, list_images
+from ..io.images import SUFFIXES, list_images
 
 __all__ = ["ImageIndex", "Listed", "find_list", "label_array", "list_files", "read_list"]
 

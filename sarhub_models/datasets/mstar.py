@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..errors import DataError, ImageError, IncompleteError, OptionError
-from ..images import read_image
+from ..io.images import read_image
 from .base import SceneDataset
 from .lists import ImageIndex, Listed, find_list, label_array, read_list
 from .mstar_archives import CHIP, find_archives, list_members, read_chip, read_chip_header

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, OptionError
-from ..images import SUFFIXES
+from ..io.images import SUFFIXES
 from .base import SceneDataset
 from .lists import ImageIndex, find_list, label_array, list_files, read_list
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import DataError, ImageError, IncompleteError
-from ..images import open_tiff
+from ..io.images import open_tiff
 from .lists import find_list
 
 __all__ = ["BANDS", "CLASS_NAMES", "Segmentation", "SpaceNet6", "building_mask"]

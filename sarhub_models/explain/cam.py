@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, MissingDependencyError, OptionError, UnknownNameError, closest
-from ..progress import progress_bar
+from ..io.progress import progress_bar
 from .chips import check_chips
 from .layers import Feature, device_of, frozen
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ImageError, OptionError
-from ..images import read_image
+from ..io.images import read_image
 from ..transforms import SarTransform, normalize_amplitude
 
 __all__ = ["Chips", "check_chips", "prepare", "prepare_chips", "read_chips"]
@@ -98,7 +98,7 @@ def read_chips(
     """Read and prepare images, of which all are in memory then.
 
     Args:
-        files: what :func:`~sarhub_models.images.read_image` reads.
+        files: what :func:`~sarhub_models.io.images.read_image` reads.
         transform: the network's preprocessing, in evaluation mode.
         names: of the chips; by default the files' paths as given.
         full_scale: amplitude that becomes 1 (:func:`~sarhub_models.transforms.normalize_amplitude`).

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, OptionError
-from ..weights.files import write_text
+from ..io.files import write_text
 from .knowledge import THRESHOLDS, Explanation, knowledge_points
 from .measures import Interval, Row, agreement, bootstrap, check_table, measure_cam, measure_points, write_table
 from .pictures import View, chip_figure, distribution_figure, grid_figure, save_figure

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, OptionError
-from ..progress import progress_bar
-from ..weights.files import publish
+from ..io.files import publish
+from ..io.progress import progress_bar
 from .chips import check_chips
 from .estimators import Amortised, Direct, Problem, feature_variance, generator
 from .layers import Feature, device_of, frozen

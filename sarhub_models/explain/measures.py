@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, MissingDependencyError, OptionError
-from ..weights.files import publish
+from ..io.files import publish
 from .knowledge import THRESHOLDS, knowledge_points
 from .regions import REGION_NAMES, Regions
 

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import ImageError, InputError
-from ..images import SUFFIXES, read_image
+from ..io.images import SUFFIXES, read_image
 from .objective import grid_shape
 
 __all__ = [
@@ -126,7 +126,7 @@ def read_regions(
 
     Args:
         folder: the mask of the chip ``a/b.npy`` is ``<folder>/a/b`` with a suffix of
-            :func:`~sarhub_models.images.read_image`.
+            :func:`~sarhub_models.io.images.read_image`.
         names: of the chips, their paths with ``/``.
         size: (H, W) of the chips as they are explained; a mask of another size is resized, nearest pixel.
         patch: side of a patch in pixels.

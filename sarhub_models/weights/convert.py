@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import CheckpointError, SarHubError
-from .files import CONTENT, content_digest, metadata, publish, read_header
+from ..io.files import CONTENT, content_digest, metadata, publish, read_header
 
 __all__ = ["Layout", "Tensors", "load_checkpoint", "read_tensors", "read_weights", "write_weights"]
 

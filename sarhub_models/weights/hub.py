@@ -11,7 +11,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import CheckpointError, DownloadError, OfflineError
-from .files import read_header
+from ..io.files import read_header
 
 __all__ = ["fetch_hub_config", "fetch_hub_model", "hub_file", "offline"]
 

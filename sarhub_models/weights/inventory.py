@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CheckpointError
-from .files import CONTENT, is_name, metadata
+from ..io.files import CONTENT, is_name, metadata
 
 __all__ = ["Entry", "Verification", "files_below", "record", "written"]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import DownloadError, ManifestError
+from ..io.progress import Progress
+from ..io.files import check_name, publish
 from . import transfer
-from .files import check_name, publish
 from .hub import hub_file
-from .progress import Progress
 
 __all__ = ["KINDS", "Bundled", "GoogleDrive", "Http", "HuggingFace", "Manual", "Mirror", "Source", "source_from"]
 

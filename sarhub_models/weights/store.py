@@ -34,12 +34,12 @@ from ..errors import (
     UnknownNameError,
     closest,
 )
+from ..io.progress import download_bar
+from ..io.files import check_name, digests, is_name, metadata, publish
 from ..registry import Checksum, ModelInfo, load_manifest
 from . import trust
-from .files import check_name, digests, is_name, metadata, publish
 from .hub import offline
 from .inventory import Entry, Verification, files_below, record, written
-from .progress import progress_bar
 from .sources import Bundled, Mirror, Source, source_from
 
 if TYPE_CHECKING:
@@ -258,7 +258,7 @@ class Store:
         folder = self._downloads(info.name)
         folder.mkdir(parents=True, exist_ok=True)
         fetched = folder / info.name
-        with progress_bar(info.name, progress) as bar:
+        with download_bar(info.name, progress) as bar:
             source.fetch(fetched, bar)
         try:
             path = self._admit(fetched, info, layout, origin=str(source), vouched=source.vouches)

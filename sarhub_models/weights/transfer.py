@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from .._version import __version__
 from ..errors import DownloadError
-from .files import publish, write_text
-from .progress import Progress
+from ..io.progress import Progress
+from ..io.files import publish, write_text
 
 if TYPE_CHECKING:
     import requests

@@ -11,9 +11,8 @@ import sarhub_models as sarhub
 from sarhub_models.errors import ImageError, OptionError, UnknownNameError
 from sarhub_models.registry import list_models
 from sarhub_models.transforms import ptls
-
-from ..networks.released import image
-from ..test_factory import release
+from tests.networks.released import image
+from tests.test_factory import release
 
 pytest.importorskip("mmcv", reason="the MM stack is not installed: make test-mm sets it up", exc_type=ImportError)
 mmengine_registry = pytest.importorskip("mmengine.registry")

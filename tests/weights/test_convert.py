@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from sarhub_models.errors import CheckpointError
+from sarhub_models.io.files import CONTENT, content_digest, metadata
 from sarhub_models.weights import Layout, load_checkpoint, read_tensors, read_weights, write_weights
-from sarhub_models.weights.files import CONTENT, content_digest, metadata
 
 from . import tiny
 from .tiny import LAYOUT, Tensors

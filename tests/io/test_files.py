@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarhub_models.errors import CheckpointError, ManifestError
-from sarhub_models.weights import progress
-from sarhub_models.weights.files import check_name, content_digest, digests, read_header, write_text
+from sarhub_models.io import progress
+from sarhub_models.io.files import check_name, content_digest, digests, read_header, write_text
 
 
 @given(st.binary(max_size=5000))
@@ -90,13 +90,13 @@ def test_write_text_replaces_whole_files(tmp_path: Path) -> None:
 def test_progress_is_silent_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with progress.progress_bar("label", True) as bar:
+    with progress.download_bar("label", True) as bar:
         assert bar is None
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress.progress_bar("label", False) as bar:
+    with progress.download_bar("label", False) as bar:
         assert bar is None
     assert capsys.readouterr() == ("", "")
-    with progress.progress_bar("label", True) as bar:
+    with progress.download_bar("label", True) as bar:
         assert bar is not None
         bar(1, None)
         bar(2, 4)

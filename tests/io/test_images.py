@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from sarhub_models.errors import ImageError
-from sarhub_models.images import SUFFIXES, image_size, list_images, read_image
+from sarhub_models.io.images import SUFFIXES, image_size, list_images, read_image
 
 RAMP = np.arange(48).reshape(6, 8)
 

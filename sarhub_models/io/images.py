@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ImageError
+from ..errors import ImageError
 
 __all__ = ["SUFFIXES", "image_size", "list_images", "open_tiff", "read_image"]
 
