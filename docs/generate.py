@@ -15,8 +15,9 @@ from generate_explain import explain_figures, study_results
 from typer.testing import CliRunner
 
 import sarhub_models as sarhub
-from sarhub_models import cli, describe
+from sarhub_models import cli
 from sarhub_models.simulate import simulate_chips
+from sarhub_models.zoo import text as describe
 from training import ablation_report
 
 RESULTS = Path(__file__).parent / "results"  # tables that the experiments' commands wrote

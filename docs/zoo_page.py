@@ -6,7 +6,7 @@ import re
 from html import escape
 
 import sarhub_models as sarhub
-from sarhub_models import describe
+from sarhub_models.zoo import text as describe
 
 _BYTES = 4  # of a float32 number
 # Heading, and whether a menu filters by it.

@@ -16,8 +16,8 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .factory import create_model, create_transform
     from .importing import import_checkpoint
-    from .registry import ModelInfo, list_datasets, list_models, list_networks, model_info
     from .transforms import DRAA, log_amplitude, normalize_amplitude, ptls, reinhard_devlin
+    from .zoo.manifest import ModelInfo, list_datasets, list_models, list_networks, model_info
 
 _HOME = {
     "DRAA": "transforms",

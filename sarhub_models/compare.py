@@ -19,15 +19,15 @@ import numpy as np
 import torch
 
 from .chips import Chips, open_chips
-from .entries import ModelInfo
 from .errors import MissingDependencyError, OptionError
 from .factory import create_model, create_transform
 from .features import Features, extract_features
 from .io.files import write_text
 from .probe import FOLDS, TEST, TRAIN, Scores, cka, probe
-from .registry import list_models, model_info
 from .weights import Store
 from .weights.sources import source_from
+from .zoo.entries import ModelInfo
+from .zoo.manifest import list_models, model_info
 
 __all__ = ["TWIN", "Comparison", "compare", "open_chips", "weights_here"]
 

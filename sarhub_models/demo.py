@@ -18,12 +18,12 @@ import torch
 from torch import nn
 
 from .datasets.dsn import load_dsn
-from .entries import ModelInfo, Preprocessing
 from .errors import DataError, MissingDependencyError, OptionError
 from .factory import create_model, create_transform
-from .registry import model_info
 from .simulate import simulate_chips
 from .weights import Store
+from .zoo.entries import ModelInfo, Preprocessing
+from .zoo.manifest import model_info
 
 __all__ = [
     "LABELS_PER_CLASS",

@@ -19,7 +19,7 @@ from torch import nn
 from . import networks
 from .errors import MissingDependencyError, OptionError, SarHubError
 from .factory import create_model
-from .registry import ModelInfo, model_info
+from .zoo.manifest import ModelInfo, model_info
 
 __all__ = ["FORMATS", "Export", "ExportError", "describe_head", "export_model", "export_named"]
 

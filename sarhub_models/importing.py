@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import networks
-from .entries import ModelInfo
 from .errors import CheckpointError
 from .factory import NO_HEAD, layout_of
-from .registry import list_datasets, list_models, model_info
 from .weights import Store, read_tensors
+from .zoo.entries import ModelInfo
+from .zoo.manifest import list_datasets, list_models, model_info
 
 __all__ = ["Imported", "import_checkpoint"]
 

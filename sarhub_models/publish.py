@@ -13,14 +13,15 @@ from typing import Any
 
 from torch import nn
 
-from . import describe, networks
+from . import networks
 from ._version import __version__
-from .entries import LICENCES, ModelInfo, Preprocessing
 from .errors import CheckpointError, DownloadError, OfflineError, OptionError
 from .export import describe_head
 from .factory import create_model
-from .registry import model_info
 from .weights import offline
+from .zoo import text as describe
+from .zoo.entries import LICENCES, ModelInfo, Preprocessing
+from .zoo.manifest import model_info
 
 __all__ = ["PublishError", "publish", "write_repository"]
 

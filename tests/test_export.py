@@ -18,7 +18,7 @@ from torch.torch_version import TorchVersion
 from sarhub_models import create_model, export, networks
 from sarhub_models.cli import main
 from sarhub_models.errors import MissingDependencyError, OptionError
-from sarhub_models.registry import list_networks, model_info
+from sarhub_models.zoo.manifest import list_networks, model_info
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,8 @@ from sarhub_models import publish
 from sarhub_models.cli import main
 from sarhub_models.errors import OfflineError, OptionError
 from sarhub_models.factory import layout_of
-from sarhub_models.registry import ModelInfo
 from sarhub_models.weights import Store
+from sarhub_models.zoo.manifest import ModelInfo
 from tests.hub_server import use_hub
 from tests.hub_upload_server import TOKEN, UploadServer
 
@@ -151,7 +151,7 @@ def test_dry_run_writes_and_uploads_nothing(hub: UploadServer, tmp_path: Path) -
 def test_licensed_weights_need_no_permission(
     hub: UploadServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sarhub_models.registry import manifest_path
+    from sarhub_models.zoo.manifest import manifest_path
 
     manifest = json.loads(manifest_path().read_text())
     manifest["models"] = {"mobilenetv3_osu": {**manifest["models"]["mobilenetv3_osu"], "terms": "apache"}}

@@ -17,7 +17,7 @@ from rich import print as show
 from safetensors.torch import load_file, save_file
 
 from sarhub_models.errors import CheckpointError, SarHubError
-from sarhub_models.registry import manifest_path
+from sarhub_models.zoo.manifest import manifest_path
 
 from .checkpoint import BEST
 from .data import open_source

@@ -24,8 +24,8 @@ from torchvision.models import WeightsEnum
 
 from sarhub_models import networks
 from sarhub_models.factory import layout_of
-from sarhub_models.registry import ModelInfo, list_models, model_info
 from sarhub_models.weights import Layout, load_checkpoint
+from sarhub_models.zoo.manifest import ModelInfo, list_models, model_info
 
 DATASETS = ("ssl4eo", "crisislandmark", "satlas")
 _SIDE = 224

@@ -15,7 +15,7 @@ from pathlib import Path
 from sarhub_models import model_info
 from sarhub_models.errors import OptionError
 from sarhub_models.io.files import digests, write_text
-from sarhub_models.registry import ModelInfo
+from sarhub_models.zoo.manifest import ModelInfo
 from training.checkpoint import LAST
 from training.data import open_source
 from training.digests import source_digest

@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..errors import DownloadError, OptionError, UnknownNameError
-from ..registry import list_models, model_info
+from ..zoo.manifest import list_models, model_info
 
 __all__ = ["Checkpoint", "Json", "Name", "Names", "complete_name", "on_disk", "usable_device"]
 

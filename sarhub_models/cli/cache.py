@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .. import describe
+from ..zoo import text as describe
 from . import console
 from .arguments import Json, Name, on_disk
 

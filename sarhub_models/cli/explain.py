@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from ..errors import OptionError
-from ..registry import list_models, model_info
+from ..zoo.manifest import list_models, model_info
 from . import console
 from .arguments import Json, complete_name, usable_device
 

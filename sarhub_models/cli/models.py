@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from .. import describe
 from ..errors import OptionError, SarHubError
-from ..registry import ModelInfo, list_models, model_info
+from ..zoo import text as describe
+from ..zoo.manifest import ModelInfo, list_models, model_info
 from . import console
 from .arguments import Json, Name, Names, on_disk
 

@@ -9,9 +9,9 @@ from typing import Annotated, Optional
 
 import typer
 
-from .. import describe
 from ..errors import DownloadError, ImageError, OptionError
-from ..registry import load_manifest
+from ..zoo import text as describe
+from ..zoo.manifest import load_manifest
 from . import console
 from .arguments import Checkpoint, Json, Name, Names, complete_name, usable_device
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from timm.models import generate_default_cfgs, is_model, register_model
 
 from ..errors import OptionError
-from ..registry import list_models, list_networks, model_info
+from ..zoo.manifest import list_models, list_networks, model_info
 
 if TYPE_CHECKING:
     from torch import nn

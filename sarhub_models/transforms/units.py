@@ -11,8 +11,8 @@ import warnings
 import torch
 from torch import Tensor
 
-from ..entries import UNITS
 from ..errors import ImageError, OptionError, UnitWarning, closest
+from ..zoo.entries import UNITS
 
 __all__ = ["check_option", "check_values", "convert_unit"]
 

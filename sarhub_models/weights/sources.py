@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import DownloadError, ManifestError
-from ..io.progress import Progress
 from ..io.files import check_name, publish
+from ..io.progress import Progress
 from . import transfer
 from .hub import hub_file
 

@@ -34,9 +34,9 @@ from ..errors import (
     UnknownNameError,
     closest,
 )
-from ..io.progress import download_bar
 from ..io.files import check_name, digests, is_name, metadata, publish
-from ..registry import Checksum, ModelInfo, load_manifest
+from ..io.progress import download_bar
+from ..zoo.manifest import Checksum, ModelInfo, load_manifest
 from . import trust
 from .hub import offline
 from .inventory import Entry, Verification, files_below, record, written

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from .._version import __version__
 from ..errors import DownloadError
-from ..io.progress import Progress
 from ..io.files import publish, write_text
+from ..io.progress import Progress
 
 if TYPE_CHECKING:
     import requests

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..entries import Checksum, ModelInfo
 from ..errors import CheckpointError, IntegrityError
 from ..io.files import CONTENT, Digests, content_digest, digests, metadata, write_text
+from ..zoo.entries import Checksum, ModelInfo
 
 __all__ = ["check_digests", "damage", "is_promised", "needs_pin", "original_digests", "other_release", "pin_digests"]
 

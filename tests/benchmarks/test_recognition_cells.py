@@ -17,7 +17,7 @@ from benchmarks.recognition.inputs import InputsReader
 from benchmarks.recognition.starts import Start, parse_start, starts_of, usual_starts
 from sarhub_models.datasets import FolderDataset
 from sarhub_models.errors import DataError, OptionError, SarHubError, UnknownNameError
-from sarhub_models.registry import manifest_path
+from sarhub_models.zoo.manifest import manifest_path
 from training.data import open_training
 from training.recipe import override
 from training.run import load_run

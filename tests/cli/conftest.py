@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import sarhub_models
-from sarhub_models.registry import manifest_path
+from sarhub_models.zoo.manifest import manifest_path
 from tests.weights.loopback import FileServer
 
 MODEL = "mobilenetv3_osu"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sarhub_models.cli import main
-from sarhub_models.registry import list_models, manifest_path
+from sarhub_models.zoo.manifest import list_models, manifest_path
 from tests.weights.loopback import Fault, FileServer
 
 from .conftest import MODEL, child, only_line

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 import sarhub_models
 from sarhub_models.cli import main
-from sarhub_models.registry import manifest_path
+from sarhub_models.zoo.manifest import manifest_path
 
 from .conftest import MODEL, only_line
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sarhub_models.datasets import BigEarthNetS1
 from sarhub_models.datasets.bigearthnet import CLASS_NAMES, CORINE_TO_CLASS, corine_labels, db_to_amplitude
 from sarhub_models.errors import DataError, ImageError, OptionError
-from sarhub_models.registry import load_manifest
+from sarhub_models.zoo.manifest import load_manifest
 
 from .scenes import pixels, write_bigearthnet_patch, write_npy
 

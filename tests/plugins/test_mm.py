@@ -9,8 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import sarhub_models as sarhub
 from sarhub_models.errors import ImageError, OptionError, UnknownNameError
-from sarhub_models.registry import list_models
 from sarhub_models.transforms import ptls
+from sarhub_models.zoo.manifest import list_models
 from tests.networks.released import image
 from tests.test_factory import release
 

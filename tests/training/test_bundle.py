@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from sarhub_models.entries import Preprocessing
 from sarhub_models.errors import CheckpointError
 from sarhub_models.networks import build
-from sarhub_models.registry import load_manifest
+from sarhub_models.zoo.entries import Preprocessing
+from sarhub_models.zoo.manifest import load_manifest
 from training import bundle
 from training.recipe import load_recipe
 from training.run import load_run, train

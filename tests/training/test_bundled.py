@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 import sarhub_models
 from sarhub_models.networks import tensor_layout
-from sarhub_models.registry import ModelInfo, model_info
 from sarhub_models.transforms import SarTransform
+from sarhub_models.zoo.manifest import ModelInfo, model_info
 from training.bundle import BUNDLED, LARGEST
 from training.data import open_source
 from training.recipe import load_recipe

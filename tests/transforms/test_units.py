@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import sarhub_models as sarhub
-from sarhub_models.entries import UNITS
 from sarhub_models.errors import ImageError, OptionError, UnitWarning
 from sarhub_models.transforms import BandTransform, convert_unit
+from sarhub_models.zoo.entries import UNITS
 
 MODEL = "vit_base_patch16_ssl4eo.mae"
 SATLAS = "swin_v2_b_satlas.si"

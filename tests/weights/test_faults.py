@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from sarhub_models.errors import CheckpointError, DownloadError, IntegrityError
-from sarhub_models.registry import ModelInfo
 from sarhub_models.weights import Store
+from sarhub_models.zoo.manifest import ModelInfo
 
 from . import tiny
 from .loopback import Fault, FileServer

@@ -17,8 +17,8 @@ from sarhub_models.errors import (
     OfflineError,
     UnknownNameError,
 )
-from sarhub_models.registry import ModelInfo, load_manifest
 from sarhub_models.weights import Store, sources, write_weights
+from sarhub_models.zoo.manifest import ModelInfo, load_manifest
 
 from . import tiny
 from .loopback import FileServer

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 import sarhub_models as sarhub
 from sarhub_models import factory, networks
 from sarhub_models.errors import CheckpointError, IntegrityError, OfflineError
-from sarhub_models.registry import Checksum, ModelInfo, model_info
 from sarhub_models.weights import Store
+from sarhub_models.zoo.manifest import Checksum, ModelInfo, model_info
 from tests.hub_server import HubServer
 
 NAME = "resnet50_ssl4eo.moco"

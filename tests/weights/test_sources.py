@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarhub_models.errors import DownloadError, ManifestError, OfflineError
-from sarhub_models.registry import load_manifest
 from sarhub_models.weights import Store, sources, transfer
 from sarhub_models.weights.sources import GoogleDrive, Http, HuggingFace, source_from
+from sarhub_models.zoo.manifest import load_manifest
 from tests.hub_server import HubServer
 
 from . import tiny

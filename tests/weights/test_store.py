@@ -19,8 +19,8 @@ from sarhub_models.errors import (
     ManifestError,
     OfflineError,
 )
-from sarhub_models.registry import Checksum, load_manifest
 from sarhub_models.weights import Store, sources
+from sarhub_models.zoo.manifest import Checksum, load_manifest
 
 from . import tiny
 from .loopback import FileServer

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from sarhub_models.registry import Checksum, DatasetInfo, ModelInfo, Preprocessing
 from sarhub_models.weights import Layout, Store, convert
 from sarhub_models.weights.convert import Tensors
+from sarhub_models.zoo.manifest import Checksum, DatasetInfo, ModelInfo, Preprocessing
 
 NAME = "tiny_toy"
 INFO = ModelInfo(

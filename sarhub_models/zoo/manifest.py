@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..errors import ManifestError, UnknownNameError, closest
 from .entries import (
     BandPreprocessing,
     Checksum,
@@ -23,7 +24,6 @@ from .entries import (
     optional_tuple,
     preprocessing_from,
 )
-from .errors import ManifestError, UnknownNameError, closest
 
 __all__ = [
     "BandPreprocessing",
@@ -64,7 +64,7 @@ def manifest_path() -> Path:
     """Return the manifest in use: ``SARHUB_MANIFEST``, the installed package's, or the clone's."""
     if override := os.environ.get("SARHUB_MANIFEST"):
         return Path(override).expanduser()
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     packaged = here / "weights_manifest.json"
     return packaged if packaged.exists() else here.parent / "weights_manifest.json"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .entries import SINGLE, BandPreprocessing, ModelInfo, Preprocessing
-from .registry import load_manifest
+from .manifest import load_manifest
 
 __all__ = [
     "classes",

@@ -7,7 +7,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from sarhub_models import errors, registry
+from sarhub_models import errors
+from sarhub_models.zoo import manifest as registry
 
 ROOT = Path(__file__).parent.parent
 MANIFEST = json.loads((ROOT / "weights_manifest.json").read_text())
@@ -31,12 +32,12 @@ def write(path: Path, change) -> Path:
 
 
 def test_manifest_follows_its_schema():
-    schema = json.loads((ROOT / "sarhub_models" / "weights_manifest.schema.json").read_text())
+    schema = json.loads((ROOT / "sarhub_models" / "zoo" / "weights_manifest.schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(MANIFEST)
 
 
 def test_schema_refuses_an_invented_hash():
-    schema = json.loads((ROOT / "sarhub_models" / "weights_manifest.schema.json").read_text())
+    schema = json.loads((ROOT / "sarhub_models" / "zoo" / "weights_manifest.schema.json").read_text())
     broken = json.loads(json.dumps(MANIFEST))
     for algorithm, value in (("sha256", "unknown"), ("sha256", "f0e69ba2"), ("sha256-prefix", "f0e69")):
         broken["models"]["resnet18_tsx"]["checksum"] = {"algorithm": algorithm, "value": value}

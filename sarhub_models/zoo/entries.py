@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import ManifestError
+from ..errors import ManifestError
 
 __all__ = [
     "LICENCES",
