@@ -7,7 +7,7 @@ DATA ?= $(if $(SARHUB_TEST_DATA),$(wildcard $(SARHUB_TEST_DATA)/data/dsn))
 OUT ?= outputs
 # MMCV is compiled once for each release of PyTorch and Python; its wheels stay here.
 MM_WHEELS ?= $(HOME)/.cache/sarhub-models/wheels
-MM_TESTS = $(shell grep -rl --include='test_*.py' -E 'importorskip..(mmcv|pycocotools)' tests) sarhub_models/plugins/mm.py
+MM_TESTS = $(shell grep -rl --include='test_*.py' -E 'importorskip..(mmcv|pycocotools)' tests) sarhub_models/integrations/mm.py
 
 .PHONY: help demo test test-mm lint docs bench build clean
 

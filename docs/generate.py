@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import sarhub_models as sarhub
 from sarhub_models import cli
 from sarhub_models.simulate import simulate_chips
-from sarhub_models.zoo import text as describe
+from sarhub_models.zoo import text
 from training import ablation_report
 
 RESULTS = Path(__file__).parent / "results"  # tables that the experiments' commands wrote
@@ -95,7 +95,7 @@ def bands_table() -> str:
         starts = sorted({f"{sarhub.model_info(name).network.split('_')[0]}*" for name in names})
         data = sarhub.model_info(names[0]).dataset.name
         labels = ", ".join(f"`{start}_{data}.*`" for start in starts)
-        steps = "; ".join(describe.preprocessing_steps(p))
+        steps = "; ".join(text.preprocessing_steps(p))
         rows.append(f"| {labels} | {', '.join(given.bands)} | {given.unit or 'not stated'} | {steps} |")
     return "\n".join(rows) + "\n"
 

@@ -6,7 +6,7 @@ import re
 from html import escape
 
 import sarhub_models as sarhub
-from sarhub_models.zoo import text as describe
+from sarhub_models.zoo import text
 
 _BYTES = 4  # of a float32 number
 # Heading, and whether a menu filters by it.
@@ -58,7 +58,7 @@ def html() -> str:
 
 def _cells(info: sarhub.ModelInfo) -> list[tuple[str, str]]:
     """Return what a row shows, as HTML, and what it is searched and sorted by, column by column."""
-    size = f"{describe.thousands(info.params)} ({describe.size(info.params * _BYTES)})" if info.params else "–"
+    size = f"{text.thousands(info.params)} ({text.size(info.params * _BYTES)})" if info.params else "–"
     bands = ", ".join("one" if band == "single" else band for band in info.input.bands)
     plain = [
         info.network,

@@ -14,22 +14,22 @@ from wrapt import when_imported
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .factory import create_model, create_transform
-    from .importing import import_checkpoint
+    from .models.create import create_model, create_transform
+    from .models.importing import import_checkpoint
     from .transforms import DRAA, log_amplitude, normalize_amplitude, ptls, reinhard_devlin
     from .zoo.manifest import ModelInfo, list_datasets, list_models, list_networks, model_info
 
 _HOME = {
     "DRAA": "transforms",
-    "ModelInfo": "registry",
-    "create_model": "factory",
-    "create_transform": "factory",
-    "import_checkpoint": "importing",
-    "list_datasets": "registry",
-    "list_models": "registry",
-    "list_networks": "registry",
+    "ModelInfo": "zoo.manifest",
+    "create_model": "models.create",
+    "create_transform": "models.create",
+    "import_checkpoint": "models.importing",
+    "list_datasets": "zoo.manifest",
+    "list_models": "zoo.manifest",
+    "list_networks": "zoo.manifest",
     "log_amplitude": "transforms",
-    "model_info": "registry",
+    "model_info": "zoo.manifest",
     "normalize_amplitude": "transforms",
     "ptls": "transforms",
     "reinhard_devlin": "transforms",
@@ -55,7 +55,7 @@ __all__ = [
 
 def _register_with_timm(_module: Any) -> None:
     from .errors import SarHubError
-    from .plugins.timm_registry import register
+    from .integrations.timm import register
 
     try:
         register()

@@ -20,9 +20,9 @@ import torch
 
 from .chips import Chips, open_chips
 from .errors import MissingDependencyError, OptionError
-from .factory import create_model, create_transform
 from .features import Features, extract_features
 from .io.files import write_text
+from .models.create import create_model, create_transform
 from .probe import FOLDS, TEST, TRAIN, Scores, cka, probe
 from .weights import Store
 from .weights.sources import source_from

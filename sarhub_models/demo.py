@@ -19,7 +19,7 @@ from torch import nn
 
 from .datasets.dsn import load_dsn
 from .errors import DataError, MissingDependencyError, OptionError
-from .factory import create_model, create_transform
+from .models.create import create_model, create_transform
 from .simulate import simulate_chips
 from .weights import Store
 from .zoo.entries import ModelInfo, Preprocessing

@@ -24,7 +24,7 @@ from webdataset.tariterators import group_by_keys
 
 from sarhub_models.datasets import Sample
 from sarhub_models.errors import DataError
-from sarhub_models.weights.transfer import NotThereError
+from sarhub_models.weights.http import NotThereError
 
 from .recipe import Count, Section
 from .stream import MEND, address, is_web, open_bytes

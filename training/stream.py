@@ -14,8 +14,8 @@ import urllib3
 
 from sarhub_models import __version__
 from sarhub_models.errors import DataError, DownloadError, IntegrityError, OfflineError
+from sarhub_models.weights.http import RETRY_WAITS, TIMEOUT, NotThereError
 from sarhub_models.weights.hub import offline
-from sarhub_models.weights.transfer import RETRY_WAITS, TIMEOUT, NotThereError
 
 _CHUNK = 64 * 1024  # what a cut connection loses at most
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}

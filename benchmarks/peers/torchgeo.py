@@ -23,7 +23,7 @@ from torch import nn
 from torchvision.models import WeightsEnum
 
 from sarhub_models import networks
-from sarhub_models.factory import layout_of
+from sarhub_models.models.create import layout_of
 from sarhub_models.weights import Layout, load_checkpoint
 from sarhub_models.zoo.manifest import ModelInfo, list_models, model_info
 

@@ -27,7 +27,7 @@ from torch import nn
 
 from benchmarks.detection.task import CONFIGS
 from benchmarks.mm import load_config
-from sarhub_models.plugins import mm
+from sarhub_models.integrations import mm
 
 from .timing import interleaved, print_table, write_report
 

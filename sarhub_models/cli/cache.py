@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..zoo import text as describe
+from ..zoo import text
 from . import console
 from .arguments import Json, Name, on_disk
 
@@ -41,7 +41,7 @@ def cache_list(as_json: Json = False) -> None:
     elif entries:
         console.print_table(
             ("name", "size", "date", "source"),
-            [(entry.name, describe.size(entry.size), entry.date, entry.source) for entry in entries],
+            [(entry.name, text.size(entry.size), entry.date, entry.source) for entry in entries],
         )
     else:
         print("the cache is empty")
@@ -86,7 +86,7 @@ def cache_clear(
 
     store = Store()
     files = store.clearable(forget_pins=forget_pins)
-    total = describe.size(sum(file.stat().st_size for file in files))
+    total = text.size(sum(file.stat().st_size for file in files))
     if files and not yes:
         typer.confirm(f"delete {len(files)} files, {total}, from {store.root}?", abort=True)
     store.clear(forget_pins=forget_pins)

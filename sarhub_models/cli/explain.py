@@ -323,7 +323,7 @@ def compare_command(
 
 def _network(model: str, preprocessing: str | None) -> tuple[nn.Module, SarTransform]:
     """Return the network of a name or of a checkpoint, and its preprocessing."""
-    from ..factory import create_model, create_transform
+    from ..models.create import create_model, create_transform
 
     file = Path(model).expanduser()
     if not file.is_file() and file.suffix not in (".safetensors", ".pth", ".pt"):

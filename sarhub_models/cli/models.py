@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from ..errors import OptionError, SarHubError
-from ..zoo import text as describe
+from ..zoo import text
 from ..zoo.manifest import ModelInfo, list_models, model_info
 from . import console
 from .arguments import Json, Name, Names, on_disk
@@ -54,7 +54,7 @@ def list_command(
     infos = [model_info(name) for name in names]
     rows = [(info, _whereabouts(info)) for info in infos]
     if as_json:
-        console.print_json([describe.summary(info, here) for info, here in rows])
+        console.print_json([text.summary(info, here) for info, here in rows])
     elif rows:
         console.print_table(
             ("name", "network", "data", "bands", "unit", "classes", "params", "here"),
@@ -66,7 +66,7 @@ def list_command(
                     ",".join(info.input.bands),
                     info.input.unit or "-",
                     str(info.num_classes or "-"),
-                    describe.thousands(info.params),
+                    text.thousands(info.params),
                     here or "",
                 )
                 for info, here in rows
@@ -91,8 +91,8 @@ def info_command(name: Name, as_json: Json = False) -> None:
     if as_json:
         console.print_json({**info.to_dict(), "here": here, "licence": info.licence})
     else:
-        console.print_facts(describe.facts(info, here))
-        print(f"\n{describe.example(name, info)}")  # outside the columns: whole lines to copy
+        console.print_facts(text.facts(info, here))
+        print(f"\n{text.example(name, info)}")  # outside the columns: whole lines to copy
 
 
 def download_command(
@@ -113,7 +113,7 @@ def download_command(
     if everything == bool(names):
         raise OptionError("give the names of models, or --all")
     infos = [model_info(name) for name in (list_models() if everything else names or [])]
-    from ..factory import layout_of
+    from ..models.create import layout_of
     from ..weights import Store
 
     results: list[dict[str, Any]] = []
@@ -126,7 +126,7 @@ def download_command(
             continue
         results.append({"name": info.name, "path": path, "bytes": path.stat().st_size, "error": None})
         if not as_json:
-            print(f"{info.name}  {describe.size(path.stat().st_size)}  {path}")
+            print(f"{info.name}  {text.size(path.stat().st_size)}  {path}")
     if as_json:
         console.print_json(results)
     if any(result["error"] for result in results):
@@ -183,7 +183,7 @@ def import_command(
       sarhub import ResNet50_BEN.pth
       sarhub import weights.pth --name resnet50_ben
     """
-    from ..importing import import_checkpoint
+    from ..models.importing import import_checkpoint
 
     imported = import_checkpoint(file, name)
     if as_json:

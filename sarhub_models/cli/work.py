@@ -10,7 +10,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..errors import DownloadError, ImageError, OptionError
-from ..zoo import text as describe
+from ..zoo import text
 from ..zoo.manifest import load_manifest
 from . import console
 from .arguments import Checkpoint, Json, Name, Names, complete_name, usable_device
@@ -71,9 +71,9 @@ def features_command(
       sarhub features tiles/ --model resnet50_ben --out features.parquet --band 1 --on-error skip
       sarhub features tiles/ --model resnet50_ssl4eo.moco --out features.safetensors --unit intensity
     """
-    from ..factory import create_model, create_transform
     from ..features import extract_features
     from ..io.images import list_images
+    from ..models.create import create_model, create_transform
 
     files = list_images(folder)
     network = create_model(model, pretrained=True, checkpoint_path=checkpoint)
@@ -161,7 +161,7 @@ def export_command(
     """
     if untrained and checkpoint is not None:
         raise OptionError("give --checkpoint or --untrained, not both")
-    from ..export import export_named
+    from ..models.export import export_named
 
     export = export_named(
         name,
@@ -177,7 +177,7 @@ def export_command(
         console.print_json(vars(export))
         return
     shape = " x ".join(map(str, export.input_shape))
-    print(f"{export.file}  {export.format}  {describe.size(export.bytes)}  input: batch x {shape}")
+    print(f"{export.file}  {export.format}  {text.size(export.bytes)}  input: batch x {shape}")
     if export.difference is None:
         console.note("not compared with the network: pip install 'sarhub-models[export]' brings onnxruntime")
     else:
@@ -208,7 +208,7 @@ def publish_command(
     """
     if dry_run != (out is not None):
         raise OptionError("--dry-run and --out belong together: give both or neither")
-    from .. import publish
+    from ..models import publish
 
     if out is not None:
         for file in publish.write_repository(name, out, repo, checkpoint=checkpoint, permitted=permitted):

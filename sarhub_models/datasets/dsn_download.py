@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import IntegrityError, UnknownNameError, closest
-from ..weights.transfer import download
+from ..weights.http import download
 from .dsn import PARTS, pack_folder
 from .github import Blob, is_there, list_tree, require_network, tree_url
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from ..errors import DownloadError, IntegrityError, OfflineError
 from ..io.files import digests, publish
+from ..weights.http import download
 from ..weights.hub import offline
-from ..weights.transfer import download
 
 __all__ = ["Blob", "fetch_blob", "is_there", "list_tree", "raw_url", "require_network", "tree_url"]
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import CheckpointError, OptionError, UnknownNameError, closest
 from . import densenet, mobilenetv3, resnet, senet, swin, swin_v2, vit
-from ._empty import assign, select_for_features, without_numbers
+from ._meta import assign, select_for_features, without_numbers
 from ._spec import NetworkSpec, Tensors
 
 __all__ = [

@@ -1,9 +1,9 @@
 """Amplitude chips become network inputs: dynamic-range operators, their augmentation, and the whole chain."""
 
 from .bands import BandTransform
-from .dynamic_range import DRAA, OPERATORS, log_amplitude, ptls, reinhard_devlin
-from .preprocess import SarTransform, flip_and_rotate, normalize_amplitude
-from .units import convert_unit
+from .operators import DRAA, OPERATORS, log_amplitude, ptls, reinhard_devlin
+from .pipeline import SarTransform, flip_and_rotate, normalize_amplitude
+from .radiometry import convert_unit
 
 __all__ = [
     "DRAA",

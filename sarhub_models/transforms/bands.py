@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from ..errors import ImageError, OptionError, UnitWarning
-from .preprocess import as_tensor, flip_and_rotate
-from .units import check_option, check_values, convert_unit
+from .pipeline import as_tensor, flip_and_rotate
+from .radiometry import check_option, check_values, convert_unit
 
 __all__ = ["BandTransform"]
 

@@ -12,7 +12,7 @@ from .hub import fetch_hub_config, fetch_hub_model, offline
 from .store import Entry, Store, Verification
 
 if TYPE_CHECKING:
-    from .convert import Layout, Tensors, load_checkpoint, read_tensors, read_weights, write_weights
+    from .checkpoint import Layout, Tensors, load_checkpoint, read_tensors, read_weights, write_weights
 
 __all__ = [
     "Entry",
@@ -33,6 +33,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import convert
+    from . import checkpoint
 
-    return getattr(convert, name)
+    return getattr(checkpoint, name)

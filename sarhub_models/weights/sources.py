@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 from ..errors import DownloadError, ManifestError
 from ..io.files import check_name, publish
 from ..io.progress import Progress
-from . import transfer
+from . import http
 from .hub import hub_file
 
 __all__ = ["KINDS", "Bundled", "GoogleDrive", "Http", "HuggingFace", "Manual", "Mirror", "Source", "source_from"]
@@ -79,7 +79,7 @@ class Http(Source):
 
     def fetch(self, destination: Path, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`."""
-        transfer.download(self.url, destination, progress)
+        http.download(self.url, destination, progress)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class GoogleDrive(Source):
 
         try:
             listing = gdown.download_folder(
-                id=self.folder, skip_download=True, quiet=True, use_cookies=False, timeout=transfer.TIMEOUT
+                id=self.folder, skip_download=True, quiet=True, use_cookies=False, timeout=http.TIMEOUT
             )
             file_id = self._choose({file.path: file.id for file in listing})
             self._download(file_id, destination, progress)
@@ -145,8 +145,8 @@ class GoogleDrive(Source):
                 use_cookies=False,
                 resume=True,
                 progress=progress,
-                timeout=transfer.TIMEOUT,
-                retries=len(transfer.RETRY_WAITS),
+                timeout=http.TIMEOUT,
+                retries=len(http.RETRY_WAITS),
             )
 
         before = partial()
@@ -223,8 +223,8 @@ class Mirror(Source):
         for name in names:
             if self.needs_network():
                 try:
-                    transfer.download(f"{self.location.rstrip('/')}/{name}", destination, progress)
-                except transfer.NotThereError:
+                    http.download(f"{self.location.rstrip('/')}/{name}", destination, progress)
+                except http.NotThereError:
                     continue
                 return
             path = Path(self.location).expanduser() / name

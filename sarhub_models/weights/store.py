@@ -43,11 +43,11 @@ from .inventory import Entry, Verification, files_below, record, written
 from .sources import Bundled, Mirror, Source, source_from
 
 if TYPE_CHECKING:
-    from .convert import Layout
+    from .checkpoint import Layout
 
 __all__ = ["Entry", "Store", "Verification"]
 
-_UNFINISHED = ".safetensors.tmp"  # how convert.write_weights calls a file, behind a dot, until it is whole
+_UNFINISHED = ".safetensors.tmp"  # how checkpoint.write_weights calls a file, behind a dot, until it is whole
 
 
 class Store:
@@ -270,14 +270,14 @@ class Store:
 
     def _admit(self, file: Path, info: ModelInfo, layout: Layout, *, origin: str, vouched: bool) -> Path:
         """Check a released or converted file in every way and give it its place in the cache."""
-        from . import convert  # loads torch
+        from . import checkpoint  # loads torch
 
         original = trust.original_digests(file, vouched)
         trust.check_digests(info, original, self._pin(info.name))
-        tensors = convert.load_checkpoint(file, layout)
+        tensors = checkpoint.load_checkpoint(file, layout)
         if trust.needs_pin(info):
             trust.pin_digests(original, self._pin(info.name), origin)
-        convert.write_weights(
+        checkpoint.write_weights(
             tensors,
             self._file(info.name),
             {

@@ -24,7 +24,7 @@ from benchmarks.detection.prepare import app, prepare
 from benchmarks.detection.task import CONFIGS, TASK, place, scores
 from benchmarks.mm import load_config, set_weights
 from sarhub_models.errors import DataError, UnknownNameError
-from sarhub_models.plugins.mm import SARHubBackbone, SARHubPreprocess, backbone_channels
+from sarhub_models.integrations.mm import SARHubBackbone, SARHubPreprocess, backbone_channels
 
 NETWORKS = ["resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b"]
 DATASETS = ["ssdd", "hrsid", "ls_ssdd"]

@@ -31,7 +31,7 @@ from benchmarks.segmentation.metric import ClassIoUMetric
 from benchmarks.segmentation.mosaics import MosaicSettings, compose_mosaics
 from benchmarks.segmentation.prepare import LEVELS, prepare, quantise
 from benchmarks.segmentation.task import CONFIGS, place, scores
-from sarhub_models.plugins.mm import SARHubBackbone, backbone_channels
+from sarhub_models.integrations.mm import SARHubBackbone, backbone_channels
 
 NETWORKS = ["resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b"]
 SIDE = 96

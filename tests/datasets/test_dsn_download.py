@@ -9,7 +9,7 @@ import pytest
 from sarhub_models.datasets import download_dsn, load_dsn
 from sarhub_models.datasets.dsn import SPLITS
 from sarhub_models.errors import DownloadError, IntegrityError, OfflineError, UnknownNameError
-from sarhub_models.weights import transfer
+from sarhub_models.weights import http
 from tests.weights.loopback import Fault, FileServer
 
 from .repository import TOP, archive, listing, repository
@@ -17,7 +17,7 @@ from .repository import TOP, archive, listing, repository
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(transfer, "RETRY_WAITS", (0.0,))
+    monkeypatch.setattr(http, "RETRY_WAITS", (0.0,))
     with FileServer() as running:
         files = repository()
         running.files = {"/tree": listing(files), "/archive": archive(files)}

@@ -10,7 +10,7 @@ import torch
 
 import sarhub_models as sarhub
 from sarhub_models.errors import CheckpointError, OptionError
-from sarhub_models.publish import write_repository
+from sarhub_models.models.publish import write_repository
 from sarhub_models.zoo.entries import ModelInfo, Preprocessing
 from training.run import load_run, train
 

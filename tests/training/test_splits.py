@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from sarhub_models.datasets import BigEarthNetS1, github
 from sarhub_models.errors import DownloadError, IntegrityError, OfflineError, UnknownNameError
-from sarhub_models.weights import transfer
+from sarhub_models.weights import http
 from tests.datasets.repository import listing
 from tests.datasets.scenes import write_npy
 from tests.weights.loopback import Fault, FileServer
@@ -26,7 +26,7 @@ def address(path: str) -> str:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setattr(transfer, "RETRY_WAITS", (0.0,))
+    monkeypatch.setattr(http, "RETRY_WAITS", (0.0,))
     with FileServer() as running:
         running.files = {"/tree": listing(FILES), **{address(path): content for path, content in FILES.items()}}
         yield running

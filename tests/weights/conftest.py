@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sarhub_models.weights import Store, transfer
+from sarhub_models.weights import Store, http
 from tests.hub_server import HubServer, use_hub
 
 from .loopback import FileServer
@@ -17,7 +17,7 @@ from .loopback import FileServer
 @pytest.fixture(autouse=True)
 def quick_and_small(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    monkeypatch.setattr(transfer, "RETRY_WAITS", (0.0, 0.0))
+    monkeypatch.setattr(http, "RETRY_WAITS", (0.0, 0.0))
 
 
 @pytest.fixture

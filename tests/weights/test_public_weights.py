@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 import sarhub_models as sarhub
-from sarhub_models import factory, networks
+from sarhub_models import networks
 from sarhub_models.errors import CheckpointError, IntegrityError, OfflineError
+from sarhub_models.models import create
 from sarhub_models.weights import Store
 from sarhub_models.zoo.manifest import Checksum, ModelInfo, model_info
 from tests.hub_server import HubServer
@@ -59,7 +60,7 @@ def served(hub: HubServer, body: bytes, *, prefix: str | None = None) -> ModelIn
 
 
 def fetch(store: Store, info: ModelInfo) -> Path:
-    return store.path(info, factory.layout_of(info), progress=False)
+    return store.path(info, create.layout_of(info), progress=False)
 
 
 def pin(store: Store) -> Path:

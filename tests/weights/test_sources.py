@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarhub_models.errors import DownloadError, ManifestError, OfflineError
-from sarhub_models.weights import Store, sources, transfer
+from sarhub_models.weights import Store, http, sources
 from sarhub_models.weights.sources import GoogleDrive, Http, HuggingFace, source_from
 from sarhub_models.zoo.manifest import load_manifest
 from tests.hub_server import HubServer
@@ -243,7 +243,7 @@ def test_drive_over_its_quota(drive: FileServer, tmp_path: Path) -> None:
 
 def cut_a_drive_download(drive: FileServer, tmp_path: Path) -> str:
     (id,) = share(drive, "Swin-T_TSX.pth")
-    attempts = len(transfer.RETRY_WAITS) + 1
+    attempts = len(http.RETRY_WAITS) + 1
     drive.faults[f"/uc?id={id}"] = [Fault(after=1_200_000)] + [Fault(after=0)] * (attempts - 1)
     with pytest.raises(DownloadError):
         GoogleDrive(FOLDER, ("tsx",)).fetch(tmp_path / "f")
@@ -255,7 +255,7 @@ def cut_a_drive_download(drive: FileServer, tmp_path: Path) -> str:
 
 
 def test_drive_resumes_in_the_next_run(drive: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "RETRY_WAITS", ())
+    monkeypatch.setattr(http, "RETRY_WAITS", ())
     cut_a_drive_download(drive, tmp_path)
     asked = len(drive.log)
     GoogleDrive(FOLDER, ("tsx",)).fetch(tmp_path / "f")
@@ -267,7 +267,7 @@ def test_drive_resumes_in_the_next_run(drive: FileServer, tmp_path: Path, monkey
 def test_drive_starts_afresh_when_the_partial_file_cannot_be_continued(
     drive: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "RETRY_WAITS", ())
+    monkeypatch.setattr(http, "RETRY_WAITS", ())
     id = cut_a_drive_download(drive, tmp_path)
     drive.files[f"/uc?id={id}"] = BODY[:1000]
     GoogleDrive(FOLDER, ("tsx",)).fetch(tmp_path / "f")

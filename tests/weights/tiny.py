@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from sarhub_models.weights import Layout, Store, convert
-from sarhub_models.weights.convert import Tensors
+from sarhub_models.weights import Layout, Store, checkpoint
+from sarhub_models.weights.checkpoint import Tensors
 from sarhub_models.zoo.manifest import Checksum, DatasetInfo, ModelInfo, Preprocessing
 
 NAME = "tiny_toy"
@@ -151,7 +151,7 @@ def fetch_and_hang(root: Path, model: ModelInfo, stage: str, reached: Path) -> P
     if stage == "reading":
         return Store(root).path(model, Layout(hang, expected))
     if stage == "writing":
-        convert.save_file = half_a_file  # type: ignore[assignment]
+        checkpoint.save_file = half_a_file  # type: ignore[assignment]
     elif stage == "renaming":
-        convert.publish = hang
+        checkpoint.publish = hang
     return fetch(root, model)

@@ -8,9 +8,9 @@ import jsonschema
 import pytest
 
 from sarhub_models import errors
-from sarhub_models.zoo import manifest as registry
+from sarhub_models.zoo import manifest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MANIFEST = json.loads((ROOT / "weights_manifest.json").read_text())
 NETWORKS = ["densenet121", "mobilenetv3", "resnet101", "resnet18", "resnet50", "senet50", "swin_b", "swin_t"]
 FIELD_NETWORKS = [
@@ -47,26 +47,26 @@ def test_schema_refuses_an_invented_hash():
 
 def test_every_network_of_every_data_set_is_listed():
     expected = {f"{network}_{data}" for network in NETWORKS for data in ("tsx", "ben", "osu")}
-    assert expected <= set(registry.list_models())
-    assert {"resnet18_tsx.grsl2020", "mobilenetv3_dsn"} <= set(registry.list_models())
-    assert registry.list_networks() == sorted(NETWORKS + FIELD_NETWORKS)
-    assert {"tsx", "ben", "osu", "dsn", "ssl4eo", "crisislandmark", "satlas"} == set(registry.list_datasets())
+    assert expected <= set(manifest.list_models())
+    assert {"resnet18_tsx.grsl2020", "mobilenetv3_dsn"} <= set(manifest.list_models())
+    assert manifest.list_networks() == sorted(NETWORKS + FIELD_NETWORKS)
+    assert {"tsx", "ben", "osu", "dsn", "ssl4eo", "crisislandmark", "satlas"} == set(manifest.list_datasets())
 
 
 def test_names_are_network_data_and_tag():
-    for name in registry.list_models():
-        info = registry.model_info(name)
+    for name in manifest.list_models():
+        info = manifest.model_info(name)
         assert name == f"{info.network}_{info.dataset.name}" + (f".{info.tag}" if info.tag else "")
 
 
 def test_every_entry_says_what_a_user_must_know():
-    for name in registry.list_models():
-        info = registry.model_info(name)
+    for name in manifest.list_models():
+        info = manifest.model_info(name)
         assert info.sources and info.citation and info.terms
         assert info.class_names is None or len(info.class_names) == info.num_classes
         assert info.input.bands and info.method
         p = info.preprocessing
-        if isinstance(p, registry.Preprocessing):
+        if isinstance(p, manifest.Preprocessing):
             assert p.low <= p.evaluation <= p.high
             assert len(info.input.bands) == 1 and info.input.unit == "amplitude"
         else:
@@ -85,11 +85,11 @@ def test_every_entry_says_what_a_user_must_know():
 def test_preprocessing_is_what_the_weights_were_trained_with(
     dataset, operator, low, high, evaluation, mean, std, classes
 ):
-    for name in registry.list_models(dataset=dataset):
+    for name in manifest.list_models(dataset=dataset):
         if name.endswith(".grsl2020"):
             continue
-        info = registry.model_info(name)
-        expected = registry.Preprocessing(operator, low, high, evaluation, mean, std, size=128)
+        info = manifest.model_info(name)
+        expected = manifest.Preprocessing(operator, low, high, evaluation, mean, std, size=128)
         assert info.preprocessing == expected
         assert info.num_classes == classes
 
@@ -105,23 +105,23 @@ def test_preprocessing_is_what_the_weights_were_trained_with(
     ],
 )
 def test_bands_and_units_are_known(dataset, bands, unit, limits, channels):
-    for name in registry.list_models(dataset=dataset):
-        assert registry.model_info(name).input == registry.Input(bands, unit, limits, channels)
+    for name in manifest.list_models(dataset=dataset):
+        assert manifest.model_info(name).input == manifest.Input(bands, unit, limits, channels)
 
 
 def test_statistics_of_the_public_weights():
-    for name in registry.list_models(dataset="ssl4eo"):
-        p = registry.model_info(name).preprocessing
-        assert p == registry.BandPreprocessing((-12.59, -20.26), (5.26, 5.91), size=256, crop=224, clip=None)
-        assert registry.model_info(name).statistics([1]) == ((-20.26,), (5.91,))
-    for name in registry.list_models(dataset="satlas"):
-        assert registry.model_info(name).preprocessing.clip == (0, 255)
+    for name in manifest.list_models(dataset="ssl4eo"):
+        p = manifest.model_info(name).preprocessing
+        assert p == manifest.BandPreprocessing((-12.59, -20.26), (5.26, 5.91), size=256, crop=224, clip=None)
+        assert manifest.model_info(name).statistics([1]) == ((-20.26,), (5.91,))
+    for name in manifest.list_models(dataset="satlas"):
+        assert manifest.model_info(name).preprocessing.clip == (0, 255)
 
 
 def test_public_weights_are_pinned_to_a_commit_and_no_hash_is_invented():
     published = {}
-    for name in registry.list_models(sensor="Sentinel-1"):
-        info = registry.model_info(name)
+    for name in manifest.list_models(sensor="Sentinel-1"):
+        info = manifest.model_info(name)
         if info.num_classes != 0:
             continue
         (source,) = info.sources
@@ -137,43 +137,43 @@ def test_public_weights_are_pinned_to_a_commit_and_no_hash_is_invented():
 
 def test_entries_survive_json():
     for name in ("resnet50_ben", "vit_small_patch16_ssl4eo.mae", "swin_v2_b_satlas.mi"):
-        info = registry.model_info(name)
-        assert registry.ModelInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
-    older = registry.model_info("resnet18_tsx").to_dict()
+        info = manifest.model_info(name)
+        assert manifest.ModelInfo.from_dict(json.loads(json.dumps(info.to_dict()))) == info
+    older = manifest.model_info("resnet18_tsx").to_dict()
     del older["input"], older["method"]  # as published before these were known
-    assert registry.ModelInfo.from_dict(older) == registry.model_info("resnet18_tsx")
+    assert manifest.ModelInfo.from_dict(older) == manifest.model_info("resnet18_tsx")
 
 
 def test_filters_by_sensor_bands_licence_and_method():
-    everything = set(registry.list_models())
-    assert registry.list_models(sensor="TerraSAR-X", network="mobilenetv3") == ["mobilenetv3_dsn", "mobilenetv3_tsx"]
-    assert len(registry.list_models(bands=("VH", "VV"))) == 19
-    assert registry.list_models(bands=("VV", "VH")) == registry.list_models(bands=["VH", "VV"])
-    assert set(registry.list_models(bands="VV")) == {name for name in everything if name.endswith(("_ben", "_osu"))}
-    assert registry.list_models(licence="Apache-2.0") == ["mobilenetv3_dsn", "resnet50_ssl4eo.decur"]
-    assert "resnet50_ben" in registry.list_models(licence="none")
-    assert registry.list_models("*small*", method="softcon") == ["vit_small_patch14_dinov2_ssl4eo.softcon"]
-    assert set(registry.list_models(method="supervised")) >= {"swin_v2_b_satlas.si", "resnet18_tsx"}
+    everything = set(manifest.list_models())
+    assert manifest.list_models(sensor="TerraSAR-X", network="mobilenetv3") == ["mobilenetv3_dsn", "mobilenetv3_tsx"]
+    assert len(manifest.list_models(bands=("VH", "VV"))) == 19
+    assert manifest.list_models(bands=("VV", "VH")) == manifest.list_models(bands=["VH", "VV"])
+    assert set(manifest.list_models(bands="VV")) == {name for name in everything if name.endswith(("_ben", "_osu"))}
+    assert manifest.list_models(licence="Apache-2.0") == ["mobilenetv3_dsn", "resnet50_ssl4eo.decur"]
+    assert "resnet50_ben" in manifest.list_models(licence="none")
+    assert manifest.list_models("*small*", method="softcon") == ["vit_small_patch14_dinov2_ssl4eo.softcon"]
+    assert set(manifest.list_models(method="supervised")) >= {"swin_v2_b_satlas.si", "resnet18_tsx"}
 
 
 def test_wildcards_and_filters():
-    assert registry.list_models("resnet*", dataset="ben") == ["resnet101_ben", "resnet18_ben", "resnet50_ben"]
-    assert registry.list_models("RESNET18_T*") == ["resnet18_tsx", "resnet18_tsx.grsl2020"]
-    assert registry.list_models(network="swin_t") == ["swin_t_ben", "swin_t_osu", "swin_t_tsx"]
-    assert registry.list_models("vgg*") == []
+    assert manifest.list_models("resnet*", dataset="ben") == ["resnet101_ben", "resnet18_ben", "resnet50_ben"]
+    assert manifest.list_models("RESNET18_T*") == ["resnet18_tsx", "resnet18_tsx.grsl2020"]
+    assert manifest.list_models(network="swin_t") == ["swin_t_ben", "swin_t_osu", "swin_t_tsx"]
+    assert manifest.list_models("vgg*") == []
 
 
 @pytest.mark.parametrize(
     ("call", "hint"),
     [
-        (lambda: registry.model_info("resnet50_bne"), "resnet50_ben"),
-        (lambda: registry.model_info("ResNet50_BEN"), "resnet50_ben"),
-        (lambda: registry.list_models(network="swin-t"), "swin_t"),
-        (lambda: registry.list_models(dataset="bem"), "ben"),
-        (lambda: registry.list_models(sensor="Sentinel"), "Sentinel-1"),
-        (lambda: registry.list_models(bands=("VV", "vh")), "VH"),
-        (lambda: registry.list_models(licence="CC-BY"), "CC-BY-4.0"),
-        (lambda: registry.list_models(method="moco-v2"), "moco"),
+        (lambda: manifest.model_info("resnet50_bne"), "resnet50_ben"),
+        (lambda: manifest.model_info("ResNet50_BEN"), "resnet50_ben"),
+        (lambda: manifest.list_models(network="swin-t"), "swin_t"),
+        (lambda: manifest.list_models(dataset="bem"), "ben"),
+        (lambda: manifest.list_models(sensor="Sentinel"), "Sentinel-1"),
+        (lambda: manifest.list_models(bands=("VV", "vh")), "VH"),
+        (lambda: manifest.list_models(licence="CC-BY"), "CC-BY-4.0"),
+        (lambda: manifest.list_models(method="moco-v2"), "moco"),
     ],
 )
 def test_unknown_names_get_the_closest(call, hint):
@@ -188,19 +188,19 @@ def test_a_name_cannot_climb_out_of_the_cache(tmp_path, name):
     entry = MANIFEST["models"]["resnet18_tsx"]
     path = write(tmp_path / "m.json", lambda data: data["models"].update({name: entry}))
     with pytest.raises(errors.ManifestError, match="not a model name"):
-        registry.load_manifest(path)
+        manifest.load_manifest(path)
 
 
 def test_broken_manifests_are_named(tmp_path, monkeypatch):
     with pytest.raises(errors.ManifestError, match="no_such"):
-        registry.load_manifest(tmp_path / "no_such.json")
+        manifest.load_manifest(tmp_path / "no_such.json")
     (tmp_path / "torn.json").write_text('{"models": ')
     with pytest.raises(errors.ManifestError, match=r"torn\.json is not JSON"):
-        registry.load_manifest(tmp_path / "torn.json")
+        manifest.load_manifest(tmp_path / "torn.json")
     lacking = write(tmp_path / "lacking.json", lambda data: data["models"]["resnet18_tsx"].pop("sources"))
     monkeypatch.setenv("SARHUB_MANIFEST", str(lacking))
     with pytest.raises(errors.ManifestError, match="sources"):
-        registry.list_models()
+        manifest.list_models()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_broken_manifests_are_named(tmp_path, monkeypatch):
 )
 def test_malformed_manifests_are_refused(tmp_path, change, reason):
     with pytest.raises(errors.ManifestError, match=reason):
-        registry.load_manifest(write(tmp_path / "m.json", change))
+        manifest.load_manifest(write(tmp_path / "m.json", change))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])
@@ -223,13 +223,13 @@ def test_a_manifest_that_is_no_text_is_refused(tmp_path, content):
     path = tmp_path / "m.json"
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(errors.ManifestError, match=r"m\.json"):
-        registry.load_manifest(path)
+        manifest.load_manifest(path)
 
 
 def test_another_manifest_takes_effect_at_once(tmp_path, monkeypatch):
     path = write(tmp_path / "m.json", lambda data: data["models"].pop("swin_b_tsx"))
     monkeypatch.setenv("SARHUB_MANIFEST", str(path))
-    assert "swin_b_tsx" not in registry.list_models()
+    assert "swin_b_tsx" not in manifest.list_models()
 
 
 def test_importing_the_package_loads_neither_torch_nor_timm():

@@ -1,6 +1,6 @@
 # FCOS (Tian et al., ICCV 2019) with a feature pyramid on a network of this package, for one class. What is based on it
 # names the network and the channels of its four stages.
-custom_imports = dict(imports=["sarhub_models.plugins.mm"])
+custom_imports = dict(imports=["sarhub_models.integrations.mm"])
 strides = (8, 16, 32, 64, 128)
 channels = 256
 model = dict(

@@ -2,7 +2,7 @@
 # ships are less than 8 pixels wide, and two convolutions of 64 channels in neck and head.
 _base_ = "fcos.py"
 default_scope = "mmdet"
-custom_imports = dict(imports=["sarhub_models.plugins.mm", "benchmarks.autocast"])
+custom_imports = dict(imports=["sarhub_models.integrations.mm", "benchmarks.autocast"])
 channels = 64
 strides = (4, 8, 16, 32)
 model = dict(

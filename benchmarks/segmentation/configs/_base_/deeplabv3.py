@@ -1,6 +1,6 @@
 # DeepLabv3 (Chen et al., Rethinking atrous convolution for semantic image segmentation, 2017) on a network of this
 # package. What is based on it names the network and the channels of its last two stages.
-custom_imports = dict(imports=["sarhub_models.plugins.mm", "benchmarks.segmentation.metric"])
+custom_imports = dict(imports=["sarhub_models.integrations.mm", "benchmarks.segmentation.metric"])
 head = dict(num_classes=2, norm_cfg=dict(type="BN"), align_corners=False)
 model = dict(
     type="EncoderDecoder",

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from sarhub_models import create_model, export, networks
+from sarhub_models import create_model, networks
 from sarhub_models.cli import main
 from sarhub_models.errors import MissingDependencyError, OptionError
+from sarhub_models.models import export
 from sarhub_models.zoo.manifest import list_networks, model_info
 
 

@@ -16,10 +16,10 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from . import networks
-from .errors import MissingDependencyError, OptionError, SarHubError
-from .factory import create_model
-from .zoo.manifest import ModelInfo, model_info
+from .. import networks
+from ..errors import MissingDependencyError, OptionError, SarHubError
+from ..zoo.manifest import ModelInfo, model_info
+from .create import create_model
 
 __all__ = ["FORMATS", "Export", "ExportError", "describe_head", "export_model", "export_named"]
 

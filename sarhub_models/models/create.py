@@ -11,12 +11,12 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from . import networks
-from .errors import CheckpointError, OptionError
-from .transforms import BandTransform, SarTransform
-from .weights import Layout, Store, fetch_hub_config, fetch_hub_model, load_checkpoint, read_tensors
-from .zoo.entries import SINGLE, BandPreprocessing, ModelInfo
-from .zoo.manifest import model_info
+from .. import networks
+from ..errors import CheckpointError, OptionError
+from ..transforms import BandTransform, SarTransform
+from ..weights import Layout, Store, fetch_hub_config, fetch_hub_model, load_checkpoint, read_tensors
+from ..zoo.entries import SINGLE, BandPreprocessing, ModelInfo
+from ..zoo.manifest import model_info
 
 __all__ = ["NO_HEAD", "create_model", "create_transform", "layout_of"]
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import center_crop
 
 from ..errors import ImageError, OptionError
-from .dynamic_range import DRAA
-from .units import check_option, check_values, convert_unit
+from .operators import DRAA
+from .radiometry import check_option, check_values, convert_unit
 
 __all__ = ["SarTransform", "as_tensor", "flip_and_rotate", "normalize_amplitude"]
 

@@ -13,15 +13,15 @@ from typing import Any
 
 from torch import nn
 
-from . import networks
-from ._version import __version__
-from .errors import CheckpointError, DownloadError, OfflineError, OptionError
+from .. import networks
+from .._version import __version__
+from ..errors import CheckpointError, DownloadError, OfflineError, OptionError
+from ..weights import offline
+from ..zoo import text
+from ..zoo.entries import LICENCES, ModelInfo, Preprocessing
+from ..zoo.manifest import model_info
+from .create import create_model
 from .export import describe_head
-from .factory import create_model
-from .weights import offline
-from .zoo import text as describe
-from .zoo.entries import LICENCES, ModelInfo, Preprocessing
-from .zoo.manifest import model_info
 
 __all__ = ["PublishError", "publish", "write_repository"]
 
@@ -125,7 +125,7 @@ def model_card(info: ModelInfo, repo: str) -> str:
     in_timm = not networks.spec(info.network).timm_name.startswith("sarhub_")
     licence = info.licence
     steps = "\n".join(
-        f"{number}. {step}" for number, step in enumerate(describe.preprocessing_steps(info.preprocessing), 1)
+        f"{number}. {step}" for number, step in enumerate(text.preprocessing_steps(info.preprocessing), 1)
     )
     note = f"\n\n{info.preprocessing.note}" if info.preprocessing.note else ""
     unlicensed = (
@@ -152,13 +152,13 @@ tags:
 ---
 # {info.name}
 
-{describe.network_title(info)}, pre-trained on synthetic-aperture radar (SAR) images.
+{text.network_title(info)}, pre-trained on synthetic-aperture radar (SAR) images.
 
-- Network: {info.network} ({describe.thousands(info.params)} parameters)
-- Trained on: {describe.data(info)}
-- Classes: {describe.classes(info)}
+- Network: {info.network} ({text.thousands(info.params)} parameters)
+- Trained on: {text.data(info)}
+- Classes: {text.classes(info)}
 - Method: {info.method}
-- Input: {describe.input_text(info)}{training}
+- Input: {text.input_text(info)}{training}
 
 ## Preprocessing
 
@@ -171,7 +171,7 @@ The features are right only for chips that are prepared as the training data wer
 ## Use
 
 ```python
-{describe.example(f"hf-hub:{repo}", info)}
+{text.example(f"hf-hub:{repo}", info)}
 ```{plain}
 
 ## Terms

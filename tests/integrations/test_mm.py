@@ -11,12 +11,12 @@ import sarhub_models as sarhub
 from sarhub_models.errors import ImageError, OptionError, UnknownNameError
 from sarhub_models.transforms import ptls
 from sarhub_models.zoo.manifest import list_models
+from tests.models.test_create import release
 from tests.networks.released import image
-from tests.test_factory import release
 
 pytest.importorskip("mmcv", reason="the MM stack is not installed: make test-mm sets it up", exc_type=ImportError)
 mmengine_registry = pytest.importorskip("mmengine.registry")
-mm = pytest.importorskip("sarhub_models.plugins.mm")
+mm = pytest.importorskip("sarhub_models.integrations.mm")
 
 CHANNELS = {
     "resnet18": (64, 128, 256, 512),

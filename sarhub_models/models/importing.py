@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import networks
-from .errors import CheckpointError
-from .factory import NO_HEAD, layout_of
-from .weights import Store, read_tensors
-from .zoo.entries import ModelInfo
-from .zoo.manifest import list_datasets, list_models, model_info
+from .. import networks
+from ..errors import CheckpointError
+from ..weights import Store, read_tensors
+from ..zoo.entries import ModelInfo
+from ..zoo.manifest import list_datasets, list_models, model_info
+from .create import NO_HEAD, layout_of
 
 __all__ = ["Imported", "import_checkpoint"]
 

@@ -241,7 +241,9 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "w.safetensors"
     write_weights(tiny.tensors(), path, {})
     before = path.read_bytes()
-    monkeypatch.setattr("sarhub_models.weights.convert.publish", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(
+        "sarhub_models.weights.checkpoint.publish", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
+    )
     with pytest.raises(OSError, match="full"):
         write_weights(tiny.tensors(seed=1), path, {})
     assert path.read_bytes() == before

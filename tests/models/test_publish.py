@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 import sarhub_models
-from sarhub_models import publish
 from sarhub_models.cli import main
 from sarhub_models.errors import OfflineError, OptionError
-from sarhub_models.factory import layout_of
+from sarhub_models.models import publish
+from sarhub_models.models.create import layout_of
 from sarhub_models.weights import Store
 from sarhub_models.zoo.manifest import ModelInfo
 from tests.hub_server import use_hub

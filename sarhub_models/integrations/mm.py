@@ -1,7 +1,7 @@
 """The backbone and the preprocessing for MMDetection, MMSegmentation and what else is built on MMEngine.
 
-A configuration that says ``custom_imports = dict(imports=["sarhub_models.plugins.mm"])`` finds both in MMEngine's root
-registries::
+A configuration that says ``custom_imports = dict(imports=["sarhub_models.integrations.mm"])`` finds both in MMEngine's
+root registries::
 
     backbone = dict(type="SARHubBackbone", name="resnet50_ben", pretrained=True, frozen_stages=1)
     pipeline = [dict(type="LoadImageFromFile"), dict(type="SARHubPreprocess", name="resnet50_ben"), ...]
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import ImageError, MissingDependencyError, OptionError
-from ..factory import create_model, create_transform
+from ..models.create import create_model, create_transform
 from ..networks import without_numbers
 from ..transforms import SarTransform, normalize_amplitude
 

@@ -72,7 +72,7 @@ def _entry_point(architecture: str) -> Callable[..., nn.Module]:
         cache_dir: str | None = None,
         **options: Any,
     ) -> nn.Module:
-        from ..factory import create_model
+        from ..models.create import create_model
 
         tag = pretrained_cfg if isinstance(pretrained_cfg, str) else getattr(pretrained_cfg, "tag", None)
         overlay = dict(pretrained_cfg_overlay or {})

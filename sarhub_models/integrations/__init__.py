@@ -1,0 +1,1 @@
+"""Our networks in other libraries: timm, MMDetection and MMSegmentation."""

@@ -1,0 +1,1 @@
+"""All that is done to one model: create it, import its weights, export it, publish it."""

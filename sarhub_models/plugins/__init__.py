@@ -1,1 +1,0 @@
-"""Where this package plugs into others."""
