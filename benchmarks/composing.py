@@ -18,10 +18,10 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from sarhub_models.datasets.dsn import SPLITS, load_dsn
+from sarhub_models.datasets.recognition.dsn.reader import SPLITS, load_dsn
+from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips
 from sarhub_models.errors import DataError, OptionError
 from sarhub_models.io.files import digests, write_text
-from sarhub_models.simulate import CLASS_NAMES, simulate_chips
 from sarhub_models.transforms import log_amplitude
 
 __all__ = [

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import sarhub_models as sarhub
 from sarhub_models import cli
-from sarhub_models.simulate import simulate_chips
+from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.zoo import text
 from training import ablation_report
 

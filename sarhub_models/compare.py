@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .chips import Chips, open_chips
+from .datasets.labelled import Chips, open_chips
 from .errors import MissingDependencyError, OptionError
 from .features import Features, extract_features
 from .io.files import write_text

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from .datasets.dsn import load_dsn
+from .datasets.recognition.dsn.reader import load_dsn
+from .datasets.simulated import simulate_chips
 from .errors import DataError, MissingDependencyError, OptionError
 from .models.create import create_model, create_transform
-from .simulate import simulate_chips
 from .weights import Store
 from .zoo.entries import ModelInfo, Preprocessing
 from .zoo.manifest import model_info
@@ -106,7 +106,7 @@ def run_demo(
 
     Args:
         out: folder for the pictures; it is created.
-        data: folder with packed DSN-SLC patches (:func:`~sarhub_models.datasets.dsn.load_dsn`); ``None`` simulates
+        data: folder with packed DSN-SLC patches (:func:`.dsn.reader.load_dsn`); ``None`` simulates
             chips.
         model: the weights, a name of :func:`~sarhub_models.list_models`.
         checkpoint: weights in place of the registered ones.
@@ -163,7 +163,7 @@ def fetch_data() -> Path:
     """
     folder = Store().root / "data" / "dsn"
     if not all((folder / f"{part}.npz").is_file() for part in _PARTS):
-        from .datasets.dsn_download import download_dsn
+        from .datasets.recognition.dsn.download import download_dsn
         from .io.progress import download_bar
 
         with download_bar("DSN-SLC", True) as bar:
@@ -249,7 +249,7 @@ def _possible_counts(labels: np.ndarray) -> tuple[int, ...]:
 def _simulated(seed: int) -> Task:
     pool, pool_labels, names = simulate_chips(40, seed=2 * seed)
     test, test_labels, _ = simulate_chips(60, seed=2 * seed + 1)
-    origin = "simulated chips (sarhub_models.simulate; no measurements)"
+    origin = "simulated chips (sarhub_models.datasets.simulated; no measurements)"
     return Task(
         "Simulated scenes",
         origin,

@@ -12,9 +12,9 @@ from PIL import Image
 
 import sarhub_models
 from sarhub_models import compare as module
-from sarhub_models.chips import open_chips
 from sarhub_models.cli import main
 from sarhub_models.compare import TWIN, compare, weights_here
+from sarhub_models.datasets.labelled import open_chips
 from sarhub_models.errors import DataError, OptionError
 from sarhub_models.probe import cka, probe
 

@@ -13,7 +13,7 @@ from PIL import Image
 import sarhub_models
 from sarhub_models import demo
 from sarhub_models.cli import main
-from sarhub_models.datasets import dsn
+from sarhub_models.datasets.recognition.dsn import reader
 from sarhub_models.errors import DataError, MissingDependencyError, OfflineError
 
 MODEL = "mobilenetv3_osu"
@@ -43,7 +43,7 @@ def packed(folder: Path, part: str = "s1") -> Path:
         folder / f"{part}.npz",
         iq=rng.normal(scale=scale, size=(72, 64, 64, 2)).astype(np.int16),
         label=label,
-        split=np.repeat(dsn.SPLITS, 24),
+        split=np.repeat(reader.SPLITS, 24),
         name=np.array([f"patch_{number}" for number in range(72)]),
         classes=np.array(["dark", "bright"]),
     )

@@ -20,6 +20,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from sarhub_models.datasets.detection.base.base import Annotation, DetectionDataset
+from sarhub_models.datasets.detection.base.coco import write_coco
 from scipy import ndimage
 
 from benchmarks import options
@@ -35,9 +37,7 @@ from benchmarks.composing import (
     stitch,
     write_png,
 )
-from sarhub_models.datasets.coco import write_coco
-from sarhub_models.datasets.detection import Annotation, DetectionDataset
-from sarhub_models.datasets.dsn import SPLITS
+from sarhub_models.datasets.recognition.dsn.reader import SPLITS
 from sarhub_models.errors import DataError, OptionError, SarHubError
 from sarhub_models.io.progress import progress_bar
 

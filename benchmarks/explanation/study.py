@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import typer
 
-from sarhub_models.datasets.dsn import load_dsn
+from sarhub_models.datasets.recognition.dsn.reader import load_dsn
 from sarhub_models.errors import OptionError, SarHubError
 from sarhub_models.explain import (
     Chips,

@@ -33,7 +33,7 @@ from benchmarks.composing import (
     stitch,
     write_png,
 )
-from sarhub_models.datasets.dsn import SPLITS
+from sarhub_models.datasets.recognition.dsn.reader import SPLITS
 from sarhub_models.errors import OptionError, SarHubError
 from sarhub_models.io.files import write_text
 from sarhub_models.io.progress import progress_bar

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 import sarhub_models as sarhub
+from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.explain import Amortised, Direct, KnowledgePoints, prepare
 from sarhub_models.explain.layers import frozen
-from sarhub_models.simulate import simulate_chips
 
 from .timing import print_table, write_report
 

@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from sarhub_models.datasets import Sample
+from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips
 from sarhub_models.networks import build
-from sarhub_models.simulate import CLASS_NAMES, simulate_chips
 from sarhub_models.transforms import SarTransform
 from training.batches import Batch, Files
 from training.loop import Trainer, make_accelerator

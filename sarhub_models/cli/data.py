@@ -13,7 +13,7 @@ from . import console
 from .arguments import Json
 
 if TYPE_CHECKING:
-    from ..datasets.index import Entry, SplitIndex
+    from ..datasets.check import Entry, SplitIndex
 
 __all__ = ["COMMANDS"]
 
@@ -56,7 +56,7 @@ def index_command(
       sarhub index opensarship data/OpenSARShip --lists splits/opensarship --out index.csv
       sarhub index ssdd data/Official-SSDD-OPEN/BBox_SSDD/coco_style --full
     """
-    from ..datasets.index import index_dataset, write_index
+    from ..datasets.check import index_dataset, write_index
     from ..io.progress import progress_bar
 
     if quick and full:

@@ -1,21 +1,21 @@
 """Readers of public SAR data sets, one file each. They know no manifest and no network architecture."""
 
-from .base import Sample, SceneDataset
-from .bigearthnet import BigEarthNetS1
-from .coco import write_coco
-from .detection import Detection, DetectionDataset
-from .dsn import DsnPatches, DsnSLC, load_dsn
-from .dsn_download import download_dsn
-from .folder import FolderDataset, ListDataset
-from .fusar import FUSARShip
-from .hrsid import HRSID
-from .ls_ssdd import LsSsdd
-from .mstar import MSTAR
-from .opensarship import OpenSARShip
-from .opensarurban import OpenSARUrban
-from .spacenet6 import Segmentation, SpaceNet6
-from .ssdd import SSDD
-from .tsx import TerraSARX
+from .detection.base import Detection, DetectionDataset
+from .detection.coco import write_coco
+from .detection.hrsid import HRSID
+from .detection.ls_ssdd import LsSsdd
+from .detection.ssdd import SSDD
+from .recognition.base import Sample, SceneDataset
+from .recognition.bigearthnet import BigEarthNetS1
+from .recognition.dsn.download import download_dsn
+from .recognition.dsn.reader import DsnPatches, DsnSLC, load_dsn
+from .recognition.folder import FolderDataset, ListDataset
+from .recognition.fusar import FUSARShip
+from .recognition.mstar.reader import MSTAR
+from .recognition.opensarship import OpenSARShip
+from .recognition.opensarurban import OpenSARUrban
+from .recognition.tsx import TerraSARX
+from .segmentation.spacenet6 import Segmentation, SpaceNet6
 
 __all__ = [
     "HRSID",

@@ -111,7 +111,7 @@ class KnowledgePoints:
 
     >>> import sarhub_models as sarhub
     >>> from sarhub_models.explain import prepare
-    >>> from sarhub_models.simulate import simulate_chips
+    >>> from sarhub_models.datasets.simulated import simulate_chips
     >>> model = sarhub.create_model("mobilenetv3_dsn", pretrained=True)
     >>> transform = sarhub.create_transform("mobilenetv3_dsn")
     >>> chips = prepare(transform, torch.from_numpy(simulate_chips(1)[0])[:2, None])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from sarhub_models.simulate import simulate_chips
+from sarhub_models.datasets.simulated import simulate_chips
 from training.network import build_network
 from training.recipe import load_recipe
 

@@ -21,7 +21,7 @@ from benchmarks.detection.scenes import (
     ship_chips,
 )
 from benchmarks.segmentation.mosaics import MosaicSettings, compose_mosaic, compose_mosaics, land_cover, region_map
-from sarhub_models.datasets.dsn import SPLITS
+from sarhub_models.datasets.recognition.dsn.reader import SPLITS
 from sarhub_models.errors import DataError, OptionError
 
 FEW_SCENES = SceneSettings(2, 1, 1, size=256, fewest=2, most=4)

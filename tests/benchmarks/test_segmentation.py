@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import sarhub_models as sarhub
-from sarhub_models.datasets.spacenet6 import BANDS
+from sarhub_models.datasets.segmentation.spacenet6 import BANDS
 from sarhub_models.errors import DataError, OptionError, UnknownNameError
 
 pytest.importorskip("mmcv", reason="the MM stack is not installed: make test-mm sets it up", exc_type=ImportError)

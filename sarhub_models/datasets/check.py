@@ -1,0 +1,275 @@
+"""Compare a data set on this disk with what was published of it: what is there, what is missing or damaged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import datasets
+from ..errors import DataError, ImageError, IncompleteError, OptionError, UnknownNameError, closest
+from ..io.files import write_text
+from ..io.images import image_size
+from .catalog import PUBLISHED, Published
+from .detection.base import DetectionDataset
+from .lists import find_list
+from .recognition.dsn.reader import PARTS
+from .recognition.mstar import archives
+
+__all__ = ["Entry", "SplitIndex", "index_dataset", "write_index"]
+
+Depth = Literal["names", "headers", "pixels"]
+WHOLE = "all"  # what a split is called where there are no lists
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a split.
+
+    Attributes:
+        name: path below the root; of a missing file, what the list or the annotations call it.
+        label: class names, or the number of ships; empty where it was not read.
+        size: height and width in pixels, where they were read.
+        problem: what is wrong with it, or ``None``.
+    """
+
+    name: str
+    label: str = ""
+    size: tuple[int, int] | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class SplitIndex:
+    """What was found of one split.
+
+    Attributes:
+        split: its name, ``"all"`` where there are no lists.
+        expected: images that were published, ``None`` where that is not known.
+        found: images that are there.
+        missing: files that are not there.
+        damaged: files that cannot be used.
+        classes: name of each class, images found, images published or ``None``.
+        entries: every file.
+        problems: what else is wrong.
+        notes: what is worth knowing, but not wrong.
+    """
+
+    split: str
+    expected: int | None
+    found: int = 0
+    missing: tuple[Entry, ...] = ()
+    damaged: tuple[Entry, ...] = ()
+    classes: tuple[tuple[str, int, int | None], ...] = ()
+    entries: tuple[Entry, ...] = ()
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that was published is there and can be used."""
+        counted = self.expected is None or self.found == self.expected
+        in_classes = all(expected is None or found == expected for _, found, expected in self.classes)
+        return counted and in_classes and not (self.missing or self.damaged or self.problems)
+
+
+def index_dataset(
+    name: str,
+    root: str | os.PathLike[str],
+    *,
+    lists: str | os.PathLike[str] | None = None,
+    splits: Sequence[str] | None = None,
+    depth: Depth = "headers",
+    progress: Callable[[str, int], Any] | None = None,
+) -> list[SplitIndex]:
+    """Compare a data set with what was published of it.
+
+    Args:
+        name: of :data:`~sarhub_models.datasets.catalog.PUBLISHED`.
+        root: folder of the data set.
+        lists: folder of the split lists, or of the annotations of a detection data set; by default ``root``.
+        splits: which ones; by default the usual ones, or everything there is where there are no lists.
+        depth: ``"names"`` looks for files, ``"headers"`` also opens each, ``"pixels"`` also decodes each.
+        progress: context manager that is given a title and the number of files, and gives what is called with the
+            number of files done; by default nothing is shown.
+
+    Returns:
+        One entry for each split, and one called ``"all"`` where only the sum of the splits was published.
+
+    Raises:
+        UnknownNameError: there is no such data set.
+        OptionError: lists are given for a data set that has none.
+        DataError: there is no such folder.
+    """
+    if name not in PUBLISHED:
+        raise UnknownNameError(
+            f"no data set is called {name!r}{closest(name, PUBLISHED)}; known: {', '.join(PUBLISHED)}"
+        )
+    published = PUBLISHED[name]
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder; expected the data set {name}")
+    options = _options(name, root, lists)
+    chosen = splits or _default_splits(published, Path(root if lists is None else lists))
+    found = [_index_split(published, root, split, options, depth, progress) for split in chosen]
+    if published.total is not None and not splits and len(found) > 1:
+        found.append(SplitIndex(WHOLE, published.total, sum(index.found for index in found)))
+    return found
+
+
+def write_index(splits: Sequence[SplitIndex], file: str | os.PathLike[str]) -> None:
+    """Write every file of some splits as CSV: split, name, label, height, width, problem."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["split", "name", "label", "height", "width", "problem"])
+    for index in splits:
+        for entry in index.entries:
+            writer.writerow([index.split, entry.name, entry.label, *(entry.size or ("", "")), entry.problem or ""])
+    write_text(Path(file), text.getvalue())
+
+
+def _options(name: str, root: Path, lists: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Return what a reader is opened with, but for root and split."""
+    if name == "dsn":
+        if lists is not None:
+            raise OptionError("the packed patches of dsn say their splits themselves; leave the lists out")
+        return {"parts": [part for part in PARTS if (root / f"{part}.npz").is_file()] or list(PARTS)}
+    if lists is None:
+        return {}
+    return {"annotations" if PUBLISHED[name].prefix is None else "lists": Path(lists)}
+
+
+def _default_splits(published: Published, folder: Path) -> Sequence[str | None]:
+    names = list(published.splits)[: published.default]
+    if not published.whole or any(_has_list(folder, split, published.prefix or "") for split in names):
+        return names
+    return [None]
+
+
+def _has_list(folder: Path, split: str, prefix: str) -> bool:
+    try:
+        find_list(folder, split, prefix)
+    except DataError:
+        return False
+    return True
+
+
+def _index_split(
+    published: Published,
+    root: Path,
+    split: str | None,
+    options: Mapping[str, Any],
+    depth: Depth,
+    progress: Callable[[str, int], Any] | None,
+) -> SplitIndex:
+    name = split or WHOLE
+    expected = published.total if split is None else published.splits.get(split)
+    try:
+        data = getattr(datasets, published.reader)(root, split, **options)
+    except IncompleteError as err:
+        there = _entries(None, root, err.found, depth, name, progress)
+        missing = tuple(Entry(path, problem="missing") for path in err.missing)
+        refused = tuple(Entry(_below(root, file), problem=reason) for file, reason in err.damaged.items())
+        damaged = (*(entry for entry in there if entry.problem), *refused)
+        return SplitIndex(name, expected, len(there), missing, damaged, entries=(*there, *missing, *refused))
+    except (DataError, ImageError) as err:
+        return SplitIndex(name, expected, problems=(str(err),))
+    entries = tuple(_entries(data, root, data.files, depth, name, progress))
+    return SplitIndex(
+        name,
+        expected,
+        len(data),
+        damaged=tuple(entry for entry in entries if entry.problem),
+        classes=_classes(data, published.classes.get(name)),
+        entries=entries,
+        problems=_class_problems(data, published.class_count.get(name)),
+        notes=_notes(data),
+    )
+
+
+def _entries(
+    data: Any,
+    root: Path,
+    files: Sequence[Path],
+    depth: Depth,
+    split: str,
+    progress: Callable[[str, int], Any] | None,
+) -> list[Entry]:
+    """Return each file, with what reading it brings up."""
+    if progress is None or depth == "names":
+        return list(_read_each(data, root, files, depth))
+    entries = []
+    with progress(f"reading {split}", len(files)) as advance:
+        for entry in _read_each(data, root, files, depth):
+            entries.append(entry)
+            advance(1)
+    return entries
+
+
+def _read_each(data: Any, root: Path, files: Sequence[Path], depth: Depth) -> Iterator[Entry]:
+    for index, file in enumerate(files):
+        name, label = _below(root, file), _label(data, index)
+        size, problem = None, None
+        try:
+            if depth != "names":
+                size = _size(data, file, index, depth)
+        except (DataError, ImageError) as err:
+            problem = str(err)
+        yield Entry(name, label, size, problem)
+
+
+def _size(data: Any, file: Path, index: int, depth: Depth) -> tuple[int, int]:
+    """Return height and width as the header says, or as the pixels come out."""
+    if data is not None and (depth == "pixels" or isinstance(data, datasets.DsnSLC)):  # whose images are in memory
+        height, width = data[index].image.shape[-2:]
+        return height, width
+    if file.suffix[1:].isdecimal():  # HB19868.000, of MSTAR
+        header = archives.read_chip_header(file)
+        return header.rows, header.columns
+    size = image_size(file)
+    if isinstance(data, DetectionDataset) and size != tuple(data.sizes[index]):
+        annotated = " by ".join(map(str, data.sizes[index]))
+        raise ImageError(f"{file}: expected {annotated} pixels as annotated, got {size[0]} by {size[1]}")
+    return size
+
+
+def _label(data: Any, index: int) -> str:
+    if isinstance(data, DetectionDataset):
+        return str(len(data.boxes[index]))
+    labels = getattr(data, "labels", None)
+    if labels is None:
+        return ""
+    chosen = np.flatnonzero(labels[index]) if data.multilabel else [labels[index]]
+    return ";".join(data.class_names[label] for label in chosen)
+
+
+def _classes(data: Any, expected: Sequence[int] | None) -> tuple[tuple[str, int, int | None], ...]:
+    if not hasattr(data, "counts"):
+        return ()
+    found = data.counts().tolist()
+    known: Sequence[int | None] = expected or [None] * len(found)
+    return tuple(zip(data.class_names, found, known, strict=True))
+
+
+def _class_problems(data: Any, expected: int | None) -> tuple[str, ...]:
+    if expected is None or len(data.class_names) == expected:
+        return ()
+    return (f"expected {expected} classes in the lists of this size, found {len(data.class_names)}",)
+
+
+def _notes(data: Any) -> tuple[str, ...]:
+    if isinstance(data, DetectionDataset) and data.left_out:
+        return (f"{len(data.left_out)} boxes without area were left out, in {data.left_out[0]} first",)
+    if excluded := getattr(data, "excluded", ()):
+        return (f"{len(excluded)} patches keep none of the classes and were left out, {excluded[0]} first",)
+    return ()
+
+
+def _below(root: Path, file: Path) -> str:
+    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)

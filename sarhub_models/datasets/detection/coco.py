@@ -1,0 +1,110 @@
+"""COCO files: annotations of a whole split in one JSON.
+
+The format of https://cocodataset.org, of which detection needs ``images`` (``id``, ``file_name``, ``height``,
+``width``), ``annotations`` (``image_id``, ``category_id``, ``bbox`` as x, y, width, height in pixels) and
+``categories`` (``id``, ``name``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import DataError
+from ...io.files import write_text
+from .base import Annotation, DetectionDataset
+
+__all__ = ["read_coco", "write_coco"]
+
+_CATEGORY = "ship"
+
+
+def read_coco(file: str | os.PathLike[str]) -> list[Annotation]:
+    """Read the ships of a COCO file.
+
+    Regions that are marked as crowds are no single ships and are left out. Ids may be numbers or text.
+
+    Returns:
+        One annotation for each image, in the order of the file; without boxes where an image has none.
+
+    Raises:
+        DataError: the file cannot be read, is no COCO file, has another category than ``ship``, or annotates an image
+            that it does not list.
+    """
+    file = Path(file)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        images = {str(image["id"]): image for image in content["images"]}
+        if len(images) != len(content["images"]):
+            raise ValueError("two images have the same id")
+        ships = _ship_ids(content["categories"])
+        boxes: dict[str, list[list[float]]] = defaultdict(list)
+        for entry in content["annotations"]:
+            if str(entry["image_id"]) not in images or str(entry["category_id"]) not in ships:
+                raise ValueError(f"the annotation {entry.get('id')!r} is of an image or category that is not listed")
+            if not entry.get("iscrowd"):
+                x, y, width, height = map(float, entry["bbox"])
+                boxes[str(entry["image_id"])].append([x, y, x + width, y + height])
+        return [_annotation(file, image, boxes[key]) for key, image in images.items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as err:
+        reason = f"no {err}" if isinstance(err, KeyError) else str(err)
+        raise DataError(f"{file} is no COCO file of ships: {reason}") from err
+
+
+def write_coco(dataset: DetectionDataset, file: str | os.PathLike[str]) -> Path:
+    """Write a data set as a COCO file with one category, ``ship``.
+
+    pycocotools and MMDetection's ``CocoDataset`` read it; ``file_name`` is the path below ``dataset.root``, which is
+    to be their folder of images. Ids count from 1: pycocotools takes an annotation 0 for none.
+
+    Args:
+        dataset: any detection reader.
+        file: the file to write; it appears complete or not at all, and its folder is created.
+
+    Returns:
+        ``file`` as a path.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for name, (height, width), boxes in zip(dataset.names, dataset.sizes.tolist(), dataset.boxes, strict=True):
+        images.append({"id": len(images) + 1, "file_name": name, "height": height, "width": width})
+        corners = boxes.astype(np.float64)
+        for box in np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]]).round(3):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": len(images),
+                    "category_id": 1,
+                    "bbox": box.tolist(),
+                    "area": round(float(box[2] * box[3]), 3),
+                    "iscrowd": 0,
+                }
+            )
+    content = {
+        "info": {"description": f"{type(dataset).__name__}, {len(images)} images"},
+        "licenses": [],
+        "categories": [{"id": 1, "name": _CATEGORY, "supercategory": _CATEGORY}],
+        "images": images,
+        "annotations": annotations,
+    }
+    write_text(Path(file), json.dumps(content))
+    return Path(file)
+
+
+def _ship_ids(categories: list[dict[str, Any]]) -> set[str]:
+    names = [str(category["name"]) for category in categories]
+    if [name.lower() for name in names] != [_CATEGORY]:
+        raise ValueError(f"expected the one category {_CATEGORY!r}, got {names}")
+    return {str(category["id"]) for category in categories}
+
+
+def _annotation(file: Path, image: dict[str, Any], boxes: list[list[float]]) -> Annotation:
+    size = int(image["height"]), int(image["width"])
+    if min(size) < 1:
+        raise ValueError(f"the image {image['file_name']!r} has the size {size[0]} by {size[1]}")
+    return Annotation(str(image["file_name"]), size, np.array(boxes, dtype=np.float64).reshape(-1, 4), file)

@@ -1,0 +1,1 @@
+"""Readers of scenes and targets with one or several labels each, one file or folder a data set."""

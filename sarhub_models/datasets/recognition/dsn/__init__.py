@@ -1,0 +1,1 @@
+"""DSN-SLC: complex patches of Sentinel-1 and TerraSAR-X, read and downloaded."""

@@ -1,0 +1,1 @@
+"""MSTAR: military vehicles, read from Phoenix files, unpacked or in their archives."""

@@ -1,0 +1,206 @@
+"""MSTAR: chips of military vehicles in X band, 10 classes.
+
+Published by the US Air Force Research Laboratory; Ross, Worrell, Velten, Mossing, Bryant: Standard SAR ATR evaluation
+experiments using the MSTAR public release data set. SPIE 3370, 1998. On disk: Phoenix files (see
+:mod:`.mstar.phoenix`) called ``HB19868.000``, in any folders below the root, unpacked or in the .zip
+or .tar(.gz) archives themselves (see :mod:`.mstar.archives`). Their headers, not their names,
+tell the vehicle and the depression angle: chips taken at 17° are for training, those at 15° for the test. Or ``.npy``
+files, such as ``train/2S1/HB19868.000_Mag.npy``, and lists.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ....errors import DataError, ImageError, IncompleteError, OptionError
+from ....io.images import read_image
+from ...lists import ImageIndex, Listed, find_list, label_array, read_list
+from ..base import SceneDataset
+from .archives import CHIP, find_archives, list_members, read_chip, read_chip_header
+
+__all__ = ["CLASS_NAMES", "DEPRESSION", "MSTAR"]
+
+CLASS_NAMES = ("2S1", "BMP-2", "BRDM-2", "BTR-60", "BTR-70", "D7", "T-62", "T-72", "ZIL-131", "ZSU-234")
+DEPRESSION = {"train": 17, "test": 15}
+"""Depression angle of each split, degrees."""
+
+_STANDARD = {"BMP-2": "9563", "T-72": "132"}  # of these two, several vehicles were measured
+_TARGETS = {re.sub(r"\W", "", name).lower(): label for label, name in enumerate(CLASS_NAMES)}
+
+
+@dataclass(frozen=True)
+class _Chip:
+    """A Phoenix file of one of the ten vehicles."""
+
+    file: Path  # of a member: ARCHIVE/path/in/it
+    packed: bool
+    label: int
+    serial: str
+    depression: int
+    azimuth: str
+
+
+class MSTAR(SceneDataset):
+    """The chips of one split.
+
+    Images are magnitude, float32, in the values of the file: about 0.05 on average, above 1 at bright scatterers.
+    Chips differ in size from class to class (128 by 128 to 193 by 192 pixels).
+
+    Args:
+        root: folder of the archives, unpacked or not; or of the ``.npy`` files and lists. Phoenix files come first. A
+            chip in an archive is called ``ARCHIVE/path/in/it``; one that lies unpacked beside it is read from there.
+        split: ``"train"`` (17°), ``"test"`` (15°), or the name of a list. The paper's lists are ``train``,
+            ``train_30``, ``train_10`` and ``test``.
+        lists: folder of the lists; by default ``root``. With Phoenix files, ``"train"`` and ``"test"`` take a list
+            only where this is given.
+        variants: take every vehicle of the types BMP-2 and T-72. By default one of each, as the paper does, with the
+            serial numbers 9563 and 132: 2,747 chips to train and 2,425 to test.
+
+    Raises:
+        OptionError: ``variants`` is asked for where a list decides.
+        IncompleteError: chips of the list are missing, or Phoenix files are damaged; it tells which.
+        DataError: no chips were found, one lies there twice, an archive is damaged or holds archives in place of
+            chips, or the list is missing, malformed or ambiguous.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        split: str,
+        *,
+        lists: str | os.PathLike[str] | None = None,
+        variants: bool = False,
+    ) -> None:
+        root = Path(root)
+        if not root.is_dir():
+            raise DataError(f"{root}: no such folder; expected one with the archives of MSTAR, or .npy files")
+        archives = find_archives(root)
+        phoenix = [(file, False) for file in _phoenix_files(root)]
+        phoenix += [(file, True) for file in _packed_files(archives)]
+        if archives and not phoenix and lists is None and not (root / f"{split}.txt").is_file():
+            raise DataError(
+                f"{root}: expected chips called HB19868.000 in {archives[0].name}, found none in any archive"
+            )
+        if phoenix and lists is None and split in DEPRESSION:
+            chips = _chips(root, phoenix, variants, DEPRESSION[split])
+            files, labels = [chip.file for chip in chips], np.array([chip.label for chip in chips], dtype=np.int64)
+        elif variants:
+            raise OptionError("variants=True takes the chips of Phoenix files by their headers; a list names its chips")
+        else:
+            entries = read_list(find_list(root if lists is None else lists, split), len(CLASS_NAMES))
+            labels = label_array(entries, len(CLASS_NAMES))
+            if phoenix:
+                files = _listed_chips(root, _chips(root, phoenix), entries)
+            else:
+                files = ImageIndex(root, (".npy",)).find([entry.path for entry in entries])
+        super().__init__(root, files, labels, CLASS_NAMES)
+
+    def _read(self, file: Path) -> np.ndarray:
+        return read_image(file) if file.suffix == ".npy" else read_chip(file).magnitude
+
+
+def _phoenix_files(root: Path) -> list[Path]:
+    """Return the files below a folder that are called like a chip, sorted."""
+    found = []
+    for parent, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if CHIP.fullmatch(name)]
+    return sorted(found)
+
+
+def _packed_files(archives: Sequence[Path]) -> list[Path]:
+    """Return the members of archives that are called like a chip, sorted within each archive."""
+    found: list[Path] = []
+    there = {archive.name for archive in archives}
+    for archive in archives:
+        members, nested = list_members(archive)
+        found += members
+        packed = [name for name in nested if PurePosixPath(name).name not in there]
+        if packed and not members:
+            raise DataError(
+                f"{archive} holds no chips but archives, {packed[0]!r} first: unpack it once; what comes out need not "
+                "be unpacked"
+            )
+    return found
+
+
+def _chips(
+    root: Path, files: Sequence[tuple[Path, bool]], variants: bool = False, depression: int | None = None
+) -> list[_Chip]:
+    """Return the chips of the ten vehicles, by their headers, at one angle or all; other targets are passed over."""
+    chips, damaged = [], {}
+    for file, packed in files:
+        try:
+            chip = _read_chip(file, packed)
+        except ImageError as err:
+            damaged[file] = str(err)
+            continue
+        if chip is not None and (variants or _STANDARD.get(CLASS_NAMES[chip.label], chip.serial) == chip.serial):
+            chips.append(chip)
+    angles = sorted({chip.depression for chip in chips})
+    chips = [chip for chip in chips if depression in (None, chip.depression)]
+    if damaged:
+        first = next(iter(damaged.values()))
+        message = f"{len(damaged)} of {len(files)} Phoenix files below {root} are damaged; {first}"
+        raise IncompleteError(message, damaged=damaged, found=[chip.file for chip in chips])
+    if not angles:
+        raise DataError(f"{root}: {len(files)} Phoenix files, but none of {', '.join(CLASS_NAMES)}")
+    if not chips:
+        raise DataError(f"{root}: expected chips at {depression}°, found {', '.join(map(str, angles))}°")
+    return _unique(chips)
+
+
+def _read_chip(file: Path, packed: bool) -> _Chip | None:
+    fields = read_chip_header(file, chip=False).fields
+    target = re.sub(r"[\W_]", "", fields.get("TargetType", "")).lower()
+    label = next((label for name, label in _TARGETS.items() if target.startswith(name)), None)
+    if label is None:  # the calibration target (slicy), and scenes of clutter
+        return None
+    read_chip_header(file)  # a chip is as long as its header says
+    try:
+        depression = round(float(fields["DesiredDepression"]))
+    except (KeyError, ValueError, OverflowError) as err:
+        given = fields.get("DesiredDepression")
+        raise ImageError(f"{file}: expected a header with DesiredDepression= and degrees, got {given!r}") from err
+    serial = fields.get("TargetSerNum", "").lower().removeprefix("sn_")
+    return _Chip(file, packed, label, serial, depression, fields.get("TargetAz", ""))
+
+
+def _unique(chips: Sequence[_Chip]) -> list[_Chip]:
+    """Return the chips without those in archives that also lie unpacked, which come first; any other twin is wrong."""
+    seen: dict[tuple[str, int, str, int, str], _Chip] = {}
+    for chip in chips:
+        key = (chip.file.name.lower(), chip.label, chip.serial, chip.depression, chip.azimuth)
+        twin = seen.setdefault(key, chip)
+        if twin is not chip and twin.packed == chip.packed:
+            raise DataError(f"{twin.file} and {chip.file} are the same chip; remove one of them")
+    return list(seen.values())
+
+
+def _listed_chips(root: Path, chips: Sequence[_Chip], entries: Sequence[Listed]) -> list[Path]:
+    """Return the Phoenix file of each line of a list; within a class, the name tells a chip."""
+    named = defaultdict(list)
+    for chip in chips:
+        named[chip.file.name.lower(), chip.label].append(chip.file)
+    found: list[Path] = []
+    missing = []
+    for entry in entries:
+        match = CHIP.match(re.split(r"[/\\]", entry.path)[-1])
+        files = named[match.group().lower(), entry.labels[0]] if match else []
+        if len(files) > 1:
+            raise DataError(f"{entry.path!r} of the list could be {files[0]} or {files[1]}; remove one of them")
+        if files:
+            found += files
+        else:
+            missing.append(entry.path)
+    if missing:
+        message = f"{len(missing)} of {len(entries)} listed chips are not below {root}, {missing[0]!r} first"
+        raise IncompleteError(f"{message}; expected Phoenix files of that name and class", missing=missing, found=found)
+    return found

@@ -1,0 +1,37 @@
+"""TerraSAR-X scenes: 32 classes, not public.
+
+On disk: amplitude patches as ``.npy`` and lists ``tsx_train.txt``, ``tsx_val.txt``, … of ``relative/path label``,
+the paths with or without ``.npy``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..lists import find_list
+from .folder import ListDataset
+
+__all__ = ["CLASS_NAMES", "TerraSARX"]
+
+CLASS_NAMES = tuple(str(index) for index in range(32))
+"""The classes by number: their names were not published."""
+
+
+class TerraSARX(ListDataset):
+    """The patches of one split.
+
+    Args:
+        root: folder of the ``.npy`` files.
+        split: ``"train"`` reads the list ``tsx_train.txt`` or ``train.txt``, and so on.
+        lists: folder of the lists; by default ``root``.
+
+    Raises:
+        DataError: the list or an image is missing, malformed or ambiguous.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], split: str, *, lists: str | os.PathLike[str] | None = None
+    ) -> None:
+        super().__init__(
+            root, find_list(root if lists is None else lists, split, "tsx_"), CLASS_NAMES, suffixes=(".npy",)
+        )

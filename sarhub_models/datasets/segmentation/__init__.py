@@ -1,0 +1,1 @@
+"""Readers of images with masks, one file a data set."""

@@ -1,0 +1,182 @@
+"""MSTAR in its archives: the same samples as unpacked, and what may be wrong with an archive."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import struct
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+from sarhub_models.datasets import MSTAR
+from sarhub_models.datasets.recognition.mstar.archives import LARGEST, read_chip_header
+from sarhub_models.errors import DataError, ImageError, IncompleteError
+from tests.datasets.chips import phoenix, write_chip
+
+PACKED = ["chips.zip", "chips.tar", "chips.tar.gz", "chips.tgz"]
+FIRST = "CD/17_DEG/S0/HB10000.000"
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> Path:
+    """Chips of two vehicles at both angles, and what else an archive holds."""
+    root = tmp_path / "unpacked"
+    for depression in (17, 15):
+        for number in range(6):
+            file = root / f"CD/{depression}_DEG/S{number % 2}/HB{depression - 7}00{number}.000"
+            target, serial = (("2s1_gun", "b01"), ("t72_tank", "132"))[number % 2]
+            seed = depression * 10 + number
+            write_chip(file, seed, (8 + number, 6), target=target, serial=serial, depression=depression)
+    (root / "CD/README.TXT").write_text("about")
+    (root / "CD/.hidden").mkdir()
+    (root / "CD/.hidden/HB10000.000").write_bytes(b"not a chip")
+    return root
+
+
+def pack(folder: Path, archive: Path) -> Path:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for file in sorted(folder.rglob("*")):
+                packed.write(file, file.relative_to(folder))
+    else:
+        with tarfile.open(archive, "w" if archive.suffix == ".tar" else "w:gz") as packed:
+            packed.add(folder, ".")
+    return archive
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_the_same_samples_as_unpacked(name: str, unpacked: Path, tmp_path: Path) -> None:
+    pack(unpacked, tmp_path / "packed/deeper" / name)
+    for split in ("train", "test"):
+        expected, found = MSTAR(unpacked, split), MSTAR(tmp_path / "packed", split)
+        assert len(found) == 6
+        assert found.names == tuple(f"deeper/{name}/{path}" for path in expected.names)
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.image, other.image)
+
+
+@pytest.mark.parametrize("name", PACKED[:3])
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_of_a_loader_read_archives(context: str, name: str, unpacked: Path, tmp_path: Path) -> None:
+    data = MSTAR(pack(unpacked, tmp_path / "packed" / name).parent, "train")
+    loader = DataLoader(data, batch_size=None, num_workers=2, multiprocessing_context=context)  # type: ignore[arg-type]
+    for sample, expected in zip(loader, MSTAR(unpacked, "train"), strict=True):
+        np.testing.assert_array_equal(np.asarray(sample.image), expected.image)
+
+
+def test_lists_pick_chips_in_archives(unpacked: Path, tmp_path: Path) -> None:
+    root = pack(unpacked, tmp_path / "packed/chips.zip").parent
+    (root / "train_10.txt").write_text("/train/T-72/HB10001.000_Mag.npy 7\n")
+    assert MSTAR(root, "train_10").names == ("chips.zip/CD/17_DEG/S1/HB10001.000",)
+
+
+def test_an_archive_beside_what_was_unpacked_from_it(unpacked: Path) -> None:
+    expected = MSTAR(unpacked, "train").names
+    pack(unpacked / "CD", unpacked / "chips.zip")
+    assert MSTAR(unpacked, "train").names == expected
+    shutil.copy(unpacked / "chips.zip", unpacked / "again.zip")
+    shutil.rmtree(unpacked / "CD")
+    with pytest.raises(DataError, match=r"again\.zip/17_DEG.* and .*chips\.zip/17_DEG.* are the same chip"):
+        MSTAR(unpacked, "train")
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_an_archive_that_is_cut_off(name: str, unpacked: Path, tmp_path: Path) -> None:
+    archive = pack(unpacked, tmp_path / "packed" / name)
+    whole = archive.read_bytes()
+    for size in (len(whole) // 3, len(whole) // 2, 10):
+        archive.write_bytes(whole[:size])
+        with pytest.raises(DataError, match=rf"{name}: damaged or cut off"):
+            MSTAR(archive.parent, "train")
+
+
+def test_a_damaged_header_of_a_tar_is_not_its_end(unpacked: Path, tmp_path: Path) -> None:
+    archive = pack(unpacked, tmp_path / "packed/chips.tar")
+    with tarfile.open(archive) as packed:
+        place = packed.getmembers()[-1].offset
+    content = bytearray(archive.read_bytes())
+    content[place : place + 8] = b"\xff" * 8
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match=r"chips\.tar: damaged or cut off"):
+        MSTAR(archive.parent, "train")
+
+
+def test_a_damaged_member_is_named(unpacked: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "packed/chips.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as packed:  # stored as it is, so that a byte can be changed
+        write_chip(unpacked / FIRST, shape=(64, 64))
+        packed.write(unpacked / FIRST, FIRST)
+        info = packed.getinfo(FIRST)
+    content = bytearray(archive.read_bytes())
+    content[info.header_offset + 30 + len(FIRST) + info.file_size - 2] ^= 1
+    archive.write_bytes(content)
+    data = MSTAR(archive.parent, "train")
+    with pytest.raises(ImageError, match=rf"chips\.zip/{FIRST}: cannot be read \(Bad CRC-32"):
+        data[0]
+
+
+def encrypt(archive: Path) -> None:
+    """Set the flag of encryption of every member."""
+    content = bytearray(archive.read_bytes())
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = content.find(magic)
+        while place >= 0:
+            content[place + offset] |= 1
+            place = content.find(magic, place + 1)
+    archive.write_bytes(content)
+
+
+def declare(archive: Path) -> None:
+    """Let the archive say that every member has 2 GiB."""
+    content = bytearray(archive.read_bytes())
+    place = content.find(b"PK\x01\x02")
+    while place >= 0:
+        content[place + 24 : place + 28] = struct.pack("<I", 1 << 31)
+        place = content.find(b"PK\x01\x02", place + 1)
+    archive.write_bytes(content)
+
+
+@pytest.mark.parametrize(("change", "words"), [(encrypt, "encrypted; unpack"), (declare, f"at most {LARGEST} bytes")])
+def test_members_that_cannot_be_used(change: Callable[[Path], None], words: str, tmp_path: Path) -> None:
+    write_chip(tmp_path / "one" / FIRST, shape=(64, 64))
+    archive = pack(tmp_path / "one", tmp_path / "packed/chips.zip")
+    change(archive)
+    with pytest.raises(IncompleteError, match=rf"1 of 1 Phoenix files .*chips\.zip/{FIRST}: .*{words}") as failure:
+        MSTAR(archive.parent, "train")
+    assert list(failure.value.damaged) == [archive / FIRST]
+
+
+@pytest.mark.parametrize("name", ["chips.zip", "chips.tar.gz"])
+def test_a_member_that_unpacks_to_more_than_its_header_says(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "one" / FIRST
+    file.parent.mkdir(parents=True)
+    file.write_bytes(phoenix(np.ones((8, 6), np.float32)) + bytes(LARGEST))
+    archive = pack(tmp_path / "one", tmp_path / "packed" / name)
+    with pytest.raises(IncompleteError, match=f"at most {LARGEST} bytes"):
+        MSTAR(archive.parent, "train")
+    assert read_chip_header(archive / FIRST, chip=False).rows == 8
+
+
+def test_archives_in_an_archive_and_archives_without_chips(unpacked: Path, tmp_path: Path) -> None:
+    root = tmp_path / "packed"
+    inner = pack(unpacked, tmp_path / "inner/CD1.zip")
+    outer = pack(inner.parent, root / "MSTAR_PUBLIC_TARGETS.zip")
+    with pytest.raises(DataError, match=r"TARGETS\.zip holds no chips but archives, 'CD1\.zip' first: unpack it"):
+        MSTAR(root, "train")
+    shutil.move(inner, root / "CD1.zip")
+    assert len(MSTAR(root, "train")) == 6
+    (root / "CD1.zip").unlink()
+    outer.unlink()
+    with tarfile.open(root / "notes.tar", "w") as packed:
+        packed.addfile(tarfile.TarInfo("README.TXT"), io.BytesIO())
+    with pytest.raises(DataError, match=r"expected chips called HB19868\.000 in notes\.tar, found none"):
+        MSTAR(root, "train")
