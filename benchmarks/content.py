@@ -16,7 +16,7 @@ from benchmarks.mm import history, load_config
 from benchmarks.mm_tasks import Cell, Task, run_cells
 from sarhub_models import list_models, model_info
 from sarhub_models.errors import OptionError
-from sarhub_models.explain.pictures import save_figure
+from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.files import write_text
 
 if TYPE_CHECKING:

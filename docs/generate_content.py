@@ -11,7 +11,7 @@ from benchmarks.detection.pictures import Boxes, box_figure
 from benchmarks.detection.scenes import SceneSettings, compose_scene, sea_patches, ship_chips
 from benchmarks.segmentation.mosaics import MosaicSettings, compose_mosaic, land_cover
 from benchmarks.segmentation.pictures import mask_figure
-from sarhub_models.explain.pictures import save_figure
+from sarhub_models.explain.figures import save_figure
 
 RESULTS = Path(__file__).parent / "results"
 _PALETTE = [[86, 180, 233], [213, 94, 0], [240, 228, 66], [0, 158, 115]]

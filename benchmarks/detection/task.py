@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.mm import load_config
 from benchmarks.mm_tasks import Task
 from sarhub_models.errors import DataError
-from sarhub_models.explain.pictures import save_figure
+from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.images import read_image
 
 from .pictures import Boxes, box_figure

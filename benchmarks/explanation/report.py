@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sarhub_models.explain import Interval, bootstrap, write_table
-from sarhub_models.explain.pictures import distribution_figure, save_figure
+from sarhub_models.explain.figures import distribution_figure, save_figure
 from sarhub_models.explain.regions import REGION_NAMES
 from sarhub_models.io.files import write_text
 

@@ -30,9 +30,9 @@ from sarhub_models.explain import (
     prepare_chips,
     regions_from_masks,
 )
-from sarhub_models.explain.folder import Found, read_folder, write_folder
-from sarhub_models.explain.pictures import grid_figure, save_figure
+from sarhub_models.explain.figures import grid_figure, save_figure
 from sarhub_models.explain.regions import tidy
+from sarhub_models.explain.results import Found, read_folder, write_folder
 from training.evaluate import score_run
 from training.run import Run, load_run
 

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from sarhub_models.errors import InputError, OptionError, SarHubError
+from sarhub_models.features.probe import classifiers
 from sarhub_models.io.files import write_text
-from sarhub_models.probe import classifiers
 from sarhub_models.transforms import SarTransform
 from training.augment import evaluation_transform
 from training.batches import Files

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.mm import load_config
 from benchmarks.mm_tasks import Task
 from sarhub_models.errors import DataError
-from sarhub_models.explain.pictures import save_figure
+from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.images import list_images, read_image
 
 from .mosaics import CLASSES_FILE

@@ -210,7 +210,7 @@ def _write_points(
     thresholds: tuple[float, ...],
     options: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    from ..explain.folder import Found, write_folder
+    from ..explain.results import Found, write_folder
 
     regions = _regions(chips, masks, points.problem.patch)
     explanation = points.explain(chips.values, chips.names)
@@ -258,7 +258,7 @@ def cam_command(
     network, transform = _network(model, preprocessing)
     chips = _chips(images, transform, full_scale, band, limit)
     from ..explain import class_activation_maps
-    from ..explain.folder import Found, write_folder
+    from ..explain.results import Found, write_folder
 
     regions = _regions(chips, masks, patch)
     maps = class_activation_maps(
@@ -299,7 +299,7 @@ def compare_command(
     Examples:
       sarhub explain compare kp_none/ kp_sar/ --out compared/
     """
-    from ..explain.folder import compare, read_folder
+    from ..explain.results import compare, read_folder
 
     rows = compare(
         [read_folder(folder) for folder in folders],

@@ -71,7 +71,7 @@ def features_command(
       sarhub features tiles/ --model resnet50_ben --out features.parquet --band 1 --on-error skip
       sarhub features tiles/ --model resnet50_ssl4eo.moco --out features.safetensors --unit intensity
     """
-    from ..features import extract_features
+    from ..features.extract import extract_features
     from ..io.images import list_images
     from ..models.create import create_model, create_transform
 
@@ -247,7 +247,7 @@ def demo_command(
     """
     if simulate and data is not None:
         raise OptionError("give --data or --simulate, not both")
-    from .. import demo
+    from ..features import demo
 
     if data is None and not simulate:
         try:
@@ -311,7 +311,7 @@ def compare_command(
       sarhub compare --images dsn/s1.npz
       sarhub compare resnet50_ssl4eo.moco resnet50_ben --images tiles/ --bands VV,VH --unit db
     """
-    from ..compare import TWIN, compare, open_chips, weights_here
+    from ..features.compare import TWIN, compare, open_chips, weights_here
 
     with open_chips(images, labels) as chips:
         result = compare(

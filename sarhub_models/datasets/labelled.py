@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..features.probe import TEST, TRAIN
 from ..io.images import list_images
-from ..probe import TEST, TRAIN
 from .recognition.dsn.reader import PARTS, load_dsn
 
 __all__ = ["Chips", "open_chips"]

@@ -1,12 +1,12 @@
 """What a network looks at in a radar chip: knowledge points, class-activation maps, measures and pictures of them.
 
 Needs the extra ``explain``: ``pip install 'sarhub-models[explain]'``. Pictures are in
-:mod:`sarhub_models.explain.pictures`, which loads matplotlib.
+:mod:`sarhub_models.explain.figures`, which loads matplotlib.
 """
 
 from .cam import CAM_METHODS, class_activation_maps
-from .chips import Chips, check_chips, prepare, prepare_chips, read_chips
 from .estimators import Amortised, Direct
+from .inputs import Chips, check_chips, prepare, prepare_chips, read_chips
 from .knowledge import THRESHOLDS, Explanation, KnowledgePoints, knowledge_points
 from .measures import Interval, agreement, bootstrap, measure_cam, measure_points, read_table, write_table
 from .regions import Regions, find_regions, read_regions, regions_from_masks

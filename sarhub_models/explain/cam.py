@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, MissingDependencyError, OptionError, UnknownNameError, closest
 from ..io.progress import progress_bar
-from .chips import check_chips
+from .inputs import check_chips
 from .layers import Feature, device_of, frozen
 
 __all__ = ["CAM_METHODS", "class_activation_maps"]

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, OptionError
 from ..io.files import publish
 from ..io.progress import progress_bar
-from .chips import check_chips
 from .estimators import Amortised, Direct, Problem, feature_variance, generator
+from .inputs import check_chips
 from .layers import Feature, device_of, frozen
 from .objective import HALF_LOG_2PIE
 from .unet import SigmaUNet

@@ -15,7 +15,7 @@ from sarhub_models import create_model
 from sarhub_models.cli import main
 from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.explain import read_table
-from sarhub_models.explain.folder import read_folder
+from sarhub_models.explain.results import read_folder
 
 MODEL = "mobilenetv3_dsn"
 

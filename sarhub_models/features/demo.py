@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from .datasets.recognition.dsn.reader import load_dsn
-from .datasets.simulated import simulate_chips
-from .errors import DataError, MissingDependencyError, OptionError
-from .models.create import create_model, create_transform
-from .weights import Store
-from .zoo.entries import ModelInfo, Preprocessing
-from .zoo.manifest import model_info
+from ..datasets.recognition.dsn.reader import load_dsn
+from ..datasets.simulated import simulate_chips
+from ..errors import DataError, MissingDependencyError, OptionError
+from ..models.create import create_model, create_transform
+from ..weights import Store
+from ..zoo.entries import ModelInfo, Preprocessing
+from ..zoo.manifest import model_info
 
 __all__ = [
     "LABELS_PER_CLASS",
@@ -163,8 +163,8 @@ def fetch_data() -> Path:
     """
     folder = Store().root / "data" / "dsn"
     if not all((folder / f"{part}.npz").is_file() for part in _PARTS):
-        from .datasets.recognition.dsn.download import download_dsn
-        from .io.progress import download_bar
+        from ..datasets.recognition.dsn.download import download_dsn
+        from ..io.progress import download_bar
 
         with download_bar("DSN-SLC", True) as bar:
             download_dsn(folder, tuple(_PARTS), bar)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sarhub_models.errors import OptionError, UnknownNameError
 from sarhub_models.explain import bootstrap
-from sarhub_models.explain.pictures import (
+from sarhub_models.explain.figures import (
     PALETTES,
     View,
     chip_figure,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import OptionError
+from ..errors import OptionError
 
 __all__ = ["FOLDS", "TEST", "TRAIN", "Scores", "cka", "classifiers", "probe"]
 

@@ -14,9 +14,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from sarhub_models import features as module
 from sarhub_models.errors import ImageError, MissingDependencyError, OptionError
-from sarhub_models.features import extract_features, journal_path, save_features
+from sarhub_models.features import extract as module
+from sarhub_models.features.extract import extract_features, journal_path, save_features
 from sarhub_models.transforms import SarTransform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -155,7 +155,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, chips: list[Path]) ->
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_features import Moments, transform
-from sarhub_models.features import extract_features
+from sarhub_models.features.extract import extract_features
 class Slow(Moments):
     def forward_features(self, x):
         if len(self.batches) == 2:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from .errors import ImageError, MissingDependencyError, OptionError
-from .io.files import publish
-from .io.images import read_image
-from .io.progress import progress_bar
-from .transforms import normalize_amplitude
+from ..errors import ImageError, MissingDependencyError, OptionError
+from ..io.files import publish
+from ..io.images import read_image
+from ..io.progress import progress_bar
+from ..transforms import normalize_amplitude
 
 __all__ = ["Features", "extract_features", "journal_path", "save_features"]
 

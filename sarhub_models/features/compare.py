@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from .datasets.labelled import Chips, open_chips
-from .errors import MissingDependencyError, OptionError
-from .features import Features, extract_features
-from .io.files import write_text
-from .models.create import create_model, create_transform
+from ..datasets.labelled import Chips, open_chips
+from ..errors import MissingDependencyError, OptionError
+from ..io.files import write_text
+from ..models.create import create_model, create_transform
+from ..weights import Store
+from ..weights.sources import source_from
+from ..zoo.entries import ModelInfo
+from ..zoo.manifest import list_models, model_info
+from .extract import Features, extract_features
 from .probe import FOLDS, TEST, TRAIN, Scores, cka, probe
-from .weights import Store
-from .weights.sources import source_from
-from .zoo.entries import ModelInfo
-from .zoo.manifest import list_models, model_info
 
 __all__ = ["TWIN", "Comparison", "compare", "open_chips", "weights_here"]
 
@@ -183,7 +183,7 @@ def _report(
     folder: Path,
     seed: int,
 ) -> Comparison:
-    from . import compare_figure
+    from . import figures
 
     labels = np.array([chips.labels[row] for row in rows]) if chips.labels is not None else None
     split = np.array([chips.split[row] for row in rows]) if chips.split is not None else None
@@ -211,5 +211,5 @@ def _report(
         files=files,
     )
     write_text(files[0], json.dumps(comparison.to_dict(), indent=2) + "\n")
-    compare_figure.draw(files[1], comparison, features, labels)
+    figures.draw(files[1], comparison, features, labels)
     return comparison

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..errors import DataError, OptionError
 from ..io.files import write_text
+from .figures import View, chip_figure, distribution_figure, grid_figure, save_figure
 from .knowledge import THRESHOLDS, Explanation, knowledge_points
 from .measures import Interval, Row, agreement, bootstrap, check_table, measure_cam, measure_points, write_table
-from .pictures import View, chip_figure, distribution_figure, grid_figure, save_figure
 from .regions import BACKGROUND, Regions
 
 __all__ = ["Found", "compare", "read_folder", "summarise", "write_folder"]
@@ -113,7 +113,7 @@ def write_folder(
         found: what was found.
         table: ``"csv"`` or ``"parquet"``.
         pictures: ``"png"``, ``"pdf"`` or ``None`` for none.
-        palette: of :data:`~sarhub_models.explain.pictures.PALETTES`.
+        palette: of :data:`~sarhub_models.explain.figures.PALETTES`.
         seed: of the bootstrap.
 
     Returns:
@@ -206,7 +206,7 @@ def compare(
         out: created if need be.
         table: ``"csv"`` or ``"parquet"``.
         pictures: ``"png"`` or ``"pdf"``.
-        palette: of :data:`~sarhub_models.explain.pictures.PALETTES`.
+        palette: of :data:`~sarhub_models.explain.figures.PALETTES`.
         threshold: b of the grid; by default the first.
         most: chips in the grid, the first ones.
         seed: of the bootstrap.

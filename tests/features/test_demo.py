@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import sarhub_models
-from sarhub_models import demo
 from sarhub_models.cli import main
 from sarhub_models.datasets.recognition.dsn import reader
 from sarhub_models.errors import DataError, MissingDependencyError, OfflineError
+from sarhub_models.features.extract import demo
 
 MODEL = "mobilenetv3_osu"
 
