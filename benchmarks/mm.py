@@ -22,10 +22,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sarhub_models import model_info
+from sarhub_models.engine.initialization import starting_weights
+from sarhub_models.engine.processes import Programs, sigterm_interrupts
 from sarhub_models.errors import DataError, MissingDependencyError, OptionError
 from sarhub_models.io.files import digests, publish, write_text
-from training.network import starting_weights
-from training.processes import Programs, sigterm_interrupts
 
 if TYPE_CHECKING:
     from mmengine.config import Config

@@ -19,9 +19,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
+from sarhub_models.engine.report import write_csv
 from sarhub_models.errors import DataError, InputError
 from sarhub_models.io.files import write_text
-from training.report import write_csv
 
 __all__ = [
     "Comparison",

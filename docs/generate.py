@@ -15,10 +15,10 @@ from generate_explain import explain_figures, study_results
 from typer.testing import CliRunner
 
 import sarhub_models as sarhub
+from benchmarks.ablation import report
 from sarhub_models import cli
 from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.zoo import text
-from training import ablation_report
 
 RESULTS = Path(__file__).parent / "results"  # tables that the experiments' commands wrote
 COMMANDS = (
@@ -38,7 +38,7 @@ def everything(folder: Path) -> None:
     (folder / "zoo.html").write_text(zoo_page.html(), encoding="utf-8")
     (folder / "commands.md").write_text(command_help(), encoding="utf-8")
     operators_figure(folder / "operators.png")
-    ablation_report.write_report(ablation_report.read_rows(RESULTS / "ablation.csv"), folder)
+    report.write_report(report.read_rows(RESULTS / "ablation.csv"), folder)
 
     explain_figures(folder)
     study_results(folder)

@@ -16,13 +16,12 @@ import typer
 from rich import print as show
 from safetensors.torch import load_file, save_file
 
+from sarhub_models.engine.checkpoint import BEST
+from sarhub_models.engine.run import Run, load_model, load_run, preprocessing_entry
+from sarhub_models.engine.scoring import score
+from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import CheckpointError, SarHubError
 from sarhub_models.zoo.manifest import manifest_path
-
-from .checkpoint import BEST
-from .data import open_source
-from .run import Run, load_model, load_run, preprocessing_entry
-from .scoring import score
 
 BUNDLED = Path(__file__).resolve().parents[1] / "sarhub_models" / "bundled"
 LARGEST = 4_000_000  # bytes; the wheel carries this file

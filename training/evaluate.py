@@ -9,16 +9,15 @@ from typing import Annotated, Any
 import typer
 from rich import print as show
 
+from sarhub_models.engine.batches import noting_skipped
+from sarhub_models.engine.checkpoint import BEST
+from sarhub_models.engine.digests import source_digest
+from sarhub_models.engine.report import plot_detail
+from sarhub_models.engine.run import Run, load_run
+from sarhub_models.engine.scoring import score
+from sarhub_models.engine.splits import Source, open_source
 from sarhub_models.errors import InputError, SarHubError
 from sarhub_models.io.files import digests, write_text
-
-from .batches import noting_skipped
-from .checkpoint import BEST
-from .data import Source, open_source
-from .digests import source_digest
-from .report import plot_detail
-from .run import Run, load_run
-from .scoring import score
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

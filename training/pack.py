@@ -2,7 +2,7 @@
 
 The samples are mixed with a fixed seed, for a stream of a folder sorted by class would be sorted by class. The same
 input gives the same bytes. A shard gets its name once it is written and read back, the index ``<split>.json`` is
-written last: what was interrupted goes on with the first missing shard. :mod:`training.shard_format` tells the layout.
+written last: what was interrupted goes on with the first missing shard. :mod:`.shard_format` tells the layout.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ from pydantic import ValidationError
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch.utils.data import DataLoader
 
+from sarhub_models.engine.batches import WORKERS, Batches
+from sarhub_models.engine.packer import Packer, Report
+from sarhub_models.engine.readers import Scenes, open_split
+from sarhub_models.engine.recipe import Data, Recipe, load_recipe
+from sarhub_models.engine.shard_format import Index, Settings, encode, partial, read_index
+from sarhub_models.engine.shards import as_it_is
+from sarhub_models.engine.stream import MEND, check_size
 from sarhub_models.errors import DataError, ImageError, OptionError, SarHubError
 from sarhub_models.io.files import digests, write_text
-
-from .batches import WORKERS, Batches
-from .packer import Packer, Report
-from .recipe import Data, Recipe, load_recipe
-from .shard_format import Index, Settings, encode, partial, read_index
-from .shards import as_it_is
-from .sources import Scenes, open_split
-from .stream import MEND, check_size
 
 _PROBE = 32  # samples whose size stands for all
 _BLOCK = 512  # bytes of a tar, of which a header takes one
@@ -233,7 +232,7 @@ def _bar() -> Progress:
 
 
 def pack(data: Data, splits: Sequence[str], out: Path, size: str, workers: int) -> None:
-    """Pack some splits with a progress bar; raises as :func:`pack_split` and :func:`~training.sources.open_split`."""
+    """Pack some splits with a progress bar; raises as :func:`pack_split` and :func:`.open_split`."""
     opened = {split: open_split(data, split) for split in splits}  # whatever is missing shows before the work begins
     with _bar() as bar:
         for split, scenes in opened.items():

@@ -19,6 +19,7 @@ import torch
 import typer
 
 from sarhub_models.datasets.recognition.dsn.reader import load_dsn
+from sarhub_models.engine.run import Run, load_run
 from sarhub_models.errors import OptionError, SarHubError
 from sarhub_models.explain import (
     Chips,
@@ -34,7 +35,6 @@ from sarhub_models.explain.figures import grid_figure, save_figure
 from sarhub_models.explain.regions import tidy
 from sarhub_models.explain.results import Found, read_folder, write_folder
 from training.evaluate import score_run
-from training.run import Run, load_run
 
 from .report import Result, write_report
 from .runs import Cell, finetune, grid

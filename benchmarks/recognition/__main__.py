@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from filelock import FileLock, Timeout
 
+from sarhub_models.engine.recipe import NETWORKS
 from sarhub_models.errors import DataError, OptionError, SarHubError, UnknownNameError, closest
-from training.recipe import NETWORKS
 
 from .benchmark import Benchmark, make_benchmark
 from .grid import DATASETS, METHODS, STEPS, Grid, cells_of, own_split

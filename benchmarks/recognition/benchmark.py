@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.network import starting_weights
-from training.recipe import Recipe
+from sarhub_models.engine.initialization import starting_weights
+from sarhub_models.engine.recipe import Recipe
 
 from .cells import Finetune, Finished, Frozen, finished
 from .grid import Cell, Grid

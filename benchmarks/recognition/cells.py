@@ -15,21 +15,21 @@ import numpy as np
 import torch
 from torch import nn
 
+from sarhub_models.engine.augment import evaluation_transform
+from sarhub_models.engine.batches import Files
+from sarhub_models.engine.checkpoint import BEST, LAST
+from sarhub_models.engine.initialization import build_network
+from sarhub_models.engine.metrics import make_metrics, plain, probabilities
+from sarhub_models.engine.readers import Scenes
+from sarhub_models.engine.recipe import Recipe, differences
+from sarhub_models.engine.report import write_csv
+from sarhub_models.engine.run import SUMMARY, load_run, train
+from sarhub_models.engine.scoring import Outputs, collect
+from sarhub_models.engine.splits import Source, mean_std, open_source, open_training
 from sarhub_models.errors import InputError, OptionError, SarHubError
 from sarhub_models.features.probe import classifiers
 from sarhub_models.io.files import write_text
 from sarhub_models.transforms import SarTransform
-from training.augment import evaluation_transform
-from training.batches import Files
-from training.checkpoint import BEST, LAST
-from training.data import Source, mean_std, open_source, open_training
-from training.metrics import make_metrics, plain, probabilities
-from training.network import build_network
-from training.recipe import Recipe, differences
-from training.report import write_csv
-from training.run import SUMMARY, load_run, train
-from training.scoring import Outputs, collect
-from training.sources import Scenes
 
 from .grid import Cell, settings_of
 from .inputs import Inputs
@@ -119,7 +119,7 @@ class Finetune:
         Raises:
             StoppedError: the process was asked to stop.
             OptionError: the folder holds a run of other settings, chips or weights.
-            SarHubError: as :func:`~training.run.train` says.
+            SarHubError: as :func:`~sarhub_models.engine.run.train` says.
         """
         self.inputs.keep(self.folder)
         if (self.folder / SUMMARY).is_file():

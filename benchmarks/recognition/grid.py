@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from sarhub_models.datasets import FolderDataset
+from sarhub_models.engine.digests import chips_digest
+from sarhub_models.engine.readers import stratified
+from sarhub_models.engine.recipe import NETWORKS, Recipe, load_recipe, override
 from sarhub_models.errors import OptionError
 from sarhub_models.io.files import write_text
-from training.digests import chips_digest
-from training.recipe import NETWORKS, Recipe, load_recipe, override
-from training.sources import stratified
 from training.splits import LISTS
 
 from .starts import Start
@@ -90,7 +90,7 @@ class Grid:
 
         Raises:
             OptionError: an assignment is of what the cells differ in.
-            SarHubError: as :func:`~training.recipe.load_recipe` says of the assignments.
+            SarHubError: as :func:`~sarhub_models.engine.recipe.load_recipe` says of the assignments.
         """
         fixed = [f"data.root={self.data}", "data.workers=0", f"runtime.threads={self.threads}"]
         fixed += [f"data.lists={self.lists}"] if self.lists is not None else []

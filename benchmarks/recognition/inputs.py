@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sarhub_models import model_info
+from sarhub_models.engine.checkpoint import LAST
+from sarhub_models.engine.digests import source_digest
+from sarhub_models.engine.recipe import Recipe
+from sarhub_models.engine.run import SUMMARY
+from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import OptionError
 from sarhub_models.io.files import digests, write_text
 from sarhub_models.zoo.manifest import ModelInfo
-from training.checkpoint import LAST
-from training.data import open_source
-from training.digests import source_digest
-from training.recipe import Recipe
-from training.run import SUMMARY
 
 from .starts import ANY
 
@@ -102,7 +102,7 @@ class InputsReader:
         """Return the digests of what a recipe computes from.
 
         Raises:
-            SarHubError: the chips cannot be opened, as :func:`~training.data.open_source` says.
+            SarHubError: the chips cannot be opened, as :func:`~sarhub_models.engine.splits.open_source` says.
         """
         train, test = (self._split(recipe, split) for split in (recipe.data.train, recipe.data.test))
         return Inputs(train, test, self._weights(recipe.model.init))

@@ -17,8 +17,8 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
+from sarhub_models.engine.processes import sigterm_interrupts
 from sarhub_models.errors import SarHubError
-from training.processes import sigterm_interrupts
 
 __all__ = ["Job", "run_jobs"]
 

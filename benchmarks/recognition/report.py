@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.results import Result, markdown, plot_labels, write_results
+from sarhub_models.engine.metrics import make_detail
+from sarhub_models.engine.report import plot_confusion
 from sarhub_models.io.files import write_text
-from training.metrics import make_detail
-from training.report import plot_confusion
 
 from .cells import Finished
 from .grid import METHODS, Cell

@@ -12,11 +12,11 @@ from torch import nn
 
 import sarhub_models as sarhub
 from sarhub_models import networks as architectures
+from sarhub_models.engine.checkpoint import BEST
+from sarhub_models.engine.recipe import NETWORKS
+from sarhub_models.engine.run import load_run
 from sarhub_models.errors import OptionError
 from sarhub_models.transforms import SarTransform
-from training.checkpoint import BEST
-from training.recipe import NETWORKS
-from training.run import load_run
 
 __all__ = ["Start", "parse_start", "starts_of", "usual_starts", "without_imagenet"]
 

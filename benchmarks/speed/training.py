@@ -3,7 +3,7 @@
 Run from a clone: ``python -m benchmarks.speed.training [--networks resnet18 swin_t] [--compile] [--json FILE]``. Both
 loops see the same simulated chips, in turns, each in a process of its own, on the GPU if there is one. The plain one is
 what a tutorial would write: contiguous float32 tensors, a DataLoader that prepares chip by chip, ``torch.optim.AdamW``
-as it comes. Ours is :class:`training.loop.Trainer` with a recipe's bfloat16 autocast, channels-last layout, fused
+as it comes. Ours is :class:`.Trainer` with a recipe's bfloat16 autocast, channels-last layout, fused
 optimiser, class-balanced loss and batched DRAA, and memory that is kept from step to step.
 """
 
@@ -28,12 +28,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sarhub_models.datasets import Sample
 from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips
+from sarhub_models.engine.batches import Batch, Files
+from sarhub_models.engine.memory import keep_freed_memory
+from sarhub_models.engine.recipe import Recipe, load_recipe
+from sarhub_models.engine.trainer import Trainer, make_accelerator
 from sarhub_models.networks import build
 from sarhub_models.transforms import SarTransform
-from training.batches import Batch, Files
-from training.loop import Trainer, make_accelerator
-from training.memory import keep_freed_memory
-from training.recipe import Recipe, load_recipe
 
 from .timing import interleaved, print_table, write_report
 

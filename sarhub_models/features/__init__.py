@@ -1,1 +1,1 @@
-"""What is done with many images: features, probes on them, comparisons of several networks, figures, the demonstration."""
+"""Features of many images, probes on them, comparisons of several networks, figures, the demonstration."""

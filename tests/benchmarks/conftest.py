@@ -10,8 +10,8 @@ import pytest
 from safetensors.torch import save_file
 
 from sarhub_models.datasets.simulated import simulate_chips
-from training.network import build_network
-from training.recipe import load_recipe
+from sarhub_models.engine.initialization import build_network
+from sarhub_models.engine.recipe import load_recipe
 
 from .recognition import CLASSES, run
 

@@ -353,7 +353,7 @@ def test_imagenet_weights_are_those_that_training_starts_from(monkeypatch, tmp_p
         asked.append(network)
         return state
 
-    monkeypatch.setattr("training.network._imagenet", imagenet)  # which would download them
+    monkeypatch.setattr("sarhub_models.engine.initialization._imagenet", imagenet)  # which would download them
     found = backbone_of("resnet18", "imagenet", tmp_path)
     assert asked == ["resnet18"] and "conv1.weight" in found
     assert all(torch.equal(tensor, state[key]) for key, tensor in found.items())

@@ -22,7 +22,7 @@ from benchmarks.recognition.grid import METHODS
 from benchmarks.results import read_results
 from sarhub_models.datasets import FolderDataset
 from sarhub_models.features.probe import classifiers
-from tests.training.conftest import CHILDREN
+from tests.engine.conftest import CHILDREN
 
 from .recognition import CLASSES, arguments, rows_of, run, times
 

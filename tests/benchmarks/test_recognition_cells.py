@@ -16,11 +16,11 @@ from benchmarks.recognition.grid import Cell, cells_of, own_split
 from benchmarks.recognition.inputs import InputsReader
 from benchmarks.recognition.starts import Start, parse_start, starts_of, usual_starts
 from sarhub_models.datasets import FolderDataset
+from sarhub_models.engine.recipe import override
+from sarhub_models.engine.run import load_run
+from sarhub_models.engine.splits import open_training
 from sarhub_models.errors import DataError, OptionError, SarHubError, UnknownNameError
 from sarhub_models.zoo.manifest import manifest_path
-from training.data import open_training
-from training.recipe import override
-from training.run import load_run
 
 from .recognition import cell, grid
 

@@ -18,9 +18,9 @@ from benchmarks.recognition.grid import Cell
 from benchmarks.recognition.starts import parse_start
 from benchmarks.results import read_results
 from sarhub_models.datasets import MSTAR
+from sarhub_models.engine.run import load_run
 from tests.datasets.chips import write_chip
-from tests.training.conftest import write_part
-from training.run import load_run
+from tests.engine.conftest import write_part
 
 from .recognition import SMALL, cell, grid, rows_of, runner
 

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 import sarhub_models as sarhub
+from sarhub_models.engine.run import load_run, train
 from sarhub_models.errors import CheckpointError, OptionError
 from sarhub_models.models.publish import write_repository
 from sarhub_models.zoo.entries import ModelInfo, Preprocessing
-from training.run import load_run, train
-
-from .conftest import tiny
+from tests.engine.conftest import tiny
 
 REPO = "organisation/model"
 

@@ -1,0 +1,1 @@
+"""Losses and dynamic-range mappings, compared on the same patches."""

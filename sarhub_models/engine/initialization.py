@@ -1,0 +1,132 @@
+"""The network of a run and the weights it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+import torch
+from torch import Tensor, nn
+
+import sarhub_models as sarhub
+
+from .. import networks
+from ..errors import CheckpointError, DownloadError, OptionError, UnknownNameError, closest
+from ..weights import read_tensors
+from ..weights.hub import hub_file
+from .recipe import Model
+
+
+def build_network(model: Model, num_classes: int, size: int, seed: int) -> nn.Module:
+    """Return the network of a recipe with its starting weights and a new head, on the CPU.
+
+    Args:
+        model: the recipe's section.
+        num_classes: outputs.
+        size: side of the input in pixels.
+        seed: of the initial weights.
+
+    Raises:
+        UnknownNameError: ``init`` is neither a file nor a name.
+        OptionError: the starting weights are of another network, or there are none; or the network cannot drop paths.
+        DownloadError: the starting weights cannot be fetched.
+        CheckpointError: the file does not hold a checkpoint of this network.
+    """
+    torch.manual_seed(seed)
+    options: dict[str, object] = {"drop_rate": model.drop_rate}
+    if model.network != "densenet121":
+        options["drop_path_rate"] = model.drop_path_rate  # also 0: the default of timm's Swin is not
+    elif model.drop_path_rate:
+        raise OptionError(f"{model.network} has no paths to drop: model.drop_path_rate=0, got {model.drop_path_rate}")
+    if "img_size" in networks.spec(model.network).timm_args:
+        options["img_size"] = size
+    network = networks.build(model.network, num_classes=num_classes, **options)
+    if model.network == "mobilenetv3":
+        _reinitialise(network)
+    if model.init != "none":
+        _load(network, model.network, starting_weights(model.network, model.init))
+    return network
+
+
+def starting_weights(network: str, init: str) -> dict[str, Tensor]:
+    """Return the tensors that ``init`` stands for, under this package's names.
+
+    Args:
+        network: architecture they must fit.
+        init: ``"imagenet"``, a checkpoint, or a registered name; the errors are those of :func:`build_network`.
+    """
+    check_init(network, init)
+    if init == "imagenet":
+        return _imagenet(network)
+    if (file := Path(init).expanduser()).is_file():
+        tensors = networks.rename_checkpoint(network, read_tensors(file))
+        if (found := networks.identify(tensors)) != network:
+            raise OptionError(f"model.init={init} holds a {found}, the recipe trains a {network}")
+        return tensors
+    return dict(sarhub.create_model(init, pretrained=True).state_dict())
+
+
+def check_init(network: str, init: str) -> None:
+    """Check what can be said of ``init`` without reading or fetching weights; the errors are those of the name."""
+    if init in ("none", "imagenet") or Path(init).expanduser().is_file():
+        return
+    if init not in sarhub.list_models():
+        known = ("none", "imagenet", *sarhub.list_models())
+        raise UnknownNameError(
+            f"model.init={init}: expected none, imagenet, a file that is there, or a registered name"
+            f"{closest(init, known)}"
+        )
+    if sarhub.model_info(init).network != network:
+        raise OptionError(f"model.init={init} is a {sarhub.model_info(init).network}, the recipe trains a {network}")
+
+
+def _imagenet(network: str) -> dict[str, Tensor]:
+    entry = networks.spec(network)
+    config = timm.get_pretrained_cfg(entry.timm_name)
+    if config is None or config.hf_hub_id is None:
+        raise OptionError(f"timm has no ImageNet weights for {network}; model.init=none, or a checkpoint")
+    try:
+        file = hub_file(config.hf_hub_id, "model.safetensors", None)
+    except DownloadError as err:
+        raise type(err)(
+            f"{err}. Where there is a network, 'hf download {config.hf_hub_id} model.safetensors' puts the ImageNet "
+            "weights into the folder HF_HOME, which may be copied"
+        ) from err
+    # timm fits the file to other windows and sizes
+    model = timm.create_model(
+        entry.timm_name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **entry.timm_args
+    )
+    return dict(model.state_dict())
+
+
+def _load(model: nn.Module, network: str, tensors: dict[str, Tensor]) -> None:
+    """Fill a network with all tensors but the head's."""
+    head = f"{networks.spec(network).head}."
+    own = model.state_dict()
+    body = {key: tensor for key, tensor in tensors.items() if not key.startswith(head)}
+    wrong = [key for key in body if key not in own or own[key].shape != body[key].shape]
+    missing = [key for key in own if not key.startswith(head) and key not in body]
+    if wrong or missing:
+        raise CheckpointError(f"the starting weights do not fit {network}: {(wrong + missing)[0]} differs")
+    model.load_state_dict(body, strict=False)
+
+
+def _reinitialise(model: nn.Module) -> None:
+    """Give convolutions and linear layers PyTorch's own initial weights.
+
+    timm's for the MobileNet family draw a classifier for a thousand classes: with a dozen, the first logits are so
+    large that training on a few thousand patches is erratic.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.reset_parameters()
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict[str, object]]:
+    """Return the parameters in two groups: vectors (biases, norms) are decayed only if asked for."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": weight_decay if decay_vectors else 0.0},
+    ]

@@ -1,0 +1,134 @@
+"""From the name of a data set to its reader, and from an image to an amplitude in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..datasets import (
+    MSTAR,
+    BigEarthNetS1,
+    DsnSLC,
+    FolderDataset,
+    FUSARShip,
+    OpenSARShip,
+    OpenSARUrban,
+    Sample,
+    TerraSARX,
+)
+from ..errors import DataError, OptionError
+from ..transforms import normalize_amplitude
+from .recipe import Data
+from .seeds import generator
+
+_READERS: dict[str, Callable[..., Any]] = {
+    "tsx": TerraSARX,
+    "ben": BigEarthNetS1,
+    "osu": OpenSARUrban,
+    "dsn": DsnSLC,
+    "mstar": MSTAR,
+    "opensarship": OpenSARShip,
+    "fusar": FUSARShip,
+    "folder": FolderDataset,
+}
+
+
+class Scenes(Protocol):
+    """What every reader offers; :class:`~sarhub_models.datasets.SceneDataset` describes it."""
+
+    labels: np.ndarray
+    names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    multilabel: bool
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one sample."""
+
+    def counts(self) -> np.ndarray:
+        """Return the number of samples of each class."""
+
+
+class Subset:
+    """Some samples of a reader, with its interface.
+
+    Args:
+        scenes: the reader.
+        indices: which samples, in the order in which they shall come, int64 (N,).
+    """
+
+    def __init__(self, scenes: Scenes, indices: np.ndarray) -> None:
+        self.scenes, self.indices = scenes, indices
+        self.labels = scenes.labels[indices]
+        self.names = tuple(scenes.names[index] for index in indices)
+        self.class_names, self.multilabel = scenes.class_names, scenes.multilabel
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one sample."""
+        return self.scenes[int(self.indices[index])]
+
+    def counts(self) -> np.ndarray:
+        """Return the number of samples of each class, int64 (C,)."""
+        if self.multilabel:
+            return self.labels.sum(axis=0, dtype=np.int64)
+        return np.bincount(self.labels, minlength=len(self.class_names))
+
+
+def stratified(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Choose a fraction of the samples of every class at random, at least one of each that has any.
+
+    The samples of a smaller fraction are among those of a larger one. Samples with several labels are chosen without
+    regard to them.
+
+    Args:
+        labels: class of each sample, int64 (N,), or zeros and ones (N, C).
+        fraction: in (0, 1].
+        seed: decides which ones.
+
+    Returns:
+        Their indices, increasing, int64 (M,).
+    """
+    classes = labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)
+    chosen = []
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
+        order = torch.randperm(len(members), generator=generator(seed, "fraction", int(label))).numpy()
+        chosen.append(members[order[: max(1, round(fraction * len(members)))]])
+    return np.sort(np.concatenate(chosen))
+
+
+def open_split(data: Data, split: str) -> Scenes:
+    """Open one split of the data set that a recipe names; no image is read.
+
+    Raises:
+        OptionError: the recipe says no root, or the reader does not know an option.
+        DataError: the data are not there.
+    """
+    if data.root is None:
+        raise OptionError("where does the data set lie? data.root=FOLDER says it (or data.shards, see training.pack)")
+    options = {**data.options, **({} if data.lists is None else {"lists": data.lists.expanduser()})}
+    try:
+        scenes: Scenes = _READERS[data.name](data.root.expanduser(), split, **options)
+    except TypeError as err:
+        raise OptionError(f"data.options {options} do not fit the reader of {data.name}: {err}") from None
+    if len(scenes) == 0:
+        raise DataError(f"the {split} split of {data.name} in {data.root} is empty")
+    return scenes
+
+
+def amplitude(image: np.ndarray, full_scale: float | None) -> Tensor:
+    """Return an image as amplitude in [0, 1], float32 (1, H, W).
+
+    Raises:
+        ImageError: it has another shape, or a value that is NaN, infinite, negative or too large.
+    """
+    return torch.from_numpy(np.asarray(normalize_amplitude(image, full_scale), dtype=np.float32))[None]

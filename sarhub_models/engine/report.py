@@ -1,0 +1,74 @@
+"""What a run leaves in its folder for people: metrics.csv, curves and a confusion matrix."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+from torch import Tensor
+
+from ..io.files import write_text
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt
+
+# Columns of an epoch's row that are no scores.
+RUNNING = ("epoch", "loss", "learning_rate", "images_per_second", "waiting_for_data", "skipped")
+
+
+def write_csv(rows: Sequence[Mapping[str, object]], file: Path) -> None:
+    """Write rows with equal keys as a table with a header; the file is never seen half."""
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(file, stream.getvalue())
+
+
+def plot_curves(rows: Sequence[Mapping[str, float]], file: Path) -> None:
+    """Draw the loss and the validation scores over the epochs."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    epochs = [row["epoch"] for row in rows]
+    left.plot(epochs, [row["loss"] for row in rows], marker="." if len(rows) < 30 else None)
+    left.set(xlabel="epoch", ylabel="training loss")
+    for name in rows[0]:
+        if name not in RUNNING:
+            right.plot(epochs, [row[name] for row in rows], label=name.replace("_", " "))
+    right.set(xlabel="epoch", ylabel="validation", ylim=(0, 1))
+    if right.lines:
+        right.legend()
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def plot_detail(detail: Tensor, class_names: Sequence[str], file: Path) -> None:
+    """Draw what :func:`.make_detail` computed: a confusion matrix, or the F1 of each class."""
+    if detail.ndim == 2:
+        plot_confusion(detail, class_names, file)
+        return
+    figure, axes = plt.subplots(figsize=(7, 1 + 0.3 * len(class_names)), layout="constrained")
+    axes.barh(range(len(class_names)), detail.tolist())
+    axes.set_yticks(range(len(class_names)), [name[:60] for name in class_names])
+    axes.invert_yaxis()
+    axes.set(xlabel="F1", xlim=(0, 1))
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+def plot_confusion(counts: Tensor, class_names: Sequence[str], file: Path) -> None:
+    """Draw a confusion matrix (C, C) with rows of true classes; colours are shares of the row."""
+    shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
+    side = 2.5 + 0.4 * len(class_names)
+    figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in counts.nonzero().tolist():
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=90)
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set(xlabel="predicted", ylabel="true")
+    figure.savefig(file, dpi=150)
+    plt.close(figure)

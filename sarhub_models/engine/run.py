@@ -1,0 +1,296 @@
+"""A run's folder: it is made by training, and read back for evaluation, bundling and whatever builds on the weights."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from filelock import FileLock, Timeout
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import load_file
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from ..errors import DataError, OptionError
+from ..io.files import write_text
+from ..networks import build, spec
+from ..transforms import SarTransform
+from .augment import evaluation_transform
+from .checkpoint import BEST
+from .digests import split_digests
+from .memory import keep_freed_memory
+from .recipe import NO_OPERATOR, Recipe, completed, differences, override
+from .report import RUNNING, plot_curves, plot_detail, write_csv
+from .splits import Source, open_source, open_training
+from .trainer import Row, Trainer, comparable, make_accelerator
+
+SUMMARY, RECIPE = "run.json", "recipe.yaml"
+_PATIENCE = 10  # seconds; the workers of a run that was killed hold its lock until they notice
+_REDRAW = 30  # seconds, at least, between two drawings of the curves: a short epoch takes less than one
+INTERRUPTED = "interrupted"  # there while a run waits to go on
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it lies.
+        recipe: what was run.
+        mean: of the pixels after the operator.
+        std: of the pixels after the operator.
+        class_names: name of each class.
+        multilabel: whether a sample carries several labels.
+        val: the validation scores of the kept epoch; empty where none was scored.
+    """
+
+    folder: Path
+    recipe: Recipe
+    mean: float
+    std: float
+    class_names: tuple[str, ...]
+    multilabel: bool
+    val: dict[str, float]
+
+    def transform(self) -> SarTransform:
+        """Return the preprocessing at evaluation."""
+        return evaluation_transform(self.recipe.preprocess, self.mean, self.std)
+
+    def model(self) -> nn.Module:
+        """Return the network with the kept weights, in evaluation mode."""
+        size = self.recipe.preprocess.size
+        return load_model(self.folder / BEST, self.recipe.model.network, len(self.class_names), size)
+
+
+def load_model(file: Path, network: str, num_classes: int, size: int) -> nn.Module:
+    """Return a network with the weights of a safetensors file in float32, in evaluation mode."""
+    options = {"img_size": size} if "img_size" in spec(network).timm_args else {}
+    model = build(network, num_classes=num_classes, **options)
+    model.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in load_file(file).items()})
+    return model.eval()
+
+
+def load_run(folder: Path, assignments: Sequence[str] = ()) -> Run:
+    """Read a finished run.
+
+    Args:
+        folder: where it lies.
+        assignments: ``section.key=value`` over its recipe, such as another ``data.root``.
+
+    Raises:
+        DataError: the folder holds no finished run.
+    """
+    file = folder / SUMMARY
+    if not file.is_file():
+        raise DataError(
+            f"expected a finished run in {folder}, found no {SUMMARY}; train it: python -m training.pretrain"
+        )
+    values = json.loads(file.read_text(encoding="utf-8"))
+    return Run(
+        folder=folder,
+        recipe=override(values["recipe"], assignments),
+        mean=values["mean"],
+        std=values["std"],
+        class_names=tuple(values["class_names"]),
+        multilabel=values["multilabel"],
+        val=values["val"],
+    )
+
+
+def open_splits(recipe: Recipe) -> tuple[Source, Source | None]:
+    """Return what a recipe trains on, and what it validates on, if anything.
+
+    Raises:
+        OptionError: the best epoch would be chosen on samples that were trained on.
+        SarHubError: as :func:`.open_training` and :func:`.open_source` say.
+    """
+    split = recipe.evaluation.split
+    if split in recipe.data.train.split("+"):
+        raise OptionError(
+            f"data.train={recipe.data.train} trains on the split {split}, on which the best epoch is to be chosen: "
+            "evaluation.split=null keeps the last one, or name another split"
+        )
+    train = open_training(recipe.data, recipe.runtime.seed)
+    return train, None if split is None else open_source(recipe.data, split)
+
+
+def is_finished(recipe: Recipe, folder: Path) -> bool:
+    """Return whether a folder holds a finished run of a recipe on the samples that it names now.
+
+    Raises:
+        OptionError: it holds one of another recipe or on other samples.
+        SarHubError: as :func:`open_splits` says.
+    """
+    file = folder / SUMMARY
+    if not file.is_file():
+        return False
+    there = json.loads(file.read_text(encoding="utf-8"))
+    found = list(differences(comparable(completed(there["recipe"])), comparable(recipe.model_dump(mode="json"))))
+    if there.get("data") != split_digests(*open_splits(recipe)):
+        found.append("other samples, labels or pixels")
+    if found:
+        raise OptionError(f"{folder} holds another run ({'; '.join(found[:3])}): take another --out, or delete it")
+    return True
+
+
+def train(recipe: Recipe, out: Path) -> bool:
+    """Train, or go on where a run of the same recipe in ``out`` stopped.
+
+    Leaves ``recipe.yaml``, ``last.pt``, ``best.safetensors``, ``metrics.csv``, ``curves.png``, the validation split's
+    ``val.png`` (where it is scored), a folder ``tensorboard`` and, last of all, ``run.json``.
+
+    Returns:
+        Whether the run is finished; if not, it was asked to stop, and the same call goes on.
+
+    Raises:
+        DataError: another process trains in the folder.
+        SarHubError: as :class:`~sarhub_models.engine.trainer.Trainer` and its ``run`` say.
+    """
+    splits = open_splits(recipe)
+    accelerator = make_accelerator(recipe.runtime, recipe.optim.accumulate)
+    out.mkdir(parents=True, exist_ok=True)
+    with _alone(out) if accelerator.is_main_process else nullcontext():
+        return _train(recipe, splits, out, accelerator)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other commands out of a run's folder.
+
+    Raises:
+        DataError: another one trains in it.
+    """
+    try:
+        lock = FileLock(out.with_name(f".{out.name}.lock")).acquire(timeout=_PATIENCE)
+    except Timeout:
+        raise DataError(f"another process trains in {out}: wait for it, or take another folder with --out") from None
+    with lock:
+        yield
+
+
+def _train(recipe: Recipe, splits: tuple[Source, Source | None], out: Path, accelerator: Accelerator) -> bool:
+    if recipe.runtime.threads is not None:
+        torch.set_num_threads(recipe.runtime.threads)  # Accelerate has its own idea of it
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
+    trainer = Trainer(recipe, *splits, out, accelerator)
+    if accelerator.is_main_process:
+        (out / INTERRUPTED).unlink(missing_ok=True)
+        write_text(out / RECIPE, recipe.to_yaml())
+        with Reporter(trainer) as reporter:
+            finished = trainer.finished or trainer.run(reporter.on_step, reporter.on_epoch)
+        if finished:
+            plot_curves(trainer.history, out / "curves.png")
+            _finish(trainer)
+        else:
+            write_text(out / INTERRUPTED, f"stopped at step {trainer.step}; the same command goes on\n")
+    else:
+        finished = trainer.finished or trainer.run(lambda step, loss: None, lambda row: None)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return finished
+
+
+def preprocessing_entry(recipe: Recipe, mean: float, std: float) -> dict[str, Any] | None:
+    """Return the preprocessing of a recipe as the manifest describes it.
+
+    ``None`` where it cannot: without an operator, and where the middle of each image is cut out. Without DRAA the
+    operator's parameter is one number, in training, too.
+    """
+    p = recipe.preprocess
+    if p.operator == NO_OPERATOR or p.crop is not None:
+        return None
+    limits = p.range
+    return {
+        "operator": p.operator,
+        "low": limits.low if p.draa else limits.evaluation,
+        "high": limits.high if p.draa else limits.evaluation,
+        "evaluation": limits.evaluation,
+        "mean": mean,
+        "std": std,
+        "size": p.size,
+        "full_scale": recipe.data.full_scale,
+    }
+
+
+def _finish(trainer: Trainer) -> None:
+    """Write the summary that makes the folder a run."""
+    summary = {
+        "recipe": trainer.recipe.model_dump(mode="json"),
+        "mean": trainer.mean,
+        "std": trainer.std,
+        "preprocessing": preprocessing_entry(trainer.recipe, trainer.mean, trainer.std),
+        "data": trainer.data,
+        "class_names": list(trainer.train.class_names),
+        "multilabel": trainer.train.multilabel,
+        "val": {name: value for name, value in trainer.best.items() if name not in RUNNING},
+        "best_epoch": trainer.best["epoch"],
+        "skipped": sorted(trainer.skipped),
+    }
+    write_text(trainer.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+
+class Reporter:
+    """Shows and records a run while it goes on: progress bar, metrics.csv, TensorBoard, figures."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        recipe = trainer.recipe
+        self.images = recipe.optim.batch_size * trainer.place.world
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            speed_estimate_period=300,
+        )
+        total = trainer.steps * recipe.optim.epochs
+        self.task = self.bar.add_task(recipe.name, total=total, completed=trainer.step, speed="")
+        self.drawn = time.monotonic()
+        self.board = SummaryWriter(str(trainer.folder / "tensorboard"), purge_step=trainer.step)
+
+    def __enter__(self) -> Reporter:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+        self.board.close()
+
+    def on_step(self, step: int, loss: float) -> None:
+        """Move the bar; every 20th step goes to TensorBoard."""
+        speed = self.bar.tasks[0].speed
+        text = "" if speed is None else f"{speed * self.images:.0f} images/s"
+        epoch = 1 + (step - 1) // self.trainer.steps
+        self.bar.update(self.task, completed=step, speed=text, description=f"epoch {epoch} loss {loss:.3f}")
+        if step % 20 == 0:
+            self.board.add_scalar("loss/step", loss, step - 1)
+
+    def on_epoch(self, row: Row) -> None:
+        """Record an epoch."""
+        trainer = self.trainer
+        write_csv(trainer.history, trainer.folder / "metrics.csv")
+        for name, value in row.items():
+            self.board.add_scalar(f"epoch/{name}", value, trainer.step - 1)  # what begins at purge_step is dropped
+        self.board.flush()
+        if time.monotonic() - self.drawn > _REDRAW:
+            plot_curves(trainer.history, trainer.folder / "curves.png")
+            self.drawn = time.monotonic()
+        score = "no validation"
+        if trainer.monitor in row:
+            score = f"{trainer.monitor.replace('_', ' ')} {row[trainer.monitor]:.4f}"
+            if trainer.best is row:
+                plot_detail(trainer.detail, trainer.train.class_names, trainer.folder / "val.png")
+        self.bar.console.print(
+            f"epoch {row['epoch']:.0f}/{trainer.recipe.optim.epochs}  loss {row['loss']:.4f}  "
+            f"{score}  {row['images_per_second']:.0f} images/s  waiting for data {row['waiting_for_data']:.1%}"
+        )

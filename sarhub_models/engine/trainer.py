@@ -1,0 +1,376 @@
+"""The training loop: any number of processes through Accelerate, exact resume.
+
+Everything random in a step is keyed by the seed and the step (:mod:`.seeds`), so the state of a run is its
+tensors and its step: nothing else has to be saved to go on exactly.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast, gather_object
+from timm.layers import convert_sync_batchnorm
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from ..errors import InputError, OptionError
+from ..losses import ClassBalancedLoss, MiniBatchClassBalancedLoss
+from .augment import TrainingTransform, cutmix, draw, evaluation_transform
+from .batches import Batch, Place, Plan, noting_skipped, steps_per_epoch
+from .checkpoint import LAST, load_last, save_best, save_last
+from .digests import split_digests
+from .initialization import build_network
+from .metrics import check_monitor, make_metrics
+from .optimizer import make_optimizer
+from .recipe import Loss, Recipe, Runtime, completed, differences
+from .scoring import score
+from .seeds import generator, key
+from .splits import Source, mean_std
+from .watch import DivergedError, Seen, StopRequest, Watch
+
+Row = dict[str, float]
+BAD_BATCH = "diverged.npz"
+_PLAIN = ("step", "history", "best", "seconds", "waited", "skipped", "mean", "std", "detail")
+# What may differ between a run and its continuation without a change in what is computed.
+_FREE = {
+    "data": {"root", "lists", "shards", "workers"},
+    "optim": {"batch_size"},
+    "runtime": {"threads", "save_minutes"},
+}
+
+
+def make_accelerator(runtime: Runtime, accumulate: int) -> Accelerator:
+    """Return this process's view of all processes: the GPUs that torchrun hands out, or CPUs over gloo.
+
+    Raises:
+        OptionError: the precision needs a GPU.
+    """
+    cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if cpu and (runtime.precision == "fp16" or runtime.sync_batchnorm):
+        raise OptionError("runtime.precision=fp16 and runtime.sync_batchnorm need a GPU, and none is here")
+    AcceleratorState._reset_state()  # a run before this one in the same process may have had another precision
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision={"fp32": "no"}.get(runtime.precision, runtime.precision),
+        gradient_accumulation_steps=accumulate,
+        dynamo_backend="inductor" if runtime.compile else None,
+        step_scheduler_with_optimizer=False,
+    )
+    accelerator.wait_for_everyone()  # one that refuses its input and ends would break the others' start, not its own
+    return accelerator
+
+
+def make_loss(loss: Loss, counts: np.ndarray, multilabel: bool) -> nn.Module:
+    """Return the loss of a recipe for a training split with these class counts."""
+    if loss.name == "ce":
+        return nn.BCEWithLogitsLoss() if multilabel else nn.CrossEntropyLoss()
+    options: dict[str, Any] = {"gamma": loss.gamma, "multilabel": multilabel, "form": loss.form}
+    if loss.name == "cbl":
+        return ClassBalancedLoss(torch.from_numpy(counts), loss.beta, **options)
+    return MiniBatchClassBalancedLoss(len(counts), loss.beta, **options)
+
+
+def comparable(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a recipe that decides what is computed."""
+    return {
+        section: {name: value for name, value in values.items() if name not in _FREE.get(section, ())}
+        for section, values in recipe.items()
+    }
+
+
+class Trainer:
+    """One run.
+
+    Args:
+        recipe: what to compute.
+        train: training split.
+        val: validation split, scored after every epoch; ``None`` keeps the weights of the last.
+        folder: where checkpoints are kept; one that is there is continued.
+        accelerator: of :func:`make_accelerator`.
+
+    Attributes:
+        history: one row of numbers per finished epoch.
+        best: the row of the epoch whose weights are kept.
+        detail: its :func:`~sarhub_models.engine.metrics.make_detail`; empty without a validation split.
+        data: digests of the splits, see :func:`~sarhub_models.engine.digests.split_digests`.
+        step: mini-batches done.
+        steps: mini-batches per epoch.
+        skipped: names of the damaged samples that were left out, each once.
+        mean: of the pixels after the operator.
+        std: of the pixels after the operator.
+
+    Raises:
+        InputError: the training split has fewer samples than one step takes, or the other one than there are processes.
+        OptionError: the folder holds a run of another recipe, or on other data.
+        CheckpointError: the checkpoint in the folder is damaged.
+    """
+
+    def __init__(
+        self, recipe: Recipe, train: Source, val: Source | None, folder: Path, accelerator: Accelerator
+    ) -> None:
+        self.recipe, self.train, self.val, self.folder, self.accelerator = recipe, train, val, folder, accelerator
+        optim, self.classes = recipe.optim, len(train.class_names)
+        self.place = Place(accelerator.process_index, accelerator.num_processes)
+        self.steps = steps_per_epoch(len(train), optim, self.place.world)
+        if val is not None and len(val) < self.place.world:
+            raise InputError(f"{len(val)} samples to validate on are too few for {self.place.world} processes")
+        self.monitor = check_monitor(
+            recipe.evaluation.monitor, train.multilabel, list(make_metrics(self.classes, train.multilabel))
+        )
+        saved = load_last(folder)
+        self.data = split_digests(train, val)
+        if saved is not None:
+            self._check_same(saved)
+        self.mean, self.std = mean_std(train, recipe.preprocess) if saved is None else (saved["mean"], saved["std"])
+        self.augment = TrainingTransform(recipe.preprocess, recipe.augment.geometry, self.mean, self.std)
+        self.transform = evaluation_transform(recipe.preprocess, self.mean, self.std)
+        self._prepare(fresh=saved is None)
+        self.history: list[Row] = []
+        self.best: Row = {}
+        self.detail = torch.empty(0)
+        self.step, self.seconds, self.waited = 0, 0.0, 0.0
+        self.skipped: list[str] = []
+        self._skipped_here: list[str] = []  # what other processes do not know of yet
+        self.stop = StopRequest()
+        self.watch = Watch(accelerator, self.stop, recipe.runtime.save_minutes)
+        if saved is not None:
+            self._restore(saved)
+
+    def _prepare(self, fresh: bool) -> None:
+        recipe, accelerator, optim = self.recipe, self.accelerator, self.recipe.optim
+        start = recipe.model if fresh else recipe.model.model_copy(update={"init": "none"})  # last.pt has the weights
+        self.network = build_network(start, self.classes, recipe.preprocess.size, recipe.runtime.seed)
+        if recipe.runtime.channels_last:
+            self.network.to(memory_format=torch.channels_last)
+        # Copied before Accelerate wraps the forward pass: scores are those of the plain network in float32.
+        self.averaged = ModelEmaV3(self.network, optim.ema, use_warmup=True) if optim.ema is not None else None
+        self.scored = self.averaged.module if self.averaged else copy.deepcopy(self.network)
+        self.scored.to(accelerator.device)
+        self.network.to(accelerator.device)
+        model: nn.Module = self.network
+        if recipe.runtime.sync_batchnorm and accelerator.num_processes > 1:
+            model = self.network = convert_sync_batchnorm(self.network)  # torch's own would drop DenseNet's activations
+        optimizer, self.schedule = make_optimizer(model, optim, self.steps)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.loss = make_loss(recipe.loss, self.train.counts, self.train.multilabel).to(accelerator.device)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.step == self.steps * self.recipe.optim.epochs
+
+    def run(self, on_step: Callable[[int, float], None], on_epoch: Callable[[Row], None]) -> bool:
+        """Train to the end, or until the process is asked to stop.
+
+        Args:
+            on_step: called after every step with the steps done and the mean loss of the step before.
+            on_epoch: called with the row of every epoch, and before its checkpoint is written.
+
+        Returns:
+            Whether the run is finished; if not, the folder holds the checkpoint to go on from.
+
+        Raises:
+            DivergedError: the loss or the weights are not finite; the batch is saved, and the last checkpoint is from
+                before it.
+            DataError: a damaged sample, with ``data.on_error=stop``.
+        """
+        with self.stop:
+            for batch in self.batches():
+                before = self._passed()
+                self.watch.note(batch, self._guarded_step(batch))
+                on_step(self.step, before.loss)
+                at_end = self.step % self.steps == 0
+                requested = before.requested or (self.place.world == 1 and self.stop.requested)  # alone: at once
+                if self.step % self.recipe.optim.accumulate or not (at_end or requested or before.due):
+                    continue
+                self._passed()  # what is saved must be good
+                self._check_state()
+                if at_end:
+                    self._end_epoch(on_epoch)
+                self.save()
+                if requested:
+                    return self.finished
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint to go on from; all processes must take part."""
+        self._share_skipped()
+        self.watch.saved()
+        if not self.accelerator.is_main_process:
+            return
+        self._count_seconds()
+        scaler = self.accelerator.scaler
+        save_last(
+            self.folder,
+            {
+                "recipe": comparable(self.recipe.model_dump(mode="json")),
+                "global_batch": self.recipe.optim.batch_size * self.place.world,
+                "counts": self.train.counts.tolist(),
+                "data": self.data,
+                **{name: getattr(self, name) for name in _PLAIN},
+                "total": self.watch.total,
+                "model": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "averaged": None if self.averaged is None else self.averaged.module.state_dict(),
+                "scaler": None if scaler is None else scaler.state_dict(),
+            },
+        )
+
+    def _check_same(self, saved: dict[str, Any]) -> None:
+        """Raise unless a checkpoint is of this very run."""
+        recipe, batch = comparable(self.recipe.model_dump(mode="json")), self.recipe.optim.batch_size * self.place.world
+        found = [*differences(completed(saved["recipe"]), recipe)]
+        if saved["global_batch"] != batch:
+            found.append(f"samples per step of all processes: {saved['global_batch']} there, {batch} now")
+        if saved["counts"] != self.train.counts.tolist():
+            found.append(f"samples of each class: {saved['counts']} there, {self.train.counts.tolist()} now")
+        elif saved["data"] != self.data:
+            found.append("other samples, labels or pixels")
+        if found:
+            raise OptionError(
+                f"{self.folder} holds another run ({'; '.join(found[:3])}): take another folder with --out, or "
+                "delete this one"
+            )
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        for name in _PLAIN:
+            setattr(self, name, saved[name])
+        self.watch.total = saved["total"]
+        self.network.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.load_state_dict(saved["schedule"])
+        if self.averaged is not None:
+            self.averaged.module.load_state_dict(saved["averaged"])
+        if saved["scaler"] is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the batches of all remaining steps on the device, and note how long each was waited for."""
+        optim, device = self.recipe.optim, self.accelerator.device
+        plan = Plan(self.steps, optim.epochs, optim.batch_size, self.recipe.runtime.seed, self.place, self.step)
+        batches = iter(self.train.training(plan, pin=device.type == "cuda"))
+        self._resumed = time.perf_counter()
+        while True:
+            begun = time.perf_counter()
+            batch: Any = next(batches, None)
+            self.waited += time.perf_counter() - begun
+            if batch is None:
+                return
+            self._skipped_here += batch.skipped
+            yield batch.to(device)
+
+    def _guarded_step(self, batch: Batch) -> Tensor:
+        try:
+            return self.train_step(batch)
+        except InputError as err:  # the losses look at the logits where that costs nothing, on a CPU
+            raise self._diverged(batch, self.step + 1, str(err)) from err
+
+    def train_step(self, batch: Batch) -> Tensor:
+        """Compute gradients for one mini-batch, move the weights where it is time to, and return the loss."""
+        recipe, seed, rank = self.recipe, self.recipe.runtime.seed, self.place.rank
+        torch.manual_seed(key(seed, "step", self.step, rank))  # dropout and drop path
+        numbers = draw(seed, self.step, recipe.optim.batch_size, rank, self.place.world)
+        rng = generator(seed, "cutmix", self.step)  # alike everywhere: the losses of all processes meet in each call
+        images = self.augment(batch.images, numbers)
+        images, pasted, kept = cutmix(images, batch.labels, recipe.augment.cutmix, rng)
+        layout = torch.channels_last if recipe.runtime.channels_last else torch.contiguous_format
+        with self.accelerator.accumulate(self.model):
+            logits = self.model(images.contiguous(memory_format=layout))
+            value = self.loss(logits, batch.labels)
+            if kept < 1:
+                value = kept * value + (1 - kept) * self.loss(logits, pasted)
+            self.accelerator.backward(value)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        if self.accelerator.sync_gradients and not self.accelerator.optimizer_step_was_skipped:
+            self.schedule.step()
+            if self.averaged is not None:
+                self.averaged.update(self.network, step=self.schedule.last_epoch)
+        self.step += 1
+        return value.detach()
+
+    def _end_epoch(self, on_epoch: Callable[[Row], None]) -> None:
+        optim = self.recipe.optim
+        self._count_seconds()
+        if self.averaged is None:
+            self.scored.load_state_dict(self.network.state_dict())
+        for buffer in self.scored.buffers():  # each process has averaged over its own samples: the first one's are kept
+            broadcast(buffer)
+        scores, detail = self._score()
+        self._share_skipped()
+        row: Row = {
+            "epoch": self.step // self.steps,
+            "loss": self.watch.total / self.steps,
+            **scores,
+            "learning_rate": self.schedule.get_last_lr()[0],
+            "images_per_second": self.steps * optim.batch_size * self.place.world / self.seconds,
+            "waiting_for_data": self.waited / self.seconds,
+            "skipped": len(self.skipped),
+        }
+        self.history.append(row)
+        if not self.best or not scores or row[self.monitor] > self.best[self.monitor]:
+            self.best, self.detail = row, detail
+            if self.accelerator.is_main_process and (scores or self.finished):
+                save_best(self.folder, self.scored.state_dict())
+        self.watch.total = 0.0
+        on_epoch(row)
+        self.seconds, self.waited, self._resumed = 0.0, 0.0, time.perf_counter()
+
+    def _score(self) -> tuple[Row, Tensor]:
+        """Return the scores of the validation split and their details, both empty where there is none."""
+        if self.val is None:
+            return {}, torch.empty(0)
+        device = self.accelerator.device
+        loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.place, pin=device.type == "cuda")
+        shares = noting_skipped(loader, self._skipped_here)
+        return score(self.scored, shares, self.transform, self.classes, self.train.multilabel, device)
+
+    def _count_seconds(self) -> None:
+        now = time.perf_counter()
+        self.seconds, self._resumed = self.seconds + now - self._resumed, now
+
+    def _share_skipped(self) -> None:
+        """Tell all processes which samples each of them has left out."""
+        here, self._skipped_here = self._skipped_here, []
+        everywhere = gather_object(here) if self.place.world > 1 else here
+        self.skipped = list(dict.fromkeys([*self.skipped, *everywhere]))
+
+    def _passed(self) -> Seen:
+        """Return what was seen in the step before; raise if its loss was not finite."""
+        seen = self.watch.seen()
+        if seen.diverged:
+            assert self.watch.batch is not None
+            raise self._diverged(self.watch.batch, self.step, "the loss is not finite")
+        return seen
+
+    def _check_state(self) -> None:
+        """Raise if a tensor of the state is not finite: a finite loss can have gradients that are not."""
+        tensors = [*self.network.state_dict().values()]
+        values = (value for values in self.optimizer.state.values() for value in values.values())
+        tensors += [value for value in values if isinstance(value, Tensor)]
+        finite = torch.stack([tensor.isfinite().all().to(self.accelerator.device) for tensor in tensors]).all()
+        if self.accelerator.reduce((~finite).float(), "sum") > 0:
+            assert self.watch.batch is not None
+            raise self._diverged(self.watch.batch, self.step, "the weights are not finite")
+
+    def _diverged(self, batch: Batch, step: int, reason: str) -> DivergedError:
+        """Save a batch for inspection and return the error that names it."""
+        file = self.folder / (BAD_BATCH if self.place.world == 1 else f"{self.place.rank}_{BAD_BATCH}")
+        images = batch.images if isinstance(batch.images, Tensor) else list(batch.images)
+        arrays = {f"image{index}": image[0].cpu().numpy() for index, image in enumerate(images)}
+        np.savez_compressed(file, labels=batch.labels.cpu().numpy(), names=np.array(batch.names), **arrays)
+        last = self.folder / LAST
+        state = f"the last good state is in {last}" if last.is_file() else "no state was saved before"
+        return DivergedError(
+            f"training diverged at step {step} ({reason}). The batch is in {file}; {state}. A lower optim.max_lr, or "
+            "runtime.precision=fp32, may help; so may a look at the images"
+        )
