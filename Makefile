@@ -36,7 +36,7 @@ test: $(VENV)/.ready-dev
 
 # On the CPU, which MMCV was compiled for.
 test-mm: $(VENV)/.ready-dev
-	$(BIN)/python -m benchmarks.mm_install --cache $(MM_WHEELS)
+	$(BIN)/python -m benchmarks.mm.install --cache $(MM_WHEELS)
 	CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(MM_TESTS) $(ARGS)
 
 lint: $(VENV)/.ready-dev

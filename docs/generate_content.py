@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.composing import grey_levels, load_patches
-from benchmarks.detection.pictures import Boxes, box_figure
-from benchmarks.detection.scenes import SceneSettings, compose_scene, sea_patches, ship_chips
-from benchmarks.segmentation.mosaics import MosaicSettings, compose_mosaic, land_cover
-from benchmarks.segmentation.pictures import mask_figure
+from benchmarks.composed.mosaics import MosaicSettings, compose_mosaic, land_cover
+from benchmarks.composed.patches import grey_levels, load_patches
+from benchmarks.composed.scenes import SceneSettings, compose_scene, sea_patches, ship_chips
+from benchmarks.detection.figures import Boxes, box_figure
+from benchmarks.segmentation.figures import mask_figure
 from sarhub_models.explain.figures import save_figure
 
 RESULTS = Path(__file__).parent / "results"

@@ -1,8 +1,8 @@
 """The experiment: which loss and which dynamic-range mapping, on the DSN-SLC patches, three seeds each.
 
 ``python -m benchmarks.ablation.study --data DIR`` trains MobileNetV3 with every loss and mapping, then larger networks
-with the pair that is best on the validation split. Each cell is a run of its own in its own process: a finished one is not
-run again, an interrupted one goes on.
+with the pair that is best on the validation split. Each cell is a run of its own in its own process: a finished one is
+not run again, an interrupted one goes on.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.mm_command import commands
+from benchmarks.mm.command import commands
 
 from .task import TASK
 

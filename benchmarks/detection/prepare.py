@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
-from sarhub_models.datasets.detection.base.annotations import SPLITS
-from sarhub_models.datasets.detection.base.base import DetectionDataset
-from sarhub_models.datasets.detection.base.coco import write_coco
-from sarhub_models.datasets.detection.base.hrsid import HRSID
-from sarhub_models.datasets.detection.base.ls_ssdd import LsSsdd
-from sarhub_models.datasets.detection.base.ssdd import SSDD
 
+from sarhub_models.datasets.detection.annotations import SPLITS
+from sarhub_models.datasets.detection.base import DetectionDataset
+from sarhub_models.datasets.detection.coco import write_coco
+from sarhub_models.datasets.detection.hrsid import HRSID
+from sarhub_models.datasets.detection.ls_ssdd import LsSsdd
+from sarhub_models.datasets.detection.ssdd import SSDD
 from sarhub_models.errors import DataError, SarHubError, UnknownNameError, closest
 
 __all__ = ["READERS", "prepare"]

@@ -1,4 +1,4 @@
-"""Detection as one of the tasks that :mod:`benchmarks.mm_tasks` runs."""
+"""Detection as one of the tasks that :mod:`benchmarks.mm.trials` runs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.mm import load_config
-from benchmarks.mm_tasks import Task
+from benchmarks.mm.run import load_config
+from benchmarks.mm.trials import Task
 from sarhub_models.errors import DataError
 from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.images import read_image
 
-from .pictures import Boxes, box_figure
+from .figures import Boxes, box_figure
 
 if TYPE_CHECKING:
     from mmengine.config import Config

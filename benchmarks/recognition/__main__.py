@@ -13,14 +13,14 @@ from typing import Annotated
 import typer
 from filelock import FileLock, Timeout
 
+from benchmarks.experiments.initializations import Start, parse_start, starts_of, usual_starts, without_imagenet
+from benchmarks.experiments.runner import run_jobs
 from sarhub_models.engine.recipe import NETWORKS
 from sarhub_models.errors import DataError, OptionError, SarHubError, UnknownNameError, closest
 
 from .benchmark import Benchmark, make_benchmark
 from .grid import DATASETS, METHODS, STEPS, Grid, cells_of, own_split
-from .pool import run_jobs
 from .report import write_report
-from .starts import Start, parse_start, starts_of, usual_starts, without_imagenet
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

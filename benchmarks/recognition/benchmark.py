@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.experiments.provenance import Inputs, InputsReader
+from benchmarks.experiments.runner import Job
 from sarhub_models.engine.initialization import starting_weights
 from sarhub_models.engine.recipe import Recipe
 
-from .cells import Finetune, Finished, Frozen, finished
 from .grid import Cell, Grid
-from .inputs import Inputs, InputsReader
-from .pool import Job
+from .methods import Finetune, Finished, Frozen, finished
 
 __all__ = ["Benchmark", "make_benchmark"]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.experiments.initializations import Start
 from sarhub_models.datasets import FolderDataset
 from sarhub_models.engine.digests import chips_digest
 from sarhub_models.engine.readers import stratified
@@ -18,8 +19,6 @@ from sarhub_models.engine.recipe import NETWORKS, Recipe, load_recipe, override
 from sarhub_models.errors import OptionError
 from sarhub_models.io.files import write_text
 from training.splits import LISTS
-
-from .starts import Start
 
 __all__ = ["DATASETS", "METHODS", "STEPS", "Cell", "Grid", "cells_of", "own_split", "settings_of"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.results import Result, markdown, plot_labels, write_results
+from benchmarks.experiments.results import Result, markdown, plot_labels, write_results
 from sarhub_models.engine.metrics import make_detail
 from sarhub_models.engine.report import plot_confusion
 from sarhub_models.io.files import write_text
 
-from .cells import Finished
 from .grid import METHODS, Cell
+from .methods import Finished
 
 __all__ = ["write_report"]
 

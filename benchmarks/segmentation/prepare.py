@@ -20,13 +20,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.composing import compose_folder, write_png
+from benchmarks.composed.mosaics import CLASSES_FILE
+from benchmarks.composed.patches import compose_folder, write_png
 from sarhub_models.datasets.segmentation.spacenet6 import BANDS, CLASS_NAMES, SpaceNet6
 from sarhub_models.errors import DataError, SarHubError, UnknownNameError, closest
 from sarhub_models.io.files import write_text
 from sarhub_models.io.progress import progress_bar
-
-from .mosaics import CLASSES_FILE
 
 __all__ = ["LEVELS", "prepare", "quantise"]
 

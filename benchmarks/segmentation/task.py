@@ -1,4 +1,4 @@
-"""Segmentation as one of the tasks that :mod:`benchmarks.mm_tasks` runs."""
+"""Segmentation as one of the tasks that :mod:`benchmarks.mm.trials` runs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.mm import load_config
-from benchmarks.mm_tasks import Task
+from benchmarks.composed.mosaics import CLASSES_FILE
+from benchmarks.mm.run import load_config
+from benchmarks.mm.trials import Task
 from sarhub_models.errors import DataError
 from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.images import list_images, read_image
 
-from .mosaics import CLASSES_FILE
-from .pictures import mask_figure
+from .figures import mask_figure
 
 if TYPE_CHECKING:
     from mmengine.config import Config

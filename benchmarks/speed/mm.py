@@ -26,7 +26,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from benchmarks.detection.task import CONFIGS
-from benchmarks.mm import load_config
+from benchmarks.mm.run import load_config
 from sarhub_models.integrations import mm
 
 from .timing import interleaved, print_table, write_report

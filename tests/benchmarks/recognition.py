@@ -8,9 +8,9 @@ from typing import Any
 
 from typer.testing import CliRunner
 
+from benchmarks.experiments.initializations import Start
 from benchmarks.recognition import __main__ as command
 from benchmarks.recognition.grid import Cell, Grid
-from benchmarks.recognition.starts import Start
 
 CLASSES = ("forest", "ship", "urban")
 SMALL = ("preprocess.size=32", "optim.batch_size=8", "runtime.precision=fp32")

@@ -11,8 +11,17 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from benchmarks.composing import RECORD, Patches, compose_folder, grey_levels, load_patches, seam_window, stitch
-from benchmarks.detection.scenes import (
+from benchmarks.composed.mosaics import MosaicSettings, compose_mosaic, compose_mosaics, land_cover, region_map
+from benchmarks.composed.patches import (
+    RECORD,
+    Patches,
+    compose_folder,
+    grey_levels,
+    load_patches,
+    seam_window,
+    stitch,
+)
+from benchmarks.composed.scenes import (
     SceneSettings,
     compose_scene,
     compose_scenes,
@@ -20,7 +29,6 @@ from benchmarks.detection.scenes import (
     sea_patches,
     ship_chips,
 )
-from benchmarks.segmentation.mosaics import MosaicSettings, compose_mosaic, compose_mosaics, land_cover, region_map
 from sarhub_models.datasets.recognition.dsn.reader import SPLITS
 from sarhub_models.errors import DataError, OptionError
 

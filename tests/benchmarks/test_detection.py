@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from benchmarks.detection.prepare import app, prepare
 from benchmarks.detection.task import CONFIGS, TASK, place, scores
-from benchmarks.mm import load_config, set_weights
+from benchmarks.mm.run import load_config, set_weights
 from sarhub_models.errors import DataError, UnknownNameError
 from sarhub_models.integrations.mm import SARHubBackbone, SARHubPreprocess, backbone_channels
 

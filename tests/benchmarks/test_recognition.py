@@ -16,10 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.experiments.results import read_results
 from benchmarks.recognition import __main__ as command
-from benchmarks.recognition.cells import _class_scores
 from benchmarks.recognition.grid import METHODS
-from benchmarks.results import read_results
+from benchmarks.recognition.methods import _class_scores
 from sarhub_models.datasets import FolderDataset
 from sarhub_models.features.probe import classifiers
 from tests.engine.conftest import CHILDREN

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.experiments.initializations import Start, parse_start, starts_of, usual_starts
+from benchmarks.experiments.provenance import InputsReader
 from benchmarks.recognition.benchmark import make_benchmark
 from benchmarks.recognition.grid import Cell, cells_of, own_split
-from benchmarks.recognition.inputs import InputsReader
-from benchmarks.recognition.starts import Start, parse_start, starts_of, usual_starts
 from sarhub_models.datasets import FolderDataset
 from sarhub_models.engine.recipe import override
 from sarhub_models.engine.run import load_run

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.experiments.initializations import parse_start
+from benchmarks.experiments.results import read_results
 from benchmarks.recognition import __main__ as command
 from benchmarks.recognition.benchmark import make_benchmark
-from benchmarks.recognition.cells import Frozen, finished
 from benchmarks.recognition.grid import Cell
-from benchmarks.recognition.starts import parse_start
-from benchmarks.results import read_results
+from benchmarks.recognition.methods import Frozen, finished
 from sarhub_models.datasets import MSTAR
 from sarhub_models.engine.run import load_run
 from tests.datasets.chips import write_chip

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.results import (
+from benchmarks.experiments.results import (
     Result,
     compare_inits,
     comparison_table,

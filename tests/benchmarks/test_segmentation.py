@@ -24,11 +24,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
-from benchmarks.content import content_cells, curve_figure, parse_pretrained
-from benchmarks.mm import history, load_config, set_weights
-from benchmarks.mm_tasks import Cell
+from benchmarks.composed.mosaics import MosaicSettings, compose_mosaics
+from benchmarks.composed.study import content_cells, curve_figure, parse_pretrained
+from benchmarks.mm.run import history, load_config, set_weights
+from benchmarks.mm.trials import Cell
 from benchmarks.segmentation.metric import ClassIoUMetric
-from benchmarks.segmentation.mosaics import MosaicSettings, compose_mosaics
 from benchmarks.segmentation.prepare import LEVELS, prepare, quantise
 from benchmarks.segmentation.task import CONFIGS, place, scores
 from sarhub_models.integrations.mm import SARHubBackbone, backbone_channels
@@ -306,7 +306,7 @@ def test_the_history_of_a_training_that_went_on(tmp_path: Path) -> None:
 
 
 def test_the_content_command_on_simulated_mosaics(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.segmentation.content", "--simulated", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "benchmarks.composed.segmentation", "--simulated", "--out", str(tmp_path)]
     command += [*["--train", "4", "--val", "1", "--test", "2", "--epochs", "1"]]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -14,7 +14,7 @@ import sarhub_models
 from sarhub_models.cli import main
 from sarhub_models.datasets.recognition.dsn import reader
 from sarhub_models.errors import DataError, MissingDependencyError, OfflineError
-from sarhub_models.features.extract import demo
+from sarhub_models.features import demo
 
 MODEL = "mobilenetv3_osu"
 

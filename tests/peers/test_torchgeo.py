@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import sarhub_models as sarhub
-from benchmarks.peers import torchgeo as peers
 from sarhub_models import networks
+
+from . import torchgeo as peers
 
 NAMES = peers.names()
 # Transformers of timm are shortened to this many blocks: their blocks compute alike, and the names and shapes of all

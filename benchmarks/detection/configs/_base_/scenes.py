@@ -1,8 +1,8 @@
-# FCOS on composed scenes (benchmarks.detection.scenes), small enough for a CPU: maps of stride 4 to 32, because many
+# FCOS on composed scenes (benchmarks.composed.scenes), small enough for a CPU: maps of stride 4 to 32, because many
 # ships are less than 8 pixels wide, and two convolutions of 64 channels in neck and head.
 _base_ = "fcos.py"
 default_scope = "mmdet"
-custom_imports = dict(imports=["sarhub_models.integrations.mm", "benchmarks.autocast"])
+custom_imports = dict(imports=["sarhub_models.integrations.mm", "benchmarks.mm.autocast"])
 channels = 64
 strides = (4, 8, 16, 32)
 model = dict(

@@ -1,8 +1,8 @@
-# DeepLabv3 on composed mosaics (benchmarks.segmentation.mosaics), small enough for a CPU: output stride 16, a narrow
+# DeepLabv3 on composed mosaics (benchmarks.composed.mosaics), small enough for a CPU: output stride 16, a narrow
 # head and no auxiliary one, and dilations that fit maps of 16 by 16 pixels.
 _base_ = ["deeplabv3.py", "runtime.py"]
 custom_imports = dict(
-    imports=["sarhub_models.integrations.mm", "benchmarks.segmentation.metric", "benchmarks.autocast"]
+    imports=["sarhub_models.integrations.mm", "benchmarks.segmentation.metric", "benchmarks.mm.autocast"]
 )
 classes = (
     "agriculture",

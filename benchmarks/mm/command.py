@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.mm import OWN, parse_options
-from benchmarks.mm_tasks import Cell, Task, run_cells
-from benchmarks.recognition.starts import Start, parse_start
+from benchmarks.experiments.initializations import Start, parse_start
 from sarhub_models import model_info
 from sarhub_models.errors import OptionError, SarHubError
+
+from .run import OWN, parse_options
+from .trials import Cell, Task, run_cells
 
 __all__ = ["commands", "parse_cells"]
 
@@ -24,7 +25,7 @@ def parse_cells(model: str, dataset: str, inits: Sequence[str], seeds: int) -> l
     Args:
         model: a name of :func:`~sarhub_models.list_models`.
         dataset: name of the data set's configurations.
-        inits: ``own``, or as :func:`~benchmarks.recognition.starts.parse_start` takes them.
+        inits: ``own``, or as :func:`~benchmarks.experiments.initializations.parse_start` takes them.
         seeds: how many there are of each.
 
     Raises:

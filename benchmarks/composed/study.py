@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.composing import RECORD, SIMULATED
 from benchmarks.explanation.runs import NONE, SAR, grid, starting_point
-from benchmarks.mm import history, load_config
-from benchmarks.mm_tasks import Cell, Task, run_cells
+from benchmarks.mm.run import history, load_config
+from benchmarks.mm.trials import Cell, Task, run_cells
 from sarhub_models import list_models, model_info
 from sarhub_models.errors import OptionError
 from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.files import write_text
+
+from .patches import RECORD, SIMULATED
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -112,7 +113,7 @@ def run_content(
         The text of the report.
 
     Raises:
-        SarHubError: as :func:`~benchmarks.mm_tasks.run_cells` says.
+        SarHubError: as :func:`~benchmarks.mm.trials.run_cells` says.
     """
     options = {} if epochs is None else {"train_cfg.max_epochs": epochs, "param_scheduler.1.T_max": epochs}
     table = run_cells(content.task, cells, data, out, options, threads)

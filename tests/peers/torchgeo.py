@@ -1,6 +1,6 @@
 """The public Sentinel-1 weights beside torchgeo: the same file through its loader and through ours.
 
-``python -m benchmarks.peers.torchgeo [NAME …]`` fills torchgeo's network of every entry with numbers that are the same
+``python -m tests.peers.torchgeo [NAME …]`` fills torchgeo's network of every entry with numbers that are the same
 on every machine, saves them as the file that torchgeo's loader looks for, lets both load it, and compares the features
 of one image. At full size the largest network needs 12 GB of memory and a minute of one core; ``--blocks 2`` shortens
 the transformers of timm.

@@ -1,9 +1,9 @@
-"""Mosaics of land cover from real patches: ``python -m benchmarks.segmentation.mosaics --data DIR --out DIR``.
+"""Mosaics of land cover from real patches: ``python -m benchmarks.composed.mosaics --data DIR --out DIR``.
 
 A mosaic is an area cut into irregular regions: Voronoi cells whose borders are bent by smooth noise. Each region is
 filled with Sentinel-1 patches of one of the eight classes of DSN-SLC, stitched together; brightness is not matched, as
 it belongs to a class. Train mosaics hold train patches only, and so on. The result is laid out as MMSegmentation takes
-it, 8-bit images (see :func:`~benchmarks.composing.grey_levels`) and masks of class indices:
+it, 8-bit images (see :func:`~benchmarks.composed.patches.grey_levels`) and masks of class indices:
 
     OUT/img_dir/{train,val,test}/*.png    OUT/ann_dir/{train,val,test}/*.png    OUT/classes.txt    OUT/settings.json
 
@@ -21,8 +21,13 @@ import numpy as np
 import typer
 from scipy import ndimage
 
-from benchmarks import options
-from benchmarks.composing import (
+from sarhub_models.datasets.recognition.dsn.reader import SPLITS
+from sarhub_models.errors import OptionError, SarHubError
+from sarhub_models.io.files import write_text
+from sarhub_models.io.progress import progress_bar
+
+from . import options
+from .patches import (
     Patches,
     check_source,
     compose_folder,
@@ -33,10 +38,6 @@ from benchmarks.composing import (
     stitch,
     write_png,
 )
-from sarhub_models.datasets.recognition.dsn.reader import SPLITS
-from sarhub_models.errors import OptionError, SarHubError
-from sarhub_models.io.files import write_text
-from sarhub_models.io.progress import progress_bar
 
 __all__ = ["CLASSES_FILE", "Mosaic", "MosaicSettings", "compose_mosaic", "compose_mosaics", "region_map"]
 

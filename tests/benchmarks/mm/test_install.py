@@ -6,11 +6,11 @@ import pytest
 import torch
 from packaging.requirements import Requirement
 
-from benchmarks import mm_install
+from benchmarks.mm import install as mm_install
 from sarhub_models.errors import MissingDependencyError
 
 MMCV = Requirement("onedl-mmcv>=2.3.6")
-WRAPPER = Path(mm_install.__file__).with_name("mm_cxx20")
+WRAPPER = Path(mm_install.__file__).with_name("cxx20")
 
 
 def wheel(folder: Path, version: str) -> Path:

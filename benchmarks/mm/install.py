@@ -1,4 +1,4 @@
-"""Install the MM packages: ``python -m benchmarks.mm_install [--cache DIR]``, which ``make test-mm`` calls.
+"""Install the MM packages: ``python -m benchmarks.mm.install [--cache DIR]``, which ``make test-mm`` calls.
 
 MMCV's operations are compiled against the PyTorch that is installed, for the CPU, which takes a quarter of an hour on
 two cores. The wheel is kept in a folder for that release of PyTorch and Python, and is only built where there is none.
@@ -28,7 +28,7 @@ __all__ = ["find_wheel", "install", "main", "needs_cxx20", "requirements", "whee
 
 CACHE = Path("~/.cache/sarhub-models/wheels")
 _MMCV = "onedl-mmcv"
-_WRAPPER = Path(__file__).with_name("mm_cxx20")
+_WRAPPER = Path(__file__).with_name("cxx20")
 _TOOLS = (
     "setuptools<81",
     "wheel",

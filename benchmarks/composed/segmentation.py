@@ -1,6 +1,6 @@
-"""Does SAR pre-training help to map land cover? ``python -m benchmarks.segmentation.content --data DIR``.
+"""Does SAR pre-training help to map land cover? ``python -m benchmarks.composed.segmentation --data DIR``.
 
-Mosaics are composed of real patches (:mod:`benchmarks.segmentation.mosaics`), and a small DeepLabv3 is trained on them
+Mosaics are composed of real patches (:mod:`benchmarks.composed.mosaics`), and a small DeepLabv3 is trained on them
 from none and from SAR pre-trained weights, until mIoU on the validation mosaics stops growing. The epoch that is best
 there is tested. Finished parts are not done again, so the same command goes on where it stopped.
 """
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import typer
 
-from benchmarks import options
-from benchmarks.composing import check_source
-from benchmarks.content import Content, content_cells, parse_pretrained, run_content
+from benchmarks.segmentation.task import TASK, draw_predictions
 from sarhub_models.errors import SarHubError
 
+from . import options
 from .mosaics import MosaicSettings, compose_mosaics
-from .task import TASK, draw_predictions
+from .patches import check_source
+from .study import Content, content_cells, parse_pretrained, run_content
 
 MOSAICS = Content(TASK, "mosaics", "mIoU", "mIoU", 100.0, draw_predictions)
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

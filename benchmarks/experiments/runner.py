@@ -61,7 +61,7 @@ def run_jobs(jobs: Sequence[tuple[Job, Path]], at_a_time: int, threads: int) -> 
     """
     context = multiprocessing.get_context(_METHOD)
     if _METHOD == "forkserver":
-        context.set_forkserver_preload(["benchmarks.recognition.cells"])
+        context.set_forkserver_preload(["benchmarks.recognition.methods"])
     running: set[BaseProcess] = set()
 
     def one(job: Job, log: Path) -> int | None:

@@ -22,7 +22,7 @@ from sarhub_models.errors import OptionError
 from sarhub_models.io.files import digests, write_text
 from sarhub_models.zoo.manifest import ModelInfo
 
-from .starts import ANY
+from .initializations import ANY
 
 __all__ = ["Inputs", "InputsReader"]
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 import sarhub_models as sarhub
-from benchmarks import mm
-from benchmarks.mm_tasks import Cell, Task, run_cells
-from benchmarks.results import Result, compare_inits, read_results, write_report
+from benchmarks.experiments.results import Result, compare_inits, read_results, write_report
+from benchmarks.mm import run as mm
+from benchmarks.mm.trials import Cell, Task, run_cells
 from sarhub_models.errors import DataError, MissingDependencyError, OptionError, UnknownNameError
 
 pytest.importorskip("mmcv", reason="the MM stack is not installed: make test-mm sets it up", exc_type=ImportError)
 
-from benchmarks.mm_command import parse_cells
+from benchmarks.mm.command import parse_cells
 
 PREPARED = """
 model = dict(backbone=dict(type="SARHubBackbone"))

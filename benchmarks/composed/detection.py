@@ -1,6 +1,6 @@
-"""Does SAR pre-training help to find ships? ``python -m benchmarks.detection.content --data DIR``.
+"""Does SAR pre-training help to find ships? ``python -m benchmarks.composed.detection --data DIR``.
 
-Scenes are composed of real patches (:mod:`benchmarks.detection.scenes`), and a small FCOS is trained on them from none
+Scenes are composed of real patches (:mod:`benchmarks.composed.scenes`), and a small FCOS is trained on them from none
 and from SAR pre-trained weights, until AP50 on the validation scenes stops growing. The epoch that is best there is
 tested. Finished parts are not done again, so the same command goes on where it stopped.
 """
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import typer
 
-from benchmarks import options
-from benchmarks.composing import check_source
-from benchmarks.content import Content, content_cells, parse_pretrained, run_content
+from benchmarks.detection.task import TASK, draw_detections
 from sarhub_models.errors import SarHubError
 
+from . import options
+from .patches import check_source
 from .scenes import SceneSettings, compose_scenes
-from .task import TASK, draw_detections
+from .study import Content, content_cells, parse_pretrained, run_content
 
 SCENES = Content(TASK, "scenes", "coco/bbox_mAP_50", "AP50", 1.0, draw_detections)
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -1,9 +1,9 @@
-"""Scenes with ships, composed of real patches: ``python -m benchmarks.detection.scenes --data DIR --out DIR``.
+"""Scenes with ships, composed of real patches: ``python -m benchmarks.composed.scenes --data DIR --out DIR``.
 
 The sea is stitched from Sentinel-1 patches of the class ``water``, and ship chips of OpenSARShip (both in DSN-SLC) are
 pasted in. A patch is scaled so that its median amplitude is the scene's, a chip so that its clutter's is: a ship keeps
 its contrast to the sea. Train scenes hold train patches and train chips only, and so on. The result is a COCO data set
-of 8-bit images (see :func:`~benchmarks.composing.grey_levels`) with one category, ``ship``:
+of 8-bit images (see :func:`~benchmarks.composed.patches.grey_levels`) with one category, ``ship``:
 
     OUT/{train,val,test}/*.png    OUT/annotations/{train,val,test}.json    OUT/settings.json
 
@@ -20,12 +20,16 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from sarhub_models.datasets.detection.base.base import Annotation, DetectionDataset
-from sarhub_models.datasets.detection.base.coco import write_coco
 from scipy import ndimage
 
-from benchmarks import options
-from benchmarks.composing import (
+from sarhub_models.datasets.detection.base import Annotation, DetectionDataset
+from sarhub_models.datasets.detection.coco import write_coco
+from sarhub_models.datasets.recognition.dsn.reader import SPLITS
+from sarhub_models.errors import DataError, OptionError, SarHubError
+from sarhub_models.io.progress import progress_bar
+
+from . import options
+from .patches import (
     Patches,
     check_source,
     compose_folder,
@@ -37,9 +41,6 @@ from benchmarks.composing import (
     stitch,
     write_png,
 )
-from sarhub_models.datasets.recognition.dsn.reader import SPLITS
-from sarhub_models.errors import DataError, OptionError, SarHubError
-from sarhub_models.io.progress import progress_bar
 
 __all__ = [
     "Scene",

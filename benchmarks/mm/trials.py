@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 from rich.progress import track
 
-from benchmarks.mm import OWN, Package, Run, load_config, prepares, set_data, set_weights
-from benchmarks.results import Result, read_results, write_report
+from benchmarks.experiments.results import Result, read_results, write_report
 from sarhub_models import model_info
 from sarhub_models.errors import DataError, MissingDependencyError, OptionError, SarHubError
+
+from .run import OWN, Package, Run, load_config, prepares, set_data, set_weights
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -51,7 +52,7 @@ class Cell:
     Attributes:
         model: a name of :func:`~sarhub_models.list_models`: its network is trained, on images as its weights take them.
         dataset: name of the data set's configurations.
-        init: as for :func:`~benchmarks.mm.set_weights`.
+        init: as for :func:`~benchmarks.mm.run.set_weights`.
         seed: of all random choices.
         shown: label of the initialisation, where ``init`` is none, as a file is not.
     """
@@ -101,8 +102,7 @@ def run_cells(
         DataError: several cells were to be run and some failed, which the message names, each with its error; or there
             is a ``results.csv`` that is none.
         MissingDependencyError: the MM packages are not installed.
-        SarHubError: the only cell failed, as :class:`~benchmarks.mm.Run`, :func:`~benchmarks.mm.load_config` and
-            :func:`~benchmarks.mm.set_weights` say.
+        SarHubError: the only cell failed, as :class:`.Run`, :func:`.load_config` and :func:`.set_weights` say.
     """
     _check_folders(cells)
     table, failed = "", {}

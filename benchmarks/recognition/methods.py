@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.experiments.provenance import Inputs
 from sarhub_models.engine.augment import evaluation_transform
 from sarhub_models.engine.batches import Files
 from sarhub_models.engine.checkpoint import BEST, LAST
@@ -32,7 +33,6 @@ from sarhub_models.io.files import write_text
 from sarhub_models.transforms import SarTransform
 
 from .grid import Cell, settings_of
-from .inputs import Inputs
 
 __all__ = ["Finetune", "Finished", "Frozen", "StoppedError", "finished"]
 

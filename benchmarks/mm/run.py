@@ -36,7 +36,7 @@ OWN = "own"
 """The initialisation by the weights that the name of the model stands for."""
 
 Package = Literal["mmdet", "mmseg"]
-_CLONE = Path(__file__).resolve().parent.parent
+_CLONE = Path(__file__).resolve().parents[2]
 _CONFIG, _LOG, _SCORES, _INIT = "config.py", "log.txt", "scores.json", "init.safetensors"
 _TRAINED, _WEIGHTS, _DATA = "trained.txt", "weights.txt", "data.txt"
 _TAIL = 5  # lines of the log that an error shows

@@ -1,0 +1,1 @@
+"""Scenes and mosaics composed of real patches, and the studies on them."""

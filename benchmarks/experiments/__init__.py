@@ -1,0 +1,1 @@
+"""What all experiments share: initializations, provenance, the runner, results."""
