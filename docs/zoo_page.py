@@ -19,7 +19,7 @@ _COLUMNS = {
     "bands": True,
     "unit": True,
     "parameters": False,
-    "licence": True,
+    "license": True,
 }
 
 
@@ -72,7 +72,7 @@ def _cells(info: sarhub.ModelInfo) -> list[tuple[str, str]]:
         (_name(info), info.name),
         *((escape(value), value) for value in plain),
         (escape(size), str(info.params or 0)),
-        (escape(info.licence or "none stated"), info.licence or "none stated"),
+        (escape(info.license or "none stated"), info.license or "none stated"),
     ]
 
 

@@ -9,7 +9,7 @@ With a focal exponent ``gamma`` two forms exist. ``"per_sample"`` is the textboo
 published code computes: the weighted mean ``L`` comes first, ``p = exp(-L)``, and the loss is the mean over all
 classes of ``w * (1 - p)**gamma * L``.
 
-Distributed training: in training mode, under an initialised process group, the mini-batch is the global one. One small
+Distributed training: in training mode, under an initialized process group, the mini-batch is the global one. One small
 all-reduce sums the class counts (the ``"released"`` form adds one of a scalar). Gradients are scaled so that their
 average over the ranks, which is what DistributedDataParallel takes, is the gradient of the loss of the global batch;
 the average of the returned values is its value. Every rank must take part; in evaluation mode (``loss.eval()``)

@@ -1,1 +1,1 @@
-"""Ships found by FCOS, from any initialisation."""
+"""Ships found by FCOS, from any initialization."""

@@ -26,7 +26,7 @@ _PREFIX = re.compile(rf"({'|'.join(NETWORKS)}):(.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Start:
-    """One initialisation.
+    """One initialization.
 
     Attributes:
         label: what it is called in the table.
@@ -109,7 +109,7 @@ def starts_of(starts: Sequence[Start], networks: Sequence[str]) -> dict[str, lis
     for network, found in chosen.items():
         labels = [start.label for start in found]
         if twice := [label for label in labels if labels.count(label) > 1]:
-            raise OptionError(f"{network} has two initialisations called {twice[0]!r}: --init LABEL=PLACE names them")
+            raise OptionError(f"{network} has two initializations called {twice[0]!r}: --init LABEL=PLACE names them")
         if not found:
             raise OptionError(f"{network} has nothing to start from: --init none, or weights of it")
     trained = [network for network, found in chosen.items() if any(start.init == "imagenet" for start in found)]

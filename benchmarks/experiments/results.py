@@ -1,8 +1,8 @@
 """The table that recognition, detection and segmentation share: one row a number, and what is made of the rows.
 
-A row says what was measured (task, data set, metric), with what (network, initialisation, fraction of the training
+A row says what was measured (task, data set, metric), with what (network, initialization, fraction of the training
 labels, seed), and the value. From such rows come the table of mean ± standard deviation over the seeds, the paired
-comparison of initialisations, and the plot of a metric over the number of labels.
+comparison of initializations, and the plot of a metric over the number of labels.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One initialisation against another, over runs that differ in nothing else.
+    """One initialization against another, over runs that differ in nothing else.
 
     Attributes:
         task: as in :class:`Result`, like ``dataset``, ``network``, ``fraction`` and ``metric``.
@@ -79,8 +79,8 @@ class Comparison:
         network: see above.
         fraction: see above.
         metric: see above.
-        base: label of the initialisation that is compared with.
-        other: label of the initialisation that is compared.
+        base: label of the initialization that is compared with.
+        other: label of the initialization that is compared.
         n: pairs of runs, one a seed.
         difference: mean over the pairs of the value from ``other`` minus that from ``base``.
         deviation: sample standard deviation of these differences; 0 for one pair.
@@ -197,7 +197,7 @@ def _check_unique(rows: Sequence[Result]) -> None:
 
 
 def spread_table(rows: Sequence[Result], columns: Literal["fraction", "metric"]) -> str:
-    """Return one table: a row for each network and initialisation, a column for each fraction or metric.
+    """Return one table: a row for each network and initialization, a column for each fraction or metric.
 
     A cell is mean ± sample standard deviation over the seeds; the best mean of a network is bold. Where a cell has
     fewer seeds than others, it says how many.
@@ -236,9 +236,9 @@ def _cell(values: Sequence[float], seeds: int, best: bool) -> str:
 
 
 def compare_inits(rows: Sequence[Result], test: Test = "t") -> list[Comparison]:
-    """Compare every pair of initialisations over the seeds that both have, all else alike.
+    """Compare every pair of initializations over the seeds that both have, all else alike.
 
-    The initialisation that comes first in the rows is the one compared with.
+    The initialization that comes first in the rows is the one compared with.
 
     Args:
         rows: the results.
@@ -288,7 +288,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
 
 
 def plot_labels(rows: Sequence[Result], file: Path, metric: str) -> None:
-    """Draw a metric over the share of the labels: a panel a network, a line an initialisation, every run a dot.
+    """Draw a metric over the share of the labels: a panel a network, a line an initialization, every run a dot.
 
     Args:
         rows: results of one task and data set.

@@ -20,7 +20,7 @@ __all__ = ["commands", "parse_cells"]
 
 
 def parse_cells(model: str, dataset: str, inits: Sequence[str], seeds: int) -> list[Cell]:
-    """Return the cells of a command line, all seeds of an initialisation together.
+    """Return the cells of a command line, all seeds of an initialization together.
 
     Args:
         model: a name of :func:`~sarhub_models.list_models`.
@@ -29,9 +29,9 @@ def parse_cells(model: str, dataset: str, inits: Sequence[str], seeds: int) -> l
         seeds: how many there are of each.
 
     Raises:
-        UnknownNameError: there is no such model, or an initialisation is unknown.
+        UnknownNameError: there is no such model, or an initialization is unknown.
         DataError: a folder holds no finished run.
-        OptionError: an initialisation is of another network, or a part of it is empty.
+        OptionError: an initialization is of another network, or a part of it is empty.
     """
     starts = [_start(model, text) for text in inits]
     return [Cell(model, dataset, s.init, seed, s.label) for s, seed in itertools.product(starts, range(seeds))]

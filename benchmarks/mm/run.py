@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["OWN", "Run", "history", "load_config", "parse_options", "prepares", "set_data", "set_weights"]
 
 OWN = "own"
-"""The initialisation by the weights that the name of the model stands for."""
+"""The initialization by the weights that the name of the model stands for."""
 
 Package = Literal["mmdet", "mmseg"]
 _CLONE = Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ def set_weights(config: Config, name: str, init: str, folder: Path) -> None:
     Args:
         config: changed in place: ``model.backbone``, and every ``SARHubPreprocess`` of every pipeline.
         name: of :func:`~sarhub_models.list_models`; its preprocessing is used whatever ``init`` is, so that
-            initialisations are compared on the same images.
+            initializations are compared on the same images.
         init: ``"own"``, the weights of that name; ``"none"``; ``"imagenet"``; a checkpoint; or another name.
         folder: of the run; weights that are not yet a file of this package are put there, and the hash of all.
 

@@ -1,4 +1,4 @@
-"""Cells of a table, each a network from an initialisation with a seed, run by the MM tools."""
+"""Cells of a table, each a network from an initialization with a seed, run by the MM tools."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Cell:
         dataset: name of the data set's configurations.
         init: as for :func:`~benchmarks.mm.run.set_weights`.
         seed: of all random choices.
-        shown: label of the initialisation, where ``init`` is none, as a file is not.
+        shown: label of the initialization, where ``init`` is none, as a file is not.
     """
 
     model: str
@@ -65,7 +65,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """Name of the initialisation in the table and of the run's folder."""
+        """Name of the initialization in the table and of the run's folder."""
         return self.shown or (self.model if self.init == OWN else self.init)
 
     @property

@@ -1,6 +1,6 @@
 """Recognition in one command: ``python -m benchmarks.recognition --data FOLDER``.
 
-Trains every network from every initialisation with every fraction of the labels, several seeds each, and compares.
+Trains every network from every initialization with every fraction of the labels, several seeds each, and compares.
 A finished cell is not run again: the same command goes on where it stopped, whatever stopped it.
 """
 
@@ -60,7 +60,7 @@ def main(
         list[str] | None, typer.Argument(help="[NETWORK:]section.key=value, over the recipe of fine-tuning.")
     ] = None,
 ) -> None:
-    """Compare initialisations on a recognition task; writes results.csv, results.md, plots and predictions."""
+    """Compare initializations on a recognition task; writes results.csv, results.md, plots and predictions."""
     try:
         known(DATASETS, [dataset], "data set")
         chosen = known(NETWORKS, _listed(networks) or ["mobilenetv3"], "network")

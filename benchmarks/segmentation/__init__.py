@@ -1,1 +1,1 @@
-"""Pixels told apart by DeepLabv3, from any initialisation."""
+"""Pixels told apart by DeepLabv3, from any initialization."""

@@ -29,7 +29,7 @@ def list_command(
         Optional[str],  # noqa: UP045
         typer.Option(help="Only weights that take exactly these polarisations: VV, or VV,VH."),
     ] = None,
-    licence: Annotated[Optional[str], typer.Option(help="Only this licence; none: without one.")] = None,  # noqa: UP045
+    license: Annotated[Optional[str], typer.Option(help="Only this license; none: without one.")] = None,  # noqa: UP045
     method: Annotated[Optional[str], typer.Option(help="Only weights pre-trained in this way.")] = None,  # noqa: UP045
     as_json: Json = False,
 ) -> None:
@@ -39,7 +39,7 @@ def list_command(
     Examples:
       sarhub list
       sarhub list 'resnet*' --dataset ben
-      sarhub list --bands VV,VH --licence CC-BY-4.0
+      sarhub list --bands VV,VH --license CC-BY-4.0
       sarhub list --network swin_t --json
     """
     names = list_models(
@@ -48,7 +48,7 @@ def list_command(
         dataset=dataset,
         sensor=sensor,
         bands=bands.split(",") if bands is not None else None,
-        licence=licence,
+        license=license,
         method=method,
     )
     infos = [model_info(name) for name in names]
@@ -89,7 +89,7 @@ def info_command(name: Name, as_json: Json = False) -> None:
     info = model_info(name)
     here = _whereabouts(info)
     if as_json:
-        console.print_json({**info.to_dict(), "here": here, "licence": info.licence})
+        console.print_json({**info.to_dict(), "here": here, "license": info.license})
     else:
         console.print_facts(text.facts(info, here))
         print(f"\n{text.example(name, info)}")  # outside the columns: whole lines to copy

@@ -193,7 +193,7 @@ def publish_command(
     out: Annotated[Optional[Path], typer.Option(metavar="DIR", help="Folder for --dry-run.")] = None,  # noqa: UP045
     permitted: Annotated[
         bool,
-        typer.Option("--i-have-permission", help="You may publish these weights although they have no licence."),
+        typer.Option("--i-have-permission", help="You may publish these weights although they have no license."),
     ] = False,
 ) -> None:
     """Put a model on the Hugging Face Hub.
@@ -236,7 +236,7 @@ def demo_command(
     Radar chips are classified from 1, 5 and 20 labels a class, with the features of a pre-trained network and with
     those of the same network untrained. Prints a table and draws two pictures; takes a minute or two on two cores.
 
-    Without --data the chips are the DSN-SLC patches (public, MIT licence), which are fetched once into the cache;
+    Without --data the chips are the DSN-SLC patches (public, MIT license), which are fetched once into the cache;
     where they cannot be fetched, simulated ones.
 
     \b

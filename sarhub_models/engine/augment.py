@@ -36,7 +36,7 @@ def evaluation_transform(preprocess: Preprocess, mean: float, std: float) -> Sar
 
 
 class TrainingTransform:
-    """Crop → operator → normalisation → resizing → geometry → three channels, as :class:`SarTransform` in training.
+    """Crop → operator → normalization → resizing → geometry → three channels, as :class:`SarTransform` in training.
 
     Args:
         preprocess: crop, operator, its range, and the size.

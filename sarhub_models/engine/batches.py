@@ -76,7 +76,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class Rank:
     """Which process of how many this is."""
 
     rank: int = 0
@@ -176,7 +176,7 @@ class Plan:
         epochs: passes over the training split.
         batch_size: samples of this process per mini-batch.
         seed: of the order.
-        place: this process.
+        process: this process.
         start: the first mini-batch, counted over all epochs.
     """
 
@@ -184,7 +184,7 @@ class Plan:
     epochs: int
     batch_size: int
     seed: int
-    place: Place = Place()
+    process: Rank = Rank()
     start: int = 0
 
 
@@ -210,14 +210,14 @@ class StepSampler:
         for epoch in range(current, plan.epochs):
             order = self._order(epoch)
             for step in range(first, plan.steps):
-                begin = (step * plan.place.world + plan.place.rank) * plan.batch_size
+                begin = (step * plan.process.world + plan.process.rank) * plan.batch_size
                 yield order[begin : begin + plan.batch_size].tolist()
             first = 0
 
     def _order(self, epoch: int) -> Tensor:
         """Return the samples of an epoch for all processes, as many as it takes, or all of them."""
         plan = self.plan
-        length = plan.steps * plan.batch_size * plan.place.world
+        length = plan.steps * plan.batch_size * plan.process.world
         if self.weights is not None:
             return torch.multinomial(self.weights, length, True, generator=generator(plan.seed, "drawn", epoch))
         purposes = [("order", epoch), *(("order", epoch, again) for again in range(1, -(-length // self.samples)))]
@@ -282,9 +282,9 @@ class Files:
         weights = class_weights(self.scenes) if self.data.balanced else None
         return self._batches(True, pin, batch_sampler=StepSampler(len(self), plan, weights))
 
-    def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> Batches:
+    def evaluation(self, batch_size: int, process: Rank = Rank(), pin: bool = False) -> Batches:
         """Return a process's share of the split: every ``world``-th sample, each exactly once."""
-        return self._batches(False, pin, sampler=range(place.rank, len(self), place.world), batch_size=batch_size)
+        return self._batches(False, pin, sampler=range(process.rank, len(self), process.world), batch_size=batch_size)
 
     def _batches(self, replace: bool, pin: bool, **sampling: Any) -> Batches:
         loader: DataLoader[Any] = DataLoader(

@@ -42,7 +42,7 @@ def build_network(model: Model, num_classes: int, size: int, seed: int) -> nn.Mo
         options["img_size"] = size
     network = networks.build(model.network, num_classes=num_classes, **options)
     if model.network == "mobilenetv3":
-        _reinitialise(network)
+        _reinitialize(network)
     if model.init != "none":
         _load(network, model.network, starting_weights(model.network, model.init))
     return network
@@ -111,7 +111,7 @@ def _load(model: nn.Module, network: str, tensors: dict[str, Tensor]) -> None:
     model.load_state_dict(body, strict=False)
 
 
-def _reinitialise(model: nn.Module) -> None:
+def _reinitialize(model: nn.Module) -> None:
     """Give convolutions and linear layers PyTorch's own initial weights.
 
     timm's for the MobileNet family draw a classifier for a thousand classes: with a dozen, the first logits are so

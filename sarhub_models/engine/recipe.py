@@ -80,7 +80,7 @@ class Data(Section):
 
 
 class Preprocess(Section):
-    """Crop, dynamic-range operator, normalisation and size."""
+    """Crop, dynamic-range operator, normalization and size."""
 
     operator: str
     draa: bool

@@ -243,7 +243,7 @@ class Reporter:
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
         recipe = trainer.recipe
-        self.images = recipe.optim.batch_size * trainer.place.world
+        self.images = recipe.optim.batch_size * trainer.process.world
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

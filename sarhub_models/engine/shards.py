@@ -22,7 +22,7 @@ import webdataset
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from ..errors import DataError, ImageError, InputError, OptionError, SarHubError
-from .batches import WORKERS, Batch, Batches, Item, Place, Plan, collate, damaged, leave_signals_to_main
+from .batches import WORKERS, Batch, Batches, Item, Plan, Rank, collate, damaged, leave_signals_to_main
 from .readers import amplitude
 from .recipe import Data
 from .seeds import generator, key
@@ -78,7 +78,7 @@ class Shards:
         Raises:
             InputError: there are fewer shards than processes.
         """
-        world = plan.place.world
+        world = plan.process.world
         if len(self.shards) < world:
             raise InputError(
                 f"{len(self.shards)} shards in {self.location} are too few for {world} processes: pack the split into "
@@ -93,15 +93,15 @@ class Shards:
             )
         return self._load(partial(self._training, plan), lanes, pin)
 
-    def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> Batches:
+    def evaluation(self, batch_size: int, process: Rank = Rank(), pin: bool = False) -> Batches:
         """Return a process's share of the split, each sample once.
 
         It is every ``world``-th shard where that shares them evenly, else every ``world``-th sample of all shards.
         """
-        whole = len(self.shards) % place.world == 0
-        shards = self.shards[place.rank :: place.world] if whole else self.shards
+        whole = len(self.shards) % process.world == 0
+        shards = self.shards[process.rank :: process.world] if whole else self.shards
         offsets = list(accumulate((shard.samples for shard in shards), initial=0))
-        share = Place() if whole else place
+        share = Rank() if whole else process
         make = partial(self._evaluation, list(zip(shards, offsets[:-1], strict=True)), batch_size, share)
         return self._load(make, max(1, min(self.data.workers, len(shards))), pin)
 
@@ -132,10 +132,10 @@ class Shards:
 
     def _lane(self, plan: Plan, epoch: int, lane: int, lanes: int, made: int) -> Iterator[Batch]:
         """Yield the batches of a lane without end, but for those that were made before."""
-        place = plan.place
-        lane = lane * place.world + place.rank  # neighbours may differ by a shard, so they are of different processes
+        process = plan.process
+        lane = lane * process.world + process.rank  # neighbours may differ by a shard: of different processes
         order = torch.randperm(len(self.shards), generator=generator(plan.seed, "shards", epoch)).tolist()
-        shards = [self.shards[index] for index in order[lane :: lanes * place.world]]
+        shards = [self.shards[index] for index in order[lane :: lanes * process.world]]
         raws = self._shuffled(shards, random.Random(key(plan.seed, "buffer", epoch, lane)))
         patience = 2 * sum(shard.samples for shard in shards)
         if self.data.on_error == "skip":  # only decoding shows which samples did not count
@@ -150,7 +150,7 @@ class Shards:
             yield from mix(chain.from_iterable(read_shard(self.location, shard) for shard in shards))
 
     def _evaluation(
-        self, shards: Sequence[tuple[Shard, int]], batch_size: int, share: Place, worker: int, workers: int
+        self, shards: Sequence[tuple[Shard, int]], batch_size: int, share: Rank, worker: int, workers: int
     ) -> Iterator[Batch]:
         raws = (
             raw

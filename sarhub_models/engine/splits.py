@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DataError, OptionError
 from .augment import evaluation_transform
-from .batches import Batch, Files, Place, Plan
+from .batches import Batch, Files, Plan, Rank
 from .readers import Subset, open_split, stratified
 from .recipe import Data, Preprocess
 from .shards import Shards
@@ -30,7 +30,7 @@ class Source(Protocol):
     def training(self, plan: Plan, pin: bool = False) -> Iterable[Batch]:
         """Return the mini-batches of a plan."""
 
-    def evaluation(self, batch_size: int, place: Place = Place(), pin: bool = False) -> Iterable[Batch]:
+    def evaluation(self, batch_size: int, process: Rank = Rank(), pin: bool = False) -> Iterable[Batch]:
         """Return one process's share of the split, each sample once."""
 
 
@@ -79,7 +79,7 @@ def mean_std(source: Source, preprocess: Preprocess) -> tuple[float, float]:
         return preprocess.mean, preprocess.std
     transform = evaluation_transform(preprocess, 0.0, 1.0)
     count, total, squares = 0, 0.0, 0.0
-    for batch in source.evaluation(256, Place(0, max(1, len(source) // _PROBE))):
+    for batch in source.evaluation(256, Rank(0, max(1, len(source) // _PROBE))):
         images = batch.images if isinstance(batch.images, list) else [batch.images]
         for image in images:
             pixels = transform.dynamic_range(transform.cropped(image)).double()

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ..errors import InputError, OptionError
 from ..losses import ClassBalancedLoss, MiniBatchClassBalancedLoss
 from .augment import TrainingTransform, cutmix, draw, evaluation_transform
-from .batches import Batch, Place, Plan, noting_skipped, steps_per_epoch
+from .batches import Batch, Plan, Rank, noting_skipped, steps_per_epoch
 from .checkpoint import LAST, load_last, save_best, save_last
 from .digests import split_digests
 from .initialization import build_network
@@ -118,10 +118,10 @@ class Trainer:
     ) -> None:
         self.recipe, self.train, self.val, self.folder, self.accelerator = recipe, train, val, folder, accelerator
         optim, self.classes = recipe.optim, len(train.class_names)
-        self.place = Place(accelerator.process_index, accelerator.num_processes)
-        self.steps = steps_per_epoch(len(train), optim, self.place.world)
-        if val is not None and len(val) < self.place.world:
-            raise InputError(f"{len(val)} samples to validate on are too few for {self.place.world} processes")
+        self.process = Rank(accelerator.process_index, accelerator.num_processes)
+        self.steps = steps_per_epoch(len(train), optim, self.process.world)
+        if val is not None and len(val) < self.process.world:
+            raise InputError(f"{len(val)} samples to validate on are too few for {self.process.world} processes")
         self.monitor = check_monitor(
             recipe.evaluation.monitor, train.multilabel, list(make_metrics(self.classes, train.multilabel))
         )
@@ -188,7 +188,7 @@ class Trainer:
                 self.watch.note(batch, self._guarded_step(batch))
                 on_step(self.step, before.loss)
                 at_end = self.step % self.steps == 0
-                requested = before.requested or (self.place.world == 1 and self.stop.requested)  # alone: at once
+                requested = before.requested or (self.process.world == 1 and self.stop.requested)  # alone: at once
                 if self.step % self.recipe.optim.accumulate or not (at_end or requested or before.due):
                     continue
                 self._passed()  # what is saved must be good
@@ -212,7 +212,7 @@ class Trainer:
             self.folder,
             {
                 "recipe": comparable(self.recipe.model_dump(mode="json")),
-                "global_batch": self.recipe.optim.batch_size * self.place.world,
+                "global_batch": self.recipe.optim.batch_size * self.process.world,
                 "counts": self.train.counts.tolist(),
                 "data": self.data,
                 **{name: getattr(self, name) for name in _PLAIN},
@@ -227,7 +227,8 @@ class Trainer:
 
     def _check_same(self, saved: dict[str, Any]) -> None:
         """Raise unless a checkpoint is of this very run."""
-        recipe, batch = comparable(self.recipe.model_dump(mode="json")), self.recipe.optim.batch_size * self.place.world
+        recipe = comparable(self.recipe.model_dump(mode="json"))
+        batch = self.recipe.optim.batch_size * self.process.world
         found = [*differences(completed(saved["recipe"]), recipe)]
         if saved["global_batch"] != batch:
             found.append(f"samples per step of all processes: {saved['global_batch']} there, {batch} now")
@@ -256,7 +257,7 @@ class Trainer:
     def batches(self) -> Iterator[Batch]:
         """Yield the batches of all remaining steps on the device, and note how long each was waited for."""
         optim, device = self.recipe.optim, self.accelerator.device
-        plan = Plan(self.steps, optim.epochs, optim.batch_size, self.recipe.runtime.seed, self.place, self.step)
+        plan = Plan(self.steps, optim.epochs, optim.batch_size, self.recipe.runtime.seed, self.process, self.step)
         batches = iter(self.train.training(plan, pin=device.type == "cuda"))
         self._resumed = time.perf_counter()
         while True:
@@ -276,9 +277,9 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> Tensor:
         """Compute gradients for one mini-batch, move the weights where it is time to, and return the loss."""
-        recipe, seed, rank = self.recipe, self.recipe.runtime.seed, self.place.rank
+        recipe, seed, rank = self.recipe, self.recipe.runtime.seed, self.process.rank
         torch.manual_seed(key(seed, "step", self.step, rank))  # dropout and drop path
-        numbers = draw(seed, self.step, recipe.optim.batch_size, rank, self.place.world)
+        numbers = draw(seed, self.step, recipe.optim.batch_size, rank, self.process.world)
         rng = generator(seed, "cutmix", self.step)  # alike everywhere: the losses of all processes meet in each call
         images = self.augment(batch.images, numbers)
         images, pasted, kept = cutmix(images, batch.labels, recipe.augment.cutmix, rng)
@@ -312,7 +313,7 @@ class Trainer:
             "loss": self.watch.total / self.steps,
             **scores,
             "learning_rate": self.schedule.get_last_lr()[0],
-            "images_per_second": self.steps * optim.batch_size * self.place.world / self.seconds,
+            "images_per_second": self.steps * optim.batch_size * self.process.world / self.seconds,
             "waiting_for_data": self.waited / self.seconds,
             "skipped": len(self.skipped),
         }
@@ -330,7 +331,7 @@ class Trainer:
         if self.val is None:
             return {}, torch.empty(0)
         device = self.accelerator.device
-        loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.place, pin=device.type == "cuda")
+        loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.process, pin=device.type == "cuda")
         shares = noting_skipped(loader, self._skipped_here)
         return score(self.scored, shares, self.transform, self.classes, self.train.multilabel, device)
 
@@ -341,7 +342,7 @@ class Trainer:
     def _share_skipped(self) -> None:
         """Tell all processes which samples each of them has left out."""
         here, self._skipped_here = self._skipped_here, []
-        everywhere = gather_object(here) if self.place.world > 1 else here
+        everywhere = gather_object(here) if self.process.world > 1 else here
         self.skipped = list(dict.fromkeys([*self.skipped, *everywhere]))
 
     def _passed(self) -> Seen:
@@ -364,7 +365,7 @@ class Trainer:
 
     def _diverged(self, batch: Batch, step: int, reason: str) -> DivergedError:
         """Save a batch for inspection and return the error that names it."""
-        file = self.folder / (BAD_BATCH if self.place.world == 1 else f"{self.place.rank}_{BAD_BATCH}")
+        file = self.folder / (BAD_BATCH if self.process.world == 1 else f"{self.process.rank}_{BAD_BATCH}")
         images = batch.images if isinstance(batch.images, Tensor) else list(batch.images)
         arrays = {f"image{index}": image[0].cpu().numpy() for index, image in enumerate(images)}
         np.savez_compressed(file, labels=batch.labels.cpu().numpy(), names=np.array(batch.names), **arrays)

@@ -27,7 +27,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import ImageError, MissingDependencyError, OptionError
 from ..models.create import create_model, create_transform
-from ..networks import without_numbers
+from ..networks import on_meta_device
 from ..transforms import SarTransform, normalize_amplitude
 
 try:
@@ -211,7 +211,7 @@ def _check_stages(out_indices: Sequence[int], frozen_stages: int) -> None:
 @lru_cache(maxsize=64)
 def _stages(name: str) -> tuple[int, list[int]]:
     """Return timm's index of the map with stride 4, and the channels of that map and the next three."""
-    with without_numbers():
+    with on_meta_device():
         network: Any = create_model(name, num_classes=0, features_only=True)
     maps = network.feature_info.info
     strides = [m["reduction"] for m in maps]
@@ -286,7 +286,7 @@ class SARHubPreprocess(BaseTransform):
     float32.
 
     Args:
-        name: a name of :func:`~sarhub_models.list_models`; where only the initialisation is another, that of the
+        name: a name of :func:`~sarhub_models.list_models`; where only the initialization is another, that of the
             weights one compares with.
         training: draw the operator's parameter anew for every image (DRAA), from torch's random numbers.
         in_channels: as for :class:`SARHubBackbone`.

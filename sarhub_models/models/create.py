@@ -261,7 +261,7 @@ def _assemble(
 ) -> nn.Module:
     network, entry = info.network, networks.spec(info.network)
     keep_head = num_classes is None
-    with networks.without_numbers():
+    with networks.on_meta_device():
         model = networks.build(
             network,
             num_classes=networks.head_classes(network, tensors) if keep_head else 0,

@@ -18,7 +18,7 @@ from .._version import __version__
 from ..errors import CheckpointError, DownloadError, OfflineError, OptionError
 from ..weights import offline
 from ..zoo import text
-from ..zoo.entries import LICENCES, ModelInfo, Preprocessing
+from ..zoo.entries import LICENSES, ModelInfo, Preprocessing
 from ..zoo.manifest import model_info
 from .create import create_model
 from .export import describe_head
@@ -48,14 +48,14 @@ def publish(
         checkpoint: weights to publish in place of the registered ones. Where they lie in the folder of a run of
             ``training.pretrain``, preprocessing, classes and validation scores are the run's.
         private: create a private repository. One that exists stays as it is.
-        permitted: the caller has the permission of whoever owns the weights; needed where no licence gives it.
+        permitted: the caller has the permission of whoever owns the weights; needed where no license gives it.
 
     Returns:
         The address of the commit.
 
     Raises:
         UnknownNameError: no model has that name.
-        OptionError: the weights have no licence and ``permitted`` is false, or ``repo`` is not a repository's name.
+        OptionError: the weights have no license and ``permitted`` is false, or ``repo`` is not a repository's name.
         OfflineError: the network must not be used.
         PublishError: the Hub refused or could not be reached.
     """
@@ -92,7 +92,7 @@ def write_repository(
 
     Raises:
         UnknownNameError: no model has that name.
-        OptionError: the weights have no licence and ``permitted`` is false, ``repo`` is not a repository's name, or the
+        OptionError: the weights have no license and ``permitted`` is false, ``repo`` is not a repository's name, or the
             run of the checkpoint is of another network or other data than the name.
         DownloadError: the weights are not here and could not be fetched.
         CheckpointError: the checkpoint does not fit the network.
@@ -123,13 +123,13 @@ def write_repository(
 def model_card(info: ModelInfo, repo: str) -> str:
     """Return the model card (Markdown with the Hub's YAML header) of a published model."""
     in_timm = not networks.spec(info.network).timm_name.startswith("sarhub_")
-    licence = info.licence
+    license = info.license
     steps = "\n".join(
         f"{number}. {step}" for number, step in enumerate(text.preprocessing_steps(info.preprocessing), 1)
     )
     note = f"\n\n{info.preprocessing.note}" if info.preprocessing.note else ""
     unlicensed = (
-        "\n\n**No licence was published with these weights.** Without one, the law of most countries reserves their "
+        "\n\n**No license was published with these weights.** Without one, the law of most countries reserves their "
         "use and redistribution to their authors: ask them."
     )
     plain = (
@@ -140,7 +140,7 @@ def model_card(info: ModelInfo, repo: str) -> str:
     )
     training = "".join(f"\n- {key}: {value}" for key, value in (info.training or {}).items())
     return f"""---
-license: {LICENCES[licence] if licence else "unknown"}
+license: {LICENSES[license] if license else "unknown"}
 library_name: {"timm" if in_timm else "sarhub-models"}
 pipeline_tag: image-classification
 tags:
@@ -176,7 +176,7 @@ The features are right only for chips that are prepared as the training data wer
 
 ## Terms
 
-{info.terms}{"" if licence else unlicensed}
+{info.terms}{"" if license else unlicensed}
 
 ## Citation
 
@@ -225,7 +225,7 @@ def _as_published(info: ModelInfo, model: nn.Module, repo: str) -> ModelInfo:
 
 
 def _check_permission(info: ModelInfo, permitted: bool) -> None:
-    if info.licence is None and not permitted:
+    if info.license is None and not permitted:
         raise OptionError(
             f"the weights of {info.name} must not be published without their authors' permission: {info.terms} "
             "If you have it, say so with --i-have-permission (permitted=True)"

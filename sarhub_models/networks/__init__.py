@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import CheckpointError, OptionError, UnknownNameError, closest
 from . import densenet, mobilenetv3, resnet, senet, swin, swin_v2, vit
-from ._meta import assign, select_for_features, without_numbers
+from ._meta import assign, on_meta_device, select_for_features
 from ._spec import NetworkSpec, Tensors
 
 __all__ = [
@@ -25,12 +25,12 @@ __all__ = [
     "fit_options",
     "head_classes",
     "identify",
+    "on_meta_device",
     "rename_checkpoint",
     "select_for_features",
     "spec",
     "stem_channels",
     "tensor_layout",
-    "without_numbers",
 ]
 
 _FILES = (resnet, senet, mobilenetv3, densenet, swin, vit, swin_v2)
@@ -55,7 +55,7 @@ def spec(network: str) -> NetworkSpec:
 def build(
     network: str, *, num_classes: int, in_chans: int = 3, features_only: bool = False, **options: Any
 ) -> nn.Module:
-    """Build an architecture with timm's initialisation.
+    """Build an architecture with timm's initialization.
 
     Args:
         network: one of ``list_networks()``.
@@ -110,7 +110,7 @@ def fit_options(network: str, tensors: Mapping[str, torch.Tensor], options: Mapp
 @lru_cache(maxsize=32)
 def tensor_layout(network: str, num_classes: int, in_chans: int = 3) -> Layout:
     """Return ``{name: (shape, dtype)}`` of every tensor that the network with that head and input stores."""
-    with without_numbers():
+    with on_meta_device():
         model = build(network, num_classes=num_classes, in_chans=in_chans)
     return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
 

@@ -17,7 +17,7 @@ _IN_PLACE = frozenset(
 
 
 class _SkipFills(TorchFunctionMode):
-    """Drop in-place arithmetic on meta tensors: it is how layers initialise, and takes most of a meta build's time."""
+    """Drop in-place arithmetic on meta tensors: it is how layers initialize, and takes most of a meta build's time."""
 
     def __torch_function__(
         self,
@@ -32,7 +32,7 @@ class _SkipFills(TorchFunctionMode):
 
 
 @contextmanager
-def without_numbers() -> Iterator[None]:
+def on_meta_device() -> Iterator[None]:
     """Within this context modules are built with meta tensors: shapes and dtypes, no memory, no random numbers."""
     with torch.device("meta"), _SkipFills():
         yield
@@ -56,7 +56,7 @@ def select_for_features(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -
 
 
 def assign(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Give a module built :func:`without_numbers` its tensors, without copying them.
+    """Give a module built :func:`on_meta_device` its tensors, without copying them.
 
     Buffers that no checkpoint holds (Swin's index tables and masks) are computed as the ordinary constructor does.
 

@@ -48,7 +48,7 @@ class NetworkSpec:
     fit: Callable[[Mapping[str, torch.Tensor], Mapping[str, Any]], Tensors] = keep_shapes
 
     def build(self, **options: Any) -> nn.Module:
-        """Build the network with timm's initialisation; ``options`` come before ``timm_args``."""
+        """Build the network with timm's initialization; ``options`` come before ``timm_args``."""
         options = {**self.timm_args, **options}
         if self.check is not None:
             self.check(options)

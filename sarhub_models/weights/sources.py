@@ -32,11 +32,11 @@ class Source(abc.ABC):
 
     Attributes:
         kind: the ``"type"`` in the manifest.
-        vouches: whether the user named this place and so believes what its converted files say of their origin.
+        trusted_origin: whether the user named this place and so believes what its converted files say of their origin.
     """
 
     kind: ClassVar[str]
-    vouches: ClassVar[bool] = False
+    trusted_origin: ClassVar[bool] = False
 
     @abc.abstractmethod
     def __str__(self) -> str:
@@ -206,7 +206,7 @@ class Mirror(Source):
     """
 
     kind: ClassVar[str] = "mirror"
-    vouches: ClassVar[bool] = True
+    trusted_origin: ClassVar[bool] = True
     location: str
     name: str
 

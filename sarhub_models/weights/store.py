@@ -261,7 +261,7 @@ class Store:
         with download_bar(info.name, progress) as bar:
             source.fetch(fetched, bar)
         try:
-            path = self._admit(fetched, info, layout, origin=str(source), vouched=source.vouches)
+            path = self._admit(fetched, info, layout, origin=str(source), vouched=source.trusted_origin)
         except (DownloadError, CheckpointError) as err:
             aside = self._quarantine(fetched, info.name)
             raise type(err)(f"{err}; the file was put in {aside}") from err
@@ -362,7 +362,7 @@ def _verify_bundled(name: str, path: Path, checksum: Checksum | None) -> Verific
     else:
         found = digests(path)
         expected = f"expected {checksum.value}, found {found.by(checksum.algorithm)}"
-        problem = None if trust.is_promised(checksum, found) else f"{path} is damaged: {expected}"
+        problem = None if trust.matches(checksum, found) else f"{path} is damaged: {expected}"
     return Verification(name, path, f"{problem}; reinstall sarhub-models" if problem else None)
 
 

@@ -11,12 +11,12 @@ from ..errors import CheckpointError, IntegrityError
 from ..io.files import CONTENT, Digests, content_digest, digests, metadata, write_text
 from ..zoo.entries import Checksum, ModelInfo
 
-__all__ = ["check_digests", "damage", "is_promised", "needs_pin", "original_digests", "other_release", "pin_digests"]
+__all__ = ["check_digests", "damage", "matches", "needs_pin", "original_digests", "other_release", "pin_digests"]
 
 _PREFIX = "sha256-prefix"
 
 
-def is_promised(checksum: Checksum, found: Digests) -> bool:
+def matches(checksum: Checksum, found: Digests) -> bool:
     """Whether a file has the published hash or, where only its first digits were published, those."""
     value = found.by(checksum.algorithm)
     return value.startswith(checksum.value) if checksum.algorithm == _PREFIX else value == checksum.value
@@ -64,7 +64,7 @@ def check_digests(info: ModelInfo, found: Digests, pin: Path) -> None:
     """
     if info.checksum is not None:
         value = found.by(info.checksum.algorithm)
-        if not is_promised(info.checksum, found):
+        if not matches(info.checksum, found):
             what = (
                 "a SHA-256 that starts with"
                 if info.checksum.algorithm == _PREFIX
@@ -99,7 +99,7 @@ def other_release(info: ModelInfo, known: Mapping[str, str]) -> str | None:
     if info.checksum is None:
         return None
     origin = Digests(known.get("original_sha256", "none"), known.get("original_git_blob", "none"))
-    if is_promised(info.checksum, origin):
+    if matches(info.checksum, origin):
         return None
     found = origin.by(info.checksum.algorithm)
     return (

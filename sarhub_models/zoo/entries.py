@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ManifestError
 
 __all__ = [
-    "LICENCES",
+    "LICENSES",
     "SINGLE",
     "UNITS",
     "BandPreprocessing",
@@ -30,7 +30,7 @@ UNITS = ("amplitude", "intensity", "db", "dn")
 SINGLE = "single"
 """Stands for one polarisation whose name was not published."""
 
-LICENCES = {
+LICENSES = {
     "Apache-2.0": "apache-2.0",
     "MIT": "mit",
     "CC-BY-4.0": "cc-by-4.0",
@@ -39,7 +39,7 @@ LICENCES = {
     "ODC-BY": "odc-by",
     "OpenRAIL": "openrail",
 }
-"""Licences that the terms of a set of weights may begin with, and their ids on the Hugging Face Hub."""
+"""Licenses that the terms of a set of weights may begin with, and their ids on the Hugging Face Hub."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class ModelInfo:
         sources: where the file is, in the order in which they are tried; each has a ``"type"``.
         checksum: of the released file, or ``None`` where none was published.
         citation: the paper to cite.
-        terms: licence or terms of use.
+        terms: license or terms of use.
         training: how the weights were made and what they reached, where this project made them.
         input: bands and unit of the images that :attr:`preprocessing` begins with.
         method: how it was pre-trained, ``"supervised"`` or the name of a method without labels.
@@ -232,9 +232,9 @@ class ModelInfo:
         return self.name.partition(".")[2] or None
 
     @property
-    def licence(self) -> str | None:
-        """The licence of :data:`LICENCES` that the terms begin with, or ``None``."""
-        return next((name for name in LICENCES if self.terms.startswith(name)), None)
+    def license(self) -> str | None:
+        """The license of :data:`LICENSES` that the terms begin with, or ``None``."""
+        return next((name for name in LICENSES if self.terms.startswith(name)), None)
 
     def statistics(self, channels: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and standard deviation of these channels of the trained network's input."""

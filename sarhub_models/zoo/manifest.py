@@ -158,7 +158,7 @@ def list_models(
     dataset: str | None = None,
     sensor: str | None = None,
     bands: str | Sequence[str] | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     method: str | None = None,
 ) -> list[str]:
     """Return the sorted names of the models that match every filter.
@@ -170,15 +170,15 @@ def list_models(
         sensor: keep only weights that saw images of this radar.
         bands: keep only weights that take exactly these polarisations, in any order: ``"VV"``, ``("VV", "VH")``, or
             ``"single"`` where the release names none.
-        licence: keep only this licence; ``"none"`` keeps the weights without one.
+        license: keep only this license; ``"none"`` keeps the weights without one.
         method: keep only weights pre-trained in this way.
 
     Raises:
-        UnknownNameError: nothing in the list has that network, data set, sensor, band, licence or method.
+        UnknownNameError: nothing in the list has that network, data set, sensor, band, license or method.
 
     >>> list_models("resnet*", dataset="ben")
     ['resnet101_ben', 'resnet18_ben', 'resnet50_ben']
-    >>> list_models(bands=("VV", "VH"), licence="ODC-BY")
+    >>> list_models(bands=("VV", "VH"), license="ODC-BY")
     ['swin_v2_b_satlas.mi', 'swin_v2_b_satlas.si']
     """
     manifest = load_manifest()
@@ -192,8 +192,8 @@ def list_models(
         _check("sensor", sensor, {name for info in infos for name in info.dataset.sensors})
     for band in wanted or ():
         _check("band", band, {name for info in infos for name in info.input.bands})
-    if licence is not None:
-        _check("licence", licence, {info.licence or "none" for info in infos})
+    if license is not None:
+        _check("license", license, {info.license or "none" for info in infos})
     if method is not None:
         _check("method", method, {info.method for info in infos})
     return sorted(
@@ -204,7 +204,7 @@ def list_models(
         and dataset in (None, info.dataset.name)
         and (sensor is None or sensor in info.dataset.sensors)
         and wanted in (None, frozenset(info.input.bands))
-        and licence in (None, info.licence or "none")
+        and license in (None, info.license or "none")
         and method in (None, info.method)
     )
 

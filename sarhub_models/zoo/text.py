@@ -181,7 +181,7 @@ def summary(info: ModelInfo, here: str | None) -> dict[str, Any]:
         "bands": list(info.input.bands),
         "unit": info.input.unit,
         "method": info.method,
-        "licence": info.licence,
+        "license": info.license,
         "here": here,
     }
 

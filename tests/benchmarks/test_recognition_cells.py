@@ -211,7 +211,7 @@ def test_starts_go_to_the_networks_that_they_fit() -> None:
         starts_of(starts, ["mobilenetv3"])
     with pytest.raises(OptionError, match="swin_t has nothing to start from"):
         starts_of(starts[1:], ["mobilenetv3", "resnet18", "swin_t"])
-    with pytest.raises(OptionError, match="two initialisations called 'none'"):
+    with pytest.raises(OptionError, match="two initializations called 'none'"):
         starts_of([starts[0], starts[0]], ["resnet18"])
 
 

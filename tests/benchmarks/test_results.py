@@ -25,7 +25,7 @@ from sarhub_models.errors import DataError, InputError
 
 
 def results(gain: float = 0.1, seeds: int = 5, fractions: tuple[float, ...] = (0.1, 1.0)) -> list[Result]:
-    """Two initialisations whose seeds differ much more than they do."""
+    """Two initializations whose seeds differ much more than they do."""
     rng = random.Random(0)
     rows = []
     for seed in range(seeds):
@@ -121,7 +121,7 @@ def test_table_of_fractions() -> None:
     text = markdown(results())
     assert "### recognition, ships: overall accuracy" in text
     assert "| network | init | 10 % | 100 % |" in text
-    assert text.count("**") == 4, "the better initialisation of both columns is bold"
+    assert text.count("**") == 4, "the better initialization of both columns is bold"
     assert "| resnet18 | SAR | **0." in text
     assert text.count("the paired t-test, two-sided") == 1
     assert text.count("Mean ± standard deviation over 5 seeds.") == 1
@@ -141,7 +141,7 @@ def test_a_value_that_is_there_twice_is_named() -> None:
         markdown([*rows, rows[0]])
 
 
-def test_plot_shows_every_initialisation(tmp_path: Path) -> None:
+def test_plot_shows_every_initialization(tmp_path: Path) -> None:
     plot_labels(results(), tmp_path / "plot.svg", "overall_accuracy")
     text = (tmp_path / "plot.svg").read_text(encoding="utf-8")
     for words in ("resnet18", "none", "SAR", "10 %", "100 %", "overall accuracy"):

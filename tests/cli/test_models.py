@@ -85,7 +85,7 @@ def test_info_json_is_the_entry(capsys: pytest.CaptureFixture[str]) -> None:
     entry = json.loads(capsys.readouterr().out)
     assert entry["checksum"] == {"algorithm": "git-blob", "value": "96607894248e509a925454f5f8e2113c33e1dcf7"}
     assert entry["preprocessing"]["operator"] == "log_amplitude"
-    assert entry["licence"] is None
+    assert entry["license"] is None
 
 
 def test_download_goes_on_after_a_failure(served: FileServer, capsys: pytest.CaptureFixture[str]) -> None:

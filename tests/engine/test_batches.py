@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sarhub_models.engine.batches import Batch, Files, Place, Plan, StepSampler, class_weights, steps_per_epoch
+from sarhub_models.engine.batches import Batch, Files, Plan, Rank, StepSampler, class_weights, steps_per_epoch
 from sarhub_models.engine.readers import open_split, stratified
 from sarhub_models.engine.recipe import Data, Optim, load_recipe
 from sarhub_models.engine.splits import mean_std, open_source, open_training
@@ -72,7 +72,7 @@ def test_any_number_of_processes_sees_the_same_global_batches(root: Path, start:
     source = files(settings(root))
 
     def run(world: int) -> list[set[str]]:
-        plans = [Plan(2, 3, 8 // world, seed=5, place=Place(rank, world), start=start) for rank in range(world)]
+        plans = [Plan(2, 3, 8 // world, seed=5, process=Rank(rank, world), start=start) for rank in range(world)]
         shares = [list(source.training(plan)) for plan in plans]
         assert all(len(batch.names) == 8 // world for share in shares for batch in share)
         return [set(names(list(parts))) for parts in zip(*shares, strict=True)]
@@ -93,7 +93,7 @@ def test_an_epoch_sees_each_sample_once_in_an_order_of_its_own() -> None:
 
 def test_shares_of_the_evaluation_make_up_the_split(root: Path) -> None:
     source = files(settings(root))
-    shares = [names(list(source.evaluation(2, Place(rank, 3)))) for rank in range(3)]
+    shares = [names(list(source.evaluation(2, Rank(rank, 3)))) for rank in range(3)]
     assert sorted(name for share in shares for name in share) == sorted(source.scenes.names)
     assert {len(share) for share in shares} == {5, 6}
 
@@ -173,7 +173,7 @@ def test_a_balanced_draw_shows_all_classes_equally_often_and_the_same_to_any_num
     weights = torch.tensor([1 / 90] * 90 + [1 / 10] * 10, dtype=torch.float64)
 
     def run(world: int) -> list[list[int]]:
-        plans = [Plan(20, 2, 32 // world, seed=3, place=Place(rank, world), start=start) for rank in range(world)]
+        plans = [Plan(20, 2, 32 // world, seed=3, process=Rank(rank, world), start=start) for rank in range(world)]
         shares = [list(StepSampler(100, plan, weights)) for plan in plans]
         return [list(chain.from_iterable(parts)) for parts in zip(*shares, strict=True)]
 

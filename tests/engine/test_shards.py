@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from sarhub_models.engine.batches import Batch, Files, Place, Plan
+from sarhub_models.engine.batches import Batch, Files, Plan, Rank
 from sarhub_models.engine.checkpoint import load_last
 from sarhub_models.engine.readers import open_split
 from sarhub_models.engine.recipe import load_recipe
@@ -55,8 +55,8 @@ def opened(location: Path | str, *assignments: str) -> Shards:
     )
 
 
-def plan(start: int = 0, place: Place = Place(), epochs: int = 2, steps: int = STEPS, seed: int = 0) -> Plan:
-    return Plan(steps, epochs, BATCH, seed, place, start)
+def plan(start: int = 0, process: Rank = Rank(), epochs: int = 2, steps: int = STEPS, seed: int = 0) -> Plan:
+    return Plan(steps, epochs, BATCH, seed, process, start)
 
 
 def names(batches: Iterator[Batch] | object) -> list[list[str]]:
@@ -110,7 +110,7 @@ def test_an_epoch_sees_every_sample(packed: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_processes_see_different_samples_and_equally_many_batches(packed: Path, workers: int) -> None:
     shards = opened(packed, f"data.workers={workers}")
-    first, second = (names(shards.training(plan(place=Place(rank, 2), steps=6))) for rank in (0, 1))
+    first, second = (names(shards.training(plan(process=Rank(rank, 2), steps=6))) for rank in (0, 1))
     assert len(first) == len(second) == 12
     for epoch in (slice(0, 6), slice(6, 12)):
         one, other = set(flat(first[epoch])), set(flat(second[epoch]))
@@ -151,7 +151,7 @@ def test_resuming_does_not_read_earlier_epochs(packed: Path, monkeypatch: pytest
 def test_a_short_lane_goes_round_again(packed: Path) -> None:
     """Eight shards for three processes, which owe 16 samples each and have 18, 18 and 12."""
     shards = opened(packed)
-    lanes = [names(shards.training(plan(place=Place(rank, 3), steps=4, epochs=1))) for rank in range(3)]
+    lanes = [names(shards.training(plan(process=Rank(rank, 3), steps=4, epochs=1))) for rank in range(3)]
     assert all([len(batch) for batch in lane] == [BATCH] * 4 for lane in lanes)
     assert [len(set(flat(lane))) for lane in lanes] == [16, 16, 12]
 
@@ -159,17 +159,17 @@ def test_a_short_lane_goes_round_again(packed: Path) -> None:
 def test_too_few_shards_use_fewer_workers_or_are_refused(packed: Path) -> None:
     shards = opened(packed, "data.workers=4")
     with pytest.warns(UserWarning, match=r"work for 2 worker\(s\), not for data\.workers=4"):
-        batches = shards.training(plan(place=Place(0, 3), epochs=1))
+        batches = shards.training(plan(process=Rank(0, 3), epochs=1))
     assert len(names(batches)) == STEPS
     with pytest.raises(InputError, match=r"8 shards .* too few for 9 processes: pack"):
-        shards.training(plan(place=Place(0, 9)))
+        shards.training(plan(process=Rank(0, 9)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("world", [1, 2, 7])
 def test_evaluation_shares_out_every_sample_once(packed: Path, world: int, workers: int) -> None:
     shards = opened(packed, f"data.workers={workers}")
-    shares = [flat(names(shards.evaluation(5, Place(rank, world)))) for rank in range(world)]
+    shares = [flat(names(shards.evaluation(5, Rank(rank, world)))) for rank in range(world)]
     assert len(flat(shares)) == len(set(flat(shares))) == 48
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

@@ -14,8 +14,8 @@ import sarhub_models
 from sarhub_models.cli import main
 from sarhub_models.datasets.labelled import open_chips
 from sarhub_models.errors import DataError, OptionError
-from sarhub_models.features.compare import TWIN, compare, weights_here
 from sarhub_models.features import compare as module
+from sarhub_models.features.compare import TWIN, compare, weights_here
 from sarhub_models.features.probe import cka, probe
 
 MODEL = "mobilenetv3_dsn"  # its weights come with the package

@@ -144,7 +144,7 @@ def test_dry_run_writes_and_uploads_nothing(hub: UploadServer, tmp_path: Path) -
     card = (out / "README.md").read_text()
     header, text = card.split("---\n")[1:]
     assert "license: unknown" in header
-    for fact in ("b = 4", "0.023696591996910408", f"hf-hub:{REPO}", "10.3390/rs15235534", "No licence was published"):
+    for fact in ("b = 4", "0.023696591996910408", f"hf-hub:{REPO}", "10.3390/rs15235534", "No license was published"):
         assert fact in text
 
 
@@ -162,7 +162,7 @@ def test_licensed_weights_need_no_permission(
     (files,) = hub.commits[REPO].values()
     card = files["README.md"].decode()
     assert "license: apache-2.0" in card
-    assert "No licence was published" not in card
+    assert "No license was published" not in card
 
 
 def test_unlicensed_weights_are_refused(hub: UploadServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,7 @@ def test_position_embeddings_fit_another_image_size(files: dict[str, Path]) -> N
 def test_feature_maps(files: dict[str, Path]) -> None:
     maps = features(VIT, files[VIT], image(2), features_only=True, out_indices=(5, 11))
     assert [tuple(m.shape) for m in maps] == [(1, 384, 14, 14)] * 2
-    with networks.without_numbers():
+    with networks.on_meta_device():
         swin = networks.build("swin_v2_b", num_classes=0, in_chans=2, features_only=True)
         shapes = [tuple(m.shape) for m in swin(torch.empty(1, 2, 64, 64))]
     assert shapes == [(1, 16, 16, 128), (1, 8, 8, 256), (1, 4, 4, 512), (1, 2, 2, 1024)]

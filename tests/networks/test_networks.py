@@ -34,7 +34,7 @@ PARAMETERS = {
 
 
 def loaded(network: str, **options) -> torch.nn.Module:
-    with networks.without_numbers():
+    with networks.on_meta_device():
         model = networks.build(network, num_classes=32, **options)
     networks.assign(model, networks.rename_checkpoint(network, checkpoint(network)))
     return model.eval()
@@ -68,7 +68,7 @@ def test_stand_in_has_the_tensors_of_the_released_file(network, test_data):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_number_of_parameters(network):
-    with networks.without_numbers():
+    with networks.on_meta_device():
         parameters = sum(p.numel() for p in networks.build(network, num_classes=32).parameters())
     assert parameters / 1e6 == pytest.approx(PARAMETERS[network], rel=0.01)
 
@@ -83,7 +83,7 @@ def test_renaming_our_own_names_changes_nothing(network):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_built_without_numbers_equals_the_ordinary_network(network):
-    with networks.without_numbers():
+    with networks.on_meta_device():
         model = networks.build(network, num_classes=32)
     assert all(tensor.is_meta for tensor in model.state_dict().values())
     networks.assign(model, networks.rename_checkpoint(network, checkpoint(network)))
@@ -95,7 +95,7 @@ def test_built_without_numbers_equals_the_ordinary_network(network):
 
 def test_random_state_is_left_alone_by_an_empty_build():
     before = torch.get_rng_state()
-    with networks.without_numbers():
+    with networks.on_meta_device():
         networks.build("swin_t", num_classes=32)
     assert torch.equal(before, torch.get_rng_state())
 
@@ -177,7 +177,7 @@ def test_own_networks_behave_like_timms(network):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_feature_maps(network):
-    with networks.without_numbers():
+    with networks.on_meta_device():
         model = networks.build(network, num_classes=32, features_only=True).eval()
         maps = model(torch.empty(2, 3, 128, 128))
     channels_last = network.startswith("swin")

@@ -90,7 +90,7 @@ def release(build: Callable[..., nn.Module], entry: Any, folder: Path, leave_out
 
 def ours(info: ModelInfo, file: Path, options: dict[str, Any]) -> nn.Module:
     """Load a released file through the package's conversion; ``options`` may make the network shorter."""
-    with networks.without_numbers():
+    with networks.on_meta_device():
         model = networks.build(info.network, num_classes=0, in_chans=info.input.channels, **options)
     shapes = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in model.state_dict().items()}
     networks.assign(model, load_checkpoint(file, Layout(layout_of(info).rename, lambda _: shapes)))

@@ -144,14 +144,14 @@ def test_entries_survive_json():
     assert manifest.ModelInfo.from_dict(older) == manifest.model_info("resnet18_tsx")
 
 
-def test_filters_by_sensor_bands_licence_and_method():
+def test_filters_by_sensor_bands_license_and_method():
     everything = set(manifest.list_models())
     assert manifest.list_models(sensor="TerraSAR-X", network="mobilenetv3") == ["mobilenetv3_dsn", "mobilenetv3_tsx"]
     assert len(manifest.list_models(bands=("VH", "VV"))) == 19
     assert manifest.list_models(bands=("VV", "VH")) == manifest.list_models(bands=["VH", "VV"])
     assert set(manifest.list_models(bands="VV")) == {name for name in everything if name.endswith(("_ben", "_osu"))}
-    assert manifest.list_models(licence="Apache-2.0") == ["mobilenetv3_dsn", "resnet50_ssl4eo.decur"]
-    assert "resnet50_ben" in manifest.list_models(licence="none")
+    assert manifest.list_models(license="Apache-2.0") == ["mobilenetv3_dsn", "resnet50_ssl4eo.decur"]
+    assert "resnet50_ben" in manifest.list_models(license="none")
     assert manifest.list_models("*small*", method="softcon") == ["vit_small_patch14_dinov2_ssl4eo.softcon"]
     assert set(manifest.list_models(method="supervised")) >= {"swin_v2_b_satlas.si", "resnet18_tsx"}
 
@@ -172,7 +172,7 @@ def test_wildcards_and_filters():
         (lambda: manifest.list_models(dataset="bem"), "ben"),
         (lambda: manifest.list_models(sensor="Sentinel"), "Sentinel-1"),
         (lambda: manifest.list_models(bands=("VV", "vh")), "VH"),
-        (lambda: manifest.list_models(licence="CC-BY"), "CC-BY-4.0"),
+        (lambda: manifest.list_models(license="CC-BY"), "CC-BY-4.0"),
         (lambda: manifest.list_models(method="moco-v2"), "moco"),
     ],
 )

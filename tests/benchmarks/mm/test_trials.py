@@ -84,7 +84,7 @@ def write_weights(file: Path, seed: int = 0) -> Path:
     return file
 
 
-def test_initialisations_are_labelled_as_those_of_recognition(tmp_path: Path) -> None:
+def test_initializations_are_labelled_as_those_of_recognition(tmp_path: Path) -> None:
     first, second = (write_weights(tmp_path / name / "best.pth", i) for i, name in enumerate("ab"))
     cells = parse_cells("mobilenetv3_dsn", "ssdd", ["own", "none", f"mine={first}", str(second)], 2)
     assert [(cell.init, cell.label, cell.seed) for cell in cells[::2]] == [
@@ -202,7 +202,7 @@ def test_the_own_weights_of_a_finished_run_are_those_of_the_list(
 
 
 def test_rows_tell_whose_images_a_network_saw(task: Task, tools: Tools, tmp_path: Path) -> None:
-    """An initialisation of one network on images of two kinds gives two rows, which are not compared."""
+    """An initialization of one network on images of two kinds gives two rows, which are not compared."""
     out = tmp_path / "out"
     for model in ("mobilenetv3_ben", "mobilenetv3_tsx"):
         run_cells(task, parse_cells(model, "toy", ["none", "own"], 2), tmp_path / "data", out)
@@ -264,7 +264,7 @@ def test_what_all_runs_lack_is_said_once(task: Task, tools: Tools, tmp_path: Pat
 
 
 def test_a_row_that_is_there_is_replaced_where_it_stands(task: Task, tools: Tools, tmp_path: Path) -> None:
-    """The initialisation that comes first is the one that others are compared with."""
+    """The initialization that comes first is the one that others are compared with."""
     cells, out = parse_cells("mobilenetv3_ben", "toy", ["none", "own"], 1), tmp_path / "out"
     run_cells(task, cells, tmp_path / "data", out)
     first, second = read_results(out / "results.csv")

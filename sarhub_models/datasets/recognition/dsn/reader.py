@@ -1,6 +1,6 @@
 """DSN-SLC: public single-look complex patches of Sentinel-1 and TerraSAR-X, 64 by 64 pixels.
 
-From the repository Alien9427/DSN (MIT licence, Copyright (c) 2022 Alien9427). Cite Huang, Datcu, Pan, Lei: Deep
+From the repository Alien9427/DSN (MIT license, Copyright (c) 2022 Alien9427). Cite Huang, Datcu, Pan, Lei: Deep
 SAR-Net: Learning objects from signals. ISPRS Journal of Photogrammetry and Remote Sensing 161, 2020.
 
 Three parts: ``s1`` (Sentinel-1 stripmap, 8 land-cover classes), ``tsx`` (TerraSAR-X, 5 classes) and ``opensarship``
