@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]  # generate.py, and training/ of the clone
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # _build_pages, and benchmarks/ of the clone
 
-import generate  # noqa: E402
+import _build_pages  # noqa: E402
 
 from sarhub_models import __version__  # noqa: E402
 
@@ -20,7 +20,7 @@ release = version = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "_generated", "results"]
+exclude_patterns = ["_build", "_build_pages", "_generated", "results"]
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["zoo.css"]
@@ -35,4 +35,4 @@ napoleon_numpy_docstring = False
 autodoc_mock_imports = ["mmcv", "mmengine"]  # the plugin's documentation needs no MM packages
 nitpicky = False
 
-generate.everything(HERE / "_generated")
+_build_pages.everything(HERE / "_generated")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import sarhub_models
 
-PAGE = Path(__file__).parents[1] / "docs" / "zoo_page.py"
+PAGE = Path(__file__).parents[1] / "docs" / "_build_pages" / "zoo.py"
 
 
 def test_every_model_has_a_row_with_its_line() -> None:
-    spec = importlib.util.spec_from_file_location("zoo_page", PAGE)
+    spec = importlib.util.spec_from_file_location("zoo", PAGE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

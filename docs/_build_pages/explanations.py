@@ -13,7 +13,7 @@ from sarhub_models.explain import Direct, KnowledgePoints, class_activation_maps
 from sarhub_models.explain.figures import View, chip_figure, grid_figure, save_figure
 
 MODEL = "mobilenetv3_dsn"
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def explain_figures(folder: Path) -> None:

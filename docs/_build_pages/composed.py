@@ -13,7 +13,7 @@ from benchmarks.detection.figures import Boxes, box_figure
 from benchmarks.segmentation.figures import mask_figure
 from sarhub_models.explain.figures import save_figure
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 _PALETTE = [[86, 180, 233], [213, 94, 0], [240, 228, 66], [0, 158, 115]]
 
 

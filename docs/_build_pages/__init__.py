@@ -9,9 +9,6 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-import zoo_page
-from generate_content import content_figures, content_results
-from generate_explain import explain_figures, study_results
 from typer.testing import CliRunner
 
 import sarhub_models as sarhub
@@ -19,8 +16,13 @@ from benchmarks.ablation import report
 from sarhub_models import cli
 from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.zoo import text
+from sarhub_models.zoo.entries import BandPreprocessing, Input, Preprocessing
 
-RESULTS = Path(__file__).parent / "results"  # tables that the experiments' commands wrote
+from . import zoo
+from .composed import content_figures, content_results
+from .explanations import explain_figures, study_results
+
+RESULTS = Path(__file__).parents[1] / "results"  # tables that the experiments' commands wrote
 COMMANDS = (
     *("list", "info", "download", "verify", "import", "export", "features", "compare", "index", "publish", "cache"),
     *("cache list", "cache path", "cache remove", "cache clear", "demo"),
@@ -35,7 +37,7 @@ def everything(folder: Path) -> None:
     (folder / "preprocessing.md").write_text(preprocessing_table(), encoding="utf-8")
     (folder / "bands.md").write_text(bands_table(), encoding="utf-8")
     (folder / "bundled.md").write_text(bundled_scores("mobilenetv3_dsn"), encoding="utf-8")
-    (folder / "zoo.html").write_text(zoo_page.html(), encoding="utf-8")
+    (folder / "zoo.html").write_text(zoo.html(), encoding="utf-8")
     (folder / "commands.md").write_text(command_help(), encoding="utf-8")
     operators_figure(folder / "operators.png")
     report.write_report(report.read_rows(RESULTS / "ablation.csv"), folder)
@@ -68,10 +70,10 @@ def preprocessing_table() -> str:
         "| weights | operator | parameter in training | at evaluation | mean | std | resize | full scale |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    groups: dict[sarhub.registry.Preprocessing, list[str]] = {}
+    groups: dict[Preprocessing, list[str]] = {}
     for name in sarhub.list_models():
         p = sarhub.model_info(name).preprocessing
-        if isinstance(p, sarhub.registry.Preprocessing):
+        if isinstance(p, Preprocessing):
             groups.setdefault(p, []).append(name)
     for p, names in groups.items():
         label = f"`{names[0]}`" if len(names) == 1 else f"`*_{sarhub.model_info(names[0]).dataset.name}`"
@@ -86,10 +88,10 @@ def preprocessing_table() -> str:
 def bands_table() -> str:
     """One row for each distinct preprocessing of several bands."""
     rows = ["| weights | bands | unit | steps |", "| --- | --- | --- | --- |"]
-    groups: dict[tuple[sarhub.registry.BandPreprocessing, sarhub.registry.Input], list[str]] = {}
+    groups: dict[tuple[BandPreprocessing, Input], list[str]] = {}
     for name in sarhub.list_models():
         info = sarhub.model_info(name)
-        if isinstance(info.preprocessing, sarhub.registry.BandPreprocessing):
+        if isinstance(info.preprocessing, BandPreprocessing):
             groups.setdefault((info.preprocessing, info.input), []).append(name)
     for (p, given), names in groups.items():
         starts = sorted({f"{sarhub.model_info(name).network.split('_')[0]}*" for name in names})
