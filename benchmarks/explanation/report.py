@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from sarhub_models.explain import Interval, bootstrap, write_table
+from sarhub_models.explain import Interval, bootstrap
 from sarhub_models.explain.figures import distribution_figure, save_figure
 from sarhub_models.explain.regions import REGION_NAMES
 from sarhub_models.io.files import write_text
+from sarhub_models.io.tables import write_table
 
 from .runs import NONE, SAR
 
@@ -93,7 +94,7 @@ def write_report(results: Sequence[Result], out: Path) -> str:
         {"network": r.network, "start": r.start, "seed": r.seed, "regions": r.rule, "accuracy": r.accuracy, **r.row}
         for r in results
     ]
-    write_table(out / "measures.csv", rows)
+    write_table(rows, out / "measures.csv")
     text = markdown(results)
     write_text(out / "explanation.md", text)
     _draw(results, out)

@@ -25,7 +25,7 @@ from sarhub_models import model_info
 from sarhub_models.engine.initialization import starting_weights
 from sarhub_models.engine.processes import Programs, sigterm_interrupts
 from sarhub_models.errors import DataError, MissingDependencyError, OptionError
-from sarhub_models.io.files import digests, publish, write_text
+from sarhub_models.io.files import digests, replace_atomically, write_text
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -126,7 +126,7 @@ def _put_weights(tensors: Mapping[str, Tensor], folder: Path) -> Path:
     try:
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, temporary)
         _check_weights(folder, f"sha256 {digests(temporary).sha256}")
-        publish(temporary, file)
+        replace_atomically(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
     return file

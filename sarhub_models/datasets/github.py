@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..errors import DownloadError, IntegrityError, OfflineError
-from ..io.files import digests, publish
+from ..io.files import digests, replace_atomically
 from ..weights.http import download
 from ..weights.hub import offline
 
@@ -104,7 +104,7 @@ def fetch_blob(base_url: str, path: str, blob: Blob, target: Path) -> None:
         found = digests(arrived).git_blob
         arrived.unlink()
         raise IntegrityError(f"{url}: expected git blob {blob.id} of {blob.size} bytes, got {found}; try again later")
-    publish(arrived, target)
+    replace_atomically(arrived, target)
 
 
 def _download(url: str, destination: Path) -> None:

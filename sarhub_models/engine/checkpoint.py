@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import CheckpointError, DataError
-from ..io.files import publish
+from ..io.files import replace_atomically
 
 LAST, BEST = "last.pt", "best.safetensors"
 FORMAT = 2  # of last.pt; another one is not read
@@ -67,7 +67,7 @@ def _write(target: Path, write: Callable[[Path], Any]) -> None:
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         write(temporary)
-        publish(temporary, target)
+        replace_atomically(temporary, target)
     except (OSError, RuntimeError) as err:  # torch.save says of a full disk that a position is not what it expected
         raise DataError(f"{target} cannot be written ({err}). Is the disk full? What was there before is kept") from err
     finally:

@@ -17,7 +17,7 @@ from webdataset import TarWriter
 
 from ..datasets import Sample
 from ..errors import DataError, ImageError, SarHubError
-from ..io.files import digests, publish
+from ..io.files import digests, replace_atomically
 from .batches import damaged
 from .readers import Scenes, amplitude
 from .recipe import Data
@@ -127,7 +127,7 @@ class Packer(Dataset[Any]):
                     if (sample := self._read(position)) is not None:
                         tar.write(encode(f"{position:08d}", sample))
             report = self._inspect(part, temporary, file.name)
-            publish(temporary, file)
+            replace_atomically(temporary, file)
             return report
         finally:
             with contextlib.suppress(OSError):

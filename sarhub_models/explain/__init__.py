@@ -8,7 +8,7 @@ from .cam import CAM_METHODS, class_activation_maps
 from .estimators import Amortised, Direct
 from .inputs import Chips, check_chips, prepare, prepare_chips, read_chips
 from .knowledge import THRESHOLDS, Explanation, KnowledgePoints, knowledge_points
-from .measures import Interval, agreement, bootstrap, measure_cam, measure_points, read_table, write_table
+from .measures import Interval, agreement, bootstrap, measure_cam, measure_points
 from .regions import Regions, find_regions, read_regions, regions_from_masks
 
 __all__ = [
@@ -33,7 +33,5 @@ __all__ = [
     "prepare_chips",
     "read_chips",
     "read_regions",
-    "read_table",
     "regions_from_masks",
-    "write_table",
 ]

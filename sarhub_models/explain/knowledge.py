@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, OptionError
-from ..io.files import publish
+from ..io.files import replace_atomically
 from ..io.progress import progress_bar
 from .estimators import Amortised, Direct, Problem, feature_variance, generator
 from .inputs import check_chips
@@ -225,7 +225,7 @@ class KnowledgePoints:
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.unet.state_dict().items()}
         try:
             save_file(tensors, temporary, metadata={"format": _FORMAT, "settings": json.dumps(self.settings())})
-            publish(temporary, target)
+            replace_atomically(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
         return target

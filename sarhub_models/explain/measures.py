@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, MissingDependencyError, OptionError
-from ..io.files import publish
+from ..errors import InputError, OptionError
 from .knowledge import THRESHOLDS, knowledge_points
 from .regions import REGION_NAMES, Regions
 
@@ -20,17 +16,12 @@ __all__ = [
     "Interval",
     "agreement",
     "bootstrap",
-    "check_table",
     "measure_cam",
     "measure_points",
-    "read_table",
     "region_measures",
-    "write_table",
 ]
 
 Row = dict[str, Any]
-_SUFFIXES = (".csv", ".parquet")
-_TEXTS = ("network", "chip", "map")  # columns of names, also where these look like numbers
 
 
 @dataclass(frozen=True)
@@ -171,68 +162,6 @@ def bootstrap(
     indices = np.random.default_rng(seed).integers(len(numbers), size=(draws, len(numbers)))
     low, high = np.quantile(numbers[indices].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(numbers.mean()), float(low), float(high), len(numbers))
-
-
-def check_table(file: str | os.PathLike[str]) -> Path:
-    """Return the path of a table that can be written.
-
-    Raises:
-        OptionError: its suffix is neither ``.csv`` nor ``.parquet``.
-        MissingDependencyError: it is a Parquet file and pyarrow is missing.
-    """
-    target = Path(file)
-    if target.suffix not in _SUFFIXES:
-        raise OptionError(f"{target}: expected a table that ends in {' or '.join(_SUFFIXES)}")
-    if target.suffix == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as err:
-            raise MissingDependencyError(
-                "Parquet files need pyarrow: pip install 'sarhub-models[parquet]', or write .csv"
-            ) from err
-    return target
-
-
-def write_table(file: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write rows with the same keys as ``.csv`` or ``.parquet``; the file appears whole and replaces an older one.
-
-    Raises:
-        OptionError: another suffix, or no rows.
-        MissingDependencyError: pyarrow is missing.
-    """
-    target = check_table(file)
-    if not rows:
-        raise OptionError(f"{target}: expected at least one row")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        if target.suffix == ".parquet":
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-
-            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), temporary)
-        else:
-            with temporary.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(rows)
-        publish(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
-
-
-def read_table(file: str | os.PathLike[str]) -> list[Row]:
-    """Return the rows of a table that :func:`write_table` wrote; of a CSV, numbers as float."""
-    path = check_table(file)
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        return list(pq.read_table(path).to_pylist())
-    with path.open(newline="", encoding="utf-8") as stream:
-        return [
-            {key: text if key in _TEXTS else float(text) for key, text in line.items()}
-            for line in csv.DictReader(stream)
-        ]
 
 
 def _rows(found: Mapping[str, np.ndarray], names: Sequence[str], map: str, b: float) -> list[Row]:

@@ -13,9 +13,10 @@ import numpy as np
 
 from ..errors import DataError, OptionError
 from ..io.files import write_text
+from ..io.tables import check_table, write_table
 from .figures import View, chip_figure, distribution_figure, grid_figure, save_figure
 from .knowledge import THRESHOLDS, Explanation, knowledge_points
-from .measures import Interval, Row, agreement, bootstrap, check_table, measure_cam, measure_points, write_table
+from .measures import Interval, Row, agreement, bootstrap, measure_cam, measure_points
 from .regions import BACKGROUND, Regions
 
 __all__ = ["Found", "compare", "read_folder", "summarise", "write_folder"]
@@ -124,8 +125,8 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     rows = found.rows()
     summary = summarise(rows, seed)
-    write_table(folder / f"measures.{table}", rows)
-    write_table(folder / f"summary.{table}", summary)
+    write_table(rows, folder / f"measures.{table}")
+    write_table(summary, folder / f"summary.{table}")
     for index, name in enumerate(found.names):
         _write_map(folder / "maps" / f"{name}.npz", found, index)
         if pictures is not None:
@@ -224,9 +225,9 @@ def compare(
     rows = {one.network: one.rows() for one in found}
     every = [row for part in rows.values() for row in part]
     comparison = [row for other in found[1:] for row in _differences(found[0], other, rows, seed)]
-    write_table(folder / f"measures.{table}", every)
-    write_table(folder / f"summary.{table}", summarise(every, seed))
-    write_table(folder / f"comparison.{table}", comparison)
+    write_table(every, folder / f"measures.{table}")
+    write_table(summarise(every, seed), folder / f"summary.{table}")
+    write_table(comparison, folder / f"comparison.{table}")
     views = {one.network: [one.view(index) for index in range(min(most, len(one.names)))] for one in found}
     chosen = threshold if threshold is not None else (found[0].thresholds or THRESHOLDS)[0]
     title = f"knowledge points, b = {chosen:g}" if found[0].kind == "kp" else found[0].kind

@@ -12,13 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from safetensors.numpy import save
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..errors import ImageError, MissingDependencyError, OptionError
-from ..io.files import publish
+from ..errors import ImageError, OptionError
+from ..io.files import replacing
 from ..io.images import read_image
 from ..io.progress import progress_bar
+from ..io.tables import check_table, write_table
 from ..transforms import normalize_amplitude
 
 __all__ = ["Features", "extract_features", "journal_path", "save_features"]
@@ -174,17 +176,10 @@ def save_features(out: str | os.PathLike[str], names: Sequence[str], features: n
     if features.ndim != 2 or len(names) != len(features):
         raise OptionError(f"expected features of shape ({len(names)}, D), one row a name, got {features.shape}")
     values = np.ascontiguousarray(features, dtype=np.float32)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        if target.suffix == ".parquet":
-            _write_parquet(temporary, names, values)
-        else:
-            from safetensors.numpy import save_file
-
-            save_file({"features": values}, temporary, metadata={"names": json.dumps(list(names))})
-        publish(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if target.suffix == ".parquet":
+        return write_table({"name": list(names), "features": values}, target)
+    with replacing(target) as temporary:
+        temporary.write_bytes(save({"features": values}, metadata={"names": json.dumps(list(names))}))
     return target
 
 
@@ -193,28 +188,11 @@ def journal_path(out: str | os.PathLike[str]) -> Path:
     return Path(f"{os.fspath(out)}.partial.jsonl")
 
 
-def _write_parquet(file: Path, names: Sequence[str], values: np.ndarray) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-    pq.write_table(pa.table({"name": pa.array(list(names), pa.string()), "features": lists}), file)
-
-
 def _checked_target(out: str | os.PathLike[str]) -> Path:
     """Return the path of a file that can be written; found out before hours of work, not after."""
-    target = Path(out)
-    if target.suffix not in _SUFFIXES:
-        raise OptionError(f"{target}: expected a file name that ends in {' or '.join(_SUFFIXES)}")
+    target = check_table(out, _SUFFIXES)
     if not target.parent.is_dir():
         raise OptionError(f"{target}: there is no folder {target.parent}; create it first")
-    if target.suffix == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as err:
-            raise MissingDependencyError(
-                "Parquet files need pyarrow: pip install 'sarhub-models[parquet]', or write .safetensors"
-            ) from err
     return target
 
 

@@ -1,4 +1,4 @@
-"""What the rest of this folder knows about files: hashes, the safetensors header, atomic writes, safe names.
+"""Hash files, read the header of safetensors, write atomically, check names.
 
 Imports no torch, so that ``sarhub list`` may ask the cache without paying for it.
 """
@@ -25,8 +25,9 @@ __all__ = [
     "digests",
     "is_name",
     "metadata",
-    "publish",
     "read_header",
+    "replace_atomically",
+    "replacing",
     "write_text",
 ]
 
@@ -65,7 +66,7 @@ class Digests:
 
 
 def is_name(name: str) -> bool:
-    """Whether ``name`` is a plain file name that cannot lead out of its folder."""
+    """Return ``True`` if ``name`` is a plain file name that cannot lead out of its folder."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -156,7 +157,7 @@ def content_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def publish(temporary: Path, target: Path) -> None:
+def replace_atomically(temporary: Path, target: Path) -> None:
     """Put a finished temporary file in the place of ``target`` so that no reader ever sees a part of it.
 
     Both must be on one file system. The bytes are forced to the disk before the name changes: after a power cut
@@ -173,14 +174,24 @@ def publish(temporary: Path, target: Path) -> None:
             os.close(folder)
 
 
-def write_text(target: Path, text: str) -> None:
-    """Write a small file atomically, creating its folder."""
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target``; what the block writes there replaces ``target`` when it ends.
+
+    The folder is created. If the block raises, the temporary file is removed and ``target`` stays as it was.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.tmp")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        publish(temporary, target)
+        yield temporary
+        replace_atomically(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
             temporary.unlink(missing_ok=True)
         raise
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a small file atomically, creating its folder."""
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

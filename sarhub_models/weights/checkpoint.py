@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import CheckpointError, SarHubError
-from ..io.files import CONTENT, content_digest, metadata, publish, read_header
+from ..io.files import CONTENT, content_digest, metadata, read_header, replace_atomically
 
 __all__ = ["Layout", "Tensors", "load_checkpoint", "read_tensors", "read_weights", "write_weights"]
 
@@ -246,7 +246,7 @@ def write_weights(tensors: Mapping[str, torch.Tensor], path: Path, info: Mapping
     try:
         _save(tensors, temporary, {**info, "format": "pt", CONTENT: _UNKNOWN})
         _fill_digest(temporary)
-        publish(temporary, path)
+        replace_atomically(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report
             temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .._version import __version__
 from ..errors import DownloadError
-from ..io.files import publish, write_text
+from ..io.files import replace_atomically, write_text
 from ..io.progress import Progress
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def download(url: str, destination: Path, progress: Progress | None = None) -> N
                 later = f"; {kept} bytes are kept and the next run resumes there" if kept else ""
                 raise DownloadError(f"{err} (attempt {len(RETRY_WAITS) + 1}){later}") from err
             time.sleep(wait)
-    publish(part, destination)
+    replace_atomically(part, destination)
     note.unlink(missing_ok=True)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import DownloadError, ManifestError
-from ..io.files import check_name, publish
+from ..io.files import check_name, replace_atomically
 from ..io.progress import Progress
 from . import http
 from .hub import hub_file
@@ -160,7 +160,7 @@ class GoogleDrive(Source):
             for path in before:  # what is there cannot be continued, for instance because the file changed
                 path.unlink()
             download()
-        publish(output, destination)
+        replace_atomically(output, destination)
 
 
 def _fold(text: str) -> str:
@@ -193,7 +193,7 @@ class HuggingFace(Source):
         """See :meth:`Source.fetch`. The client draws a bar of its own: not every version of it takes a callback."""
         folder = destination.with_name("hub")
         path = hub_file(self.repo, self.filename, self.revision, folder=folder, progress=progress is not None)
-        publish(path, destination)
+        replace_atomically(path, destination)
         shutil.rmtree(folder)
 
 
@@ -246,7 +246,7 @@ def _copy(path: Path, destination: Path, progress: Progress | None) -> None:
             target.write(chunk)
             if progress is not None:
                 progress(target.tell(), total)
-    publish(part, destination)
+    replace_atomically(part, destination)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from ..errors import (
     UnknownNameError,
     closest,
 )
-from ..io.files import check_name, digests, is_name, metadata, publish
+from ..io.files import check_name, digests, is_name, metadata, replace_atomically
 from ..io.progress import download_bar
 from ..zoo.manifest import Checksum, ModelInfo, load_manifest
 from . import trust
@@ -294,7 +294,7 @@ class Store:
     def _quarantine(self, path: Path, name: str) -> Path:
         target = self.root / "quarantine" / f"{name}-{digests(path).sha256[:12]}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        publish(path, target)
+        replace_atomically(path, target)
         return target
 
     def _unusable(self, info: ModelInfo) -> Exception:

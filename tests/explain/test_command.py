@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from sarhub_models import create_model
 from sarhub_models.cli import main
 from sarhub_models.datasets.simulated import simulate_chips
-from sarhub_models.explain import read_table
 from sarhub_models.explain.results import read_folder
+from sarhub_models.io.tables import read_table
 
 MODEL = "mobilenetv3_dsn"
 
@@ -55,7 +55,7 @@ def test_knowledge_points_of_two_networks_and_their_comparison(
             assert maps["entropy"].shape == maps["patches"].shape == (16, 16)
             assert maps["points"].shape == (4, 16, 16)
         assert (tmp_path / "one" / "pictures" / "sub" / f"{name}.npy.png").stat().st_size > 10_000
-    rows = read_table(tmp_path / "one" / "measures.csv")
+    rows = read_table(tmp_path / "one" / "measures.csv", text=("network", "chip", "map"))
     assert [row["b"] for row in rows] == [0.25, 0.25, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5]
     assert rows[0]["chip"] == "sub/0.npy"
     found = read_folder(tmp_path / "one")
@@ -64,7 +64,7 @@ def test_knowledge_points_of_two_networks_and_their_comparison(
     folders = [str(tmp_path / name) for name in ("one", "two")]
     assert main(["explain", "compare", *folders, "--out", str(tmp_path / "both")]) == 0
     assert "plain" in capsys.readouterr().out
-    compared = read_table(tmp_path / "both" / "measures.csv")
+    compared = read_table(tmp_path / "both" / "measures.csv", text=("network", "chip", "map"))
     assert {row["network"] for row in compared} == {MODEL, "plain"}
     for name in ("grid.png", "distribution.png", "summary.csv", "comparison.csv"):
         assert (tmp_path / "both" / name).stat().st_size > 0

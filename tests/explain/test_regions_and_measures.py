@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +14,7 @@ from sarhub_models.explain import (
     find_regions,
     measure_cam,
     measure_points,
-    read_table,
     regions_from_masks,
-    write_table,
 )
 
 
@@ -160,15 +157,3 @@ def test_bootstrap_interval_is_that_of_the_normal_law_for_many_values() -> None:
     assert math.isnan(bootstrap([]).low)
     with pytest.raises(OptionError, match="level"):
         bootstrap([1.0], level=95)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_tables_are_read_as_they_were_written(suffix: str, tmp_path: Path) -> None:
-    rows = [{"network": "007", "chip": "1", "map": "kp", "b": 0.25, "share": math.nan}]
-    (row,) = read_table(write_table(tmp_path / f"t.{suffix}", rows))
-    assert math.isnan(row.pop("share"))
-    assert row == {"network": "007", "chip": "1", "map": "kp", "b": 0.25}
-    with pytest.raises(OptionError, match=r"\.parquet"):
-        write_table(tmp_path / "t.xlsx", rows)
-    with pytest.raises(OptionError, match="row"):
-        write_table(tmp_path / f"t.{suffix}", [])

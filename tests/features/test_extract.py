@@ -15,7 +15,6 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from sarhub_models.errors import ImageError, MissingDependencyError, OptionError
-from sarhub_models.features import extract as module
 from sarhub_models.features.extract import extract_features, journal_path, save_features
 from sarhub_models.transforms import SarTransform
 
@@ -154,7 +153,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, chips: list[Path]) ->
     script = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_features import Moments, transform
+from {Path(__file__).stem} import Moments, transform
 from sarhub_models.features.extract import extract_features
 class Slow(Moments):
     def forward_features(self, x):
@@ -294,7 +293,7 @@ def test_a_saved_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
         raise OSError("no space left on device")
 
     before = out.read_bytes()
-    monkeypatch.setattr(module, "publish", full_disk)
+    monkeypatch.setattr("sarhub_models.io.files.replace_atomically", full_disk)
     with pytest.raises(OSError, match="no space"):
         save_features(out, ["x"], values[:1])
     assert out.read_bytes() == before

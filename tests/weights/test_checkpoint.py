@@ -242,7 +242,7 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pyt
     write_weights(tiny.tensors(), path, {})
     before = path.read_bytes()
     monkeypatch.setattr(
-        "sarhub_models.weights.checkpoint.publish", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
+        "sarhub_models.weights.checkpoint.replace_atomically", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
     )
     with pytest.raises(OSError, match="full"):
         write_weights(tiny.tensors(seed=1), path, {})

@@ -153,5 +153,5 @@ def fetch_and_hang(root: Path, model: ModelInfo, stage: str, reached: Path) -> P
     if stage == "writing":
         checkpoint.save_file = half_a_file  # type: ignore[assignment]
     elif stage == "renaming":
-        checkpoint.publish = hang
+        checkpoint.replace_atomically = hang
     return fetch(root, model)
