@@ -8,6 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# One profile for all property tests: none depends on the machine's speed, and CI tries the same examples every time.
+settings.register_profile(
+    "sarhub",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("sarhub")
 
 # torchgeo, whose loaders tests/peers compares with, has no release with these weights for older Pythons.
 collect_ignore = ["peers"] if sys.version_info < (3, 11) else []

@@ -78,7 +78,7 @@ def test_the_list_of_a_split(tmp_path: Path) -> None:
         find_list(tmp_path, "val", "ben_")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sets(st.lists(NAMES, min_size=1, max_size=3).map(tuple), min_size=1, max_size=6), st.data())
 def test_every_file_is_found_by_its_path(paths: set[tuple[str, ...]], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,7 @@ from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips, speckl
 from sarhub_models.errors import OptionError
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 3), st.integers(16, 70), st.integers(0, 2**40), st.sampled_from([0.5, 1.0, 4.0, 30.0]))
 def test_chips_are_amplitude_in_range_and_follow_the_seed(count: int, size: int, seed: int, looks: float) -> None:
     chips, labels, names = simulate_chips(count, size, seed, looks=looks)

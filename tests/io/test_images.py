@@ -63,7 +63,7 @@ def test_complex_integers_of_a_tiff_become_complex64(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result, image)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(
     hnp.arrays(
         st.sampled_from(["<f4", ">f4", "<u2", ">u2", "<c8", ">c16", "i1"]),

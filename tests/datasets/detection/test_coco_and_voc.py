@@ -59,7 +59,7 @@ def test_crowds_are_no_single_ships(tmp_path: Path) -> None:
     assert annotation.boxes.tolist() == [[5, 6, 12, 14]] and annotation.size == (20, 30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(JSON, st.sampled_from([(), ("images",), ("annotations",), ("categories",), ("annotations", 0, "bbox", 2)]))
 def test_any_json_is_read_or_refused(value: Any, path: tuple[Any, ...]) -> None:
     content = changed(coco({"a.jpg": [[1, 2, 3, 4]]}), path, value) if path else value
@@ -73,7 +73,7 @@ def test_any_json_is_read_or_refused(value: Any, path: tuple[Any, ...]) -> None:
             assert all(annotation.boxes.shape[1:] == (4,) for annotation in annotations)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 330), st.integers(0, 20), st.binary(max_size=12))
 def test_any_change_of_a_voc_file_is_read_or_refused(start: int, length: int, patch: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:

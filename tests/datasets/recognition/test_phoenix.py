@@ -68,7 +68,7 @@ def test_lines_may_end_as_on_windows() -> None:
     np.testing.assert_array_equal(parse_phoenix(lines + values).magnitude, MAGNITUDE)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 @example(b"")
 @example(b"\n[PhoenixHeaderVer01.04]\n")
@@ -78,13 +78,13 @@ def test_any_bytes_are_no_chip(data: bytes) -> None:
     assert chip_or_error(b"[PhoenixHeaderVer01.04]\n" + data + b"[EndofPhoenixHeader]") is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, len(FILE)), st.integers(0, 40), st.binary(max_size=40))
 def test_any_mutation_gives_the_declared_size_or_an_error(start: int, length: int, patch: bytes) -> None:
     chip_or_error(FILE[:start] + patch + FILE[start + length :])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, len(FILE) - 1))
 def test_any_truncation_is_an_error(length: int) -> None:
     assert chip_or_error(FILE[:length]) is None
@@ -95,7 +95,7 @@ def test_anything_appended_is_an_error(tail: bytes) -> None:
     assert chip_or_error(FILE + tail) is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1), st.booleans())
 def test_any_declared_layout_gives_that_size_or_an_error(changes: dict[str, str], twice: bool) -> None:
     lines = FILE.split(b"\n")
@@ -106,7 +106,7 @@ def test_any_declared_layout_gives_that_size_or_an_error(changes: dict[str, str]
     chip_or_error(b"\n".join(lines))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_chips_of_any_size_come_back(rows: int, columns: int, seed: int) -> None:
     values = np.random.default_rng(seed).random((2, rows, columns), dtype=np.float32)
