@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import typer
 from typer.testing import CliRunner
 
 import sarhub_models as sarhub
@@ -23,11 +26,6 @@ from .composed import content_figures, content_results
 from .explanations import explain_figures, study_results
 
 RESULTS = Path(__file__).parents[1] / "results"  # tables that the experiments' commands wrote
-COMMANDS = (
-    *("list", "info", "download", "verify", "import", "export", "features", "compare", "index", "publish", "cache"),
-    *("cache list", "cache path", "cache remove", "cache clear", "demo"),
-)
-EXPLAIN = ("explain kp", "explain cam", "explain compare")
 
 
 def everything(folder: Path) -> None:
@@ -116,13 +114,19 @@ def bundled_scores(name: str) -> str:
 
 
 def command_help() -> str:
-    """What ``--help`` prints, command by command."""
+    """Return what ``--help`` prints, command by command."""
     runner = CliRunner()
     parts = []
-    for arguments in ([], *(command.split() for command in COMMANDS + EXPLAIN)):
+    for arguments in _commands(typer.main.get_command(cli.app)):
         text = runner.invoke(cli.app, [*arguments, "--help"], prog_name="sarhub", terminal_width=100).output
         parts.append(f"## sarhub {' '.join(arguments)}\n\n```text\n{text.strip()}\n```\n")
     return "\n".join(parts)
+
+
+def _commands(command: Any, arguments: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield arguments
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, (*arguments, name))
 
 
 def operators_figure(path: Path) -> None:

@@ -1,17 +1,20 @@
-"""The command line ``sarhub``: what can be asked, and which function answers.
+"""The command line ``sarhub``: every module of ``commands`` is a command, every package there a group of commands.
 
 Torch, timm and NumPy are imported inside the commands that need them: ``sarhub list`` and ``--help`` need none.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from .._version import __version__
-from . import cache, console, data, explain, models, work
+from . import commands, console
 
 __all__ = ["app", "main"]
 
@@ -32,15 +35,15 @@ def sarhub(
 
     \b
     First steps:
-      sarhub demo                                  see what the features are good for
-      sarhub list                                  which networks there are
-      sarhub info resnet50_ben                     what one of them is and needs
+      sarhub demo                  see what the features are good for
+      sarhub list                  list the models
+      sarhub info resnet50_ben     show one of them
       sarhub features CHIPS/ --model mobilenetv3_dsn --out features.safetensors
 
     \b
-    The environment:
+    Environment variables:
       SARHUB_CACHE    folder of the weights        SARHUB_MIRROR   folder or URL to try first
-      SARHUB_OFFLINE  1: never use the network     SARHUB_DEBUG    1: show where an error came from
+      SARHUB_OFFLINE  1: never use the network     SARHUB_DEBUG    1: show tracebacks
     """
     if version:
         print(f"sarhub-models {__version__}")
@@ -48,7 +51,16 @@ def sarhub(
         print(context.get_help())
 
 
-for _name, _command in {**models.COMMANDS, **work.COMMANDS, **data.COMMANDS}.items():
-    app.command(_name)(_command)
-app.add_typer(cache.app, name="cache")
-app.add_typer(explain.app, name="explain")
+def _add_commands(group: typer.Typer, package: ModuleType) -> None:
+    """Add to ``group`` the ``command`` of each module of ``package``, and the ``group`` of each package in it."""
+    for found in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"{package.__name__}.{found.name}")
+        name = found.name.rstrip("_").replace("_", "-")  # import_.py: Python keeps the word for itself
+        if found.ispkg:
+            _add_commands(module.group, module)
+            group.add_typer(module.group, name=name)
+        else:
+            group.command(name)(module.command)
+
+
+_add_commands(app, commands)

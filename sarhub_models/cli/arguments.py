@@ -1,18 +1,31 @@
-"""What several commands have in common: arguments, shell completion, and names that are not on this disk."""
+"""Arguments that several commands share, and their completion in a shell."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..errors import DownloadError, OptionError, UnknownNameError
-from ..zoo.manifest import list_models, model_info
+from ..zoo.entries import UNITS
+from ..zoo.manifest import list_models
 
-__all__ = ["Checkpoint", "Json", "Name", "Names", "complete_name", "on_disk", "usable_device"]
+__all__ = [
+    "Bands",
+    "BatchSize",
+    "Checkpoint",
+    "Device",
+    "FullScale",
+    "Json",
+    "Model",
+    "Name",
+    "Names",
+    "Seed",
+    "Unit",
+    "Workers",
+    "complete_name",
+    "split_bands",
+]
 
 
 def complete_name(incomplete: str) -> list[str]:
@@ -20,37 +33,34 @@ def complete_name(incomplete: str) -> list[str]:
     return [name for name in list_models() if name.startswith(incomplete)]
 
 
-@contextmanager
-def on_disk(name: str | None) -> Iterator[None]:
-    """Tell weights that are not on this disk (a failure) from names that nobody knows (a wrong call)."""
-    try:
-        yield
-    except UnknownNameError as err:
-        if name is not None:
-            model_info(name)
-        raise DownloadError(str(err)) from err
+def split_bands(bands: str | None) -> list[str] | None:
+    """Return the names in ``"VV,VH"``."""
+    return None if bands is None else bands.split(",")
 
 
-def usable_device(name: str) -> str:
-    """Return the name of a device that can be used; ``"auto"`` is a GPU if there is one."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as err:  # which of them depends on how torch was built
-        raise OptionError(f"cannot use the device {name!r}: {str(err).splitlines()[0]}") from err
-    return name
-
+if TYPE_CHECKING:
+    _Unit = str
+else:
+    _Unit = Literal[UNITS]  # typer's choices are the rows of the table
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 Names = Annotated[
-    Optional[list[str]],  # noqa: UP045 (typer evaluates it, also on Python 3.10)
+    list[str] | None,
     typer.Argument(metavar="NAME", help="Names of 'sarhub list'.", autocompletion=complete_name),
 ]
+Model = Annotated[str, typer.Option(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)]
 Checkpoint = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option(help="Use this file of weights (.pth or .safetensors) instead of the registered ones."),
 ]
+Bands = Annotated[str | None, typer.Option(help="Polarizations of the images, in their order: VV,VH.")]
+Unit = Annotated[_Unit | None, typer.Option(help="Unit of the images. Default: the one that the weights expect.")]
+FullScale = Annotated[
+    float | None,
+    typer.Option(help="Value of amplitude 1. Default: the maximum of integer types; floats are in [0, 1]."),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images in one batch.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that read images; 0: read in this one.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps …; auto: a GPU if there is one.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,26 +1,25 @@
-"""``sarhub index``: is a data set complete?"""
+"""Check a downloaded data set: ``sarhub index``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import OptionError
-from . import console
-from .arguments import Json
+from ...errors import OptionError
+from .. import console
+from ..arguments import Json
 
 if TYPE_CHECKING:
-    from ..datasets.check import Entry, SplitIndex
+    from ...datasets.check import Entry, SplitIndex
 
-__all__ = ["COMMANDS"]
+__all__ = ["command"]
 
 _SHOWN = 10  # names of missing and damaged files of a split
 
 
-def index_command(
+def command(
     dataset: Annotated[
         str,
         typer.Argument(
@@ -30,15 +29,15 @@ def index_command(
     ],
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set, as it was unpacked.")],
     lists: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(metavar="DIR", help="Folder of the split lists, or of COCO or VOC files. Default: as DIR."),
     ] = None,
     split: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(help="Split to check; may be repeated. Default: the published ones."),
     ] = None,
     out: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(metavar="FILE", help="Write every file with its label and size to this CSV."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only look for the files; do not open them.")] = False,
@@ -56,8 +55,8 @@ def index_command(
       sarhub index opensarship data/OpenSARShip --lists splits/opensarship --out index.csv
       sarhub index ssdd data/Official-SSDD-OPEN/BBox_SSDD/coco_style --full
     """
-    from ..datasets.check import index_dataset, write_index
-    from ..io.progress import progress_bar
+    from ...datasets.check import index_dataset, write_index
+    from ...io.progress import progress_bar
 
     if quick and full:
         raise OptionError("--quick opens no file and --full decodes all; choose one")
@@ -128,6 +127,3 @@ def _summary(index: SplitIndex) -> dict[str, object]:
         "problems": index.problems,
         "notes": index.notes,
     }
-
-
-COMMANDS: dict[str, Callable[..., None]] = {"index": index_command}

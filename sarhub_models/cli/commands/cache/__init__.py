@@ -1,0 +1,26 @@
+"""Look into the cache, or empty it: ``sarhub cache``."""
+
+from __future__ import annotations
+
+import typer
+
+__all__ = ["group"]
+
+group = typer.Typer(rich_markup_mode=None)
+
+
+@group.callback(invoke_without_command=True)
+def cache(context: typer.Context) -> None:
+    """Look into the cache, or empty it.
+
+    \b
+    Examples:
+      sarhub cache                       list what is in it
+      sarhub cache path                  print its folder
+      sarhub cache remove resnet50_ben
+      sarhub cache clear --yes
+    """
+    if context.invoked_subcommand is None:
+        from .list import command
+
+        command()

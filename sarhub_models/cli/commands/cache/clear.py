@@ -1,0 +1,33 @@
+"""Delete all weights from the cache: ``sarhub cache clear``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ....zoo import text
+
+__all__ = ["command"]
+
+
+def command(
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    forget_pins: Annotated[
+        bool, typer.Option("--forget-pins", help="Forget the hashes of first downloads, too: accept new releases.")
+    ] = False,
+) -> None:
+    """Delete all weights from the cache.
+
+    With them go what interrupted downloads left and the files in quarantine. Kept are the hashes of first downloads
+    (unless --forget-pins), the chips of 'sarhub demo' in data/, and files of yours.
+    """
+    from ....weights import Store
+
+    store = Store()
+    files = store.clearable(forget_pins=forget_pins)
+    total = text.size(sum(file.stat().st_size for file in files))
+    if files and not yes:
+        typer.confirm(f"delete {len(files)} files, {total}, from {store.root}?", abort=True)
+    store.clear(forget_pins=forget_pins)
+    print(f"removed {len(files)} files, {total}")

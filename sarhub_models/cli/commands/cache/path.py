@@ -1,0 +1,12 @@
+"""Print the folder of the cache: ``sarhub cache path``."""
+
+from __future__ import annotations
+
+__all__ = ["command"]
+
+
+def command() -> None:
+    """Print the folder of the cache."""
+    from ....weights import Store
+
+    print(Store().root)

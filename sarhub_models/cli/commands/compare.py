@@ -1,0 +1,79 @@
+"""Compare networks on the same chips: ``sarhub compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import console
+from ..arguments import Bands, BatchSize, Device, FullScale, Json, Names, Seed, Unit, Workers, split_bands
+from ..local import usable_device
+
+__all__ = ["command"]
+
+
+def command(
+    models: Names = None,
+    images: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of images, or packed DSN-SLC patches (folder or one file).")
+    ] = ...,  # type: ignore[assignment]
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV: image,label or image,label,split with split train or test."),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the picture and the numbers.")] = Path(
+        "sarhub-compare"
+    ),
+    bands: Bands = None,
+    unit: Unit = None,
+    full_scale: FullScale = None,
+    batch_size: BatchSize = 64,
+    workers: Workers = 0,
+    device: Device = "auto",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare backbones on the same chips.
+
+    Every network computes features of the chips, and so does its untrained twin, the control. With labels: accuracy of
+    nearest neighbours and of a linear probe. Always: similarity of the features (CKA) and a map of the chips. Prints a
+    table; writes a picture and the numbers. Without NAMEs, all weights that are on this disk.
+
+    \b
+    Examples:
+      sarhub compare mobilenetv3_dsn resnet50_ben --images chips/ --labels labels.csv --unit dn --full-scale 65535
+      sarhub compare --images dsn/s1.npz
+      sarhub compare resnet50_ssl4eo.moco resnet50_ben --images tiles/ --bands VV,VH --unit db
+    """
+    from ...features.compare import TWIN, compare, open_chips, weights_here
+
+    with open_chips(images, labels) as chips:
+        result = compare(
+            chips,
+            models or weights_here(),
+            out,
+            bands=split_bands(bands),
+            unit=unit,
+            full_scale=full_scale,
+            batch_size=batch_size,
+            workers=workers,
+            device=usable_device(device),
+            seed=seed,
+            progress=not as_json,
+        )
+    if as_json:
+        console.print_json({**result.to_dict(), "files": result.files})
+        return
+    for name, reason in result.skipped.items():
+        console.note(f"skipped {name}: {reason}")
+    print(f"{result.images} chips, {len(result.classes)} classes, {result.protocol}\n")
+    header = ("network", "features", "nearest neighbours", "balanced", "linear probe", "balanced", "CKA with its twin")
+    rows = []
+    for row, name in enumerate(result.networks):
+        scores = [f"{value:.3f}" for value in vars(result.scores[name]).values()] if result.scores else ["-"] * 4
+        twin = "" if name.endswith(TWIN) else f"{result.similarity[row, row + 1]:.2f}"
+        rows.append((name, str(result.dimensions[name]), *scores, twin))
+    console.print_table(header, rows)
+    print("\nWritten:", *result.files)

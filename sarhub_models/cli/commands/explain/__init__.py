@@ -1,0 +1,141 @@
+"""Show and measure which parts of an image a network uses: ``sarhub explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from ....errors import OptionError
+from ....zoo.manifest import list_models, model_info
+from ... import console
+from ...arguments import complete_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ....explain import Chips, Regions
+    from ....transforms import SarTransform
+
+__all__ = ["group"]
+
+group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="A name of 'sarhub list', or a checkpoint (.safetensors, .pth) of one of its networks.",
+        autocompletion=complete_name,
+    ),
+]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The model whose preprocessing a checkpoint needs.", autocompletion=complete_name
+    ),
+]
+Images = Annotated[Path, typer.Option(metavar="DIR", help="Folder of chips; its subfolders are read, too.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables, maps and pictures.")]
+Label = Annotated[str | None, typer.Option(help="What the network is called in them. Default: --model.")]
+Layer = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The layer to look at. Default: the last stage of the network."),
+]
+Patch = Annotated[int, typer.Option(min=1, help="Side of a patch in pixels of the network's input.")]
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Masks of your own, an image of 0 (background), 1 (target), 2 (shadow) for each chip, named like it. "
+        "Default: SAR-HUB's rules.",
+    ),
+]
+Band = Annotated[int | None, typer.Option(min=1, help="Band to read, counted from 1.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Take the first so many chips only.")]
+Table = Annotated[Literal["csv", "parquet"], typer.Option(help="Format of the tables.")]
+Figures = Annotated[Literal["png", "pdf"], typer.Option("--pictures", help="Format of the figures.")]
+Palette = Annotated[Literal["default", "colourblind"], typer.Option(help="Colours of the figures.")]
+
+
+@group.callback()
+def explain() -> None:
+    """Show and measure which parts of an image a network uses.
+
+    \b
+    Examples:
+      sarhub explain kp --model mobilenetv3_dsn --images chips/ --out kp/ --full-scale 65535
+      sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --full-scale 65535
+      sarhub explain compare kp_none/ kp_sar/ --out compared/
+    """
+
+
+def open_network(model: str, preprocessing: str | None) -> tuple[nn.Module, SarTransform]:
+    """Return the network of a name or of a checkpoint, and its preprocessing."""
+    from ....models.create import create_model, create_transform
+
+    file = Path(model).expanduser()
+    if not file.is_file() and file.suffix not in (".safetensors", ".pth", ".pt"):
+        if preprocessing is not None:
+            raise OptionError(f"--preprocessing is for checkpoints: {model} has its own")
+        return create_model(model, pretrained=True), _one_band(create_transform(model), model)
+    from ....networks import identify
+    from ....weights import read_tensors
+
+    architecture = identify(read_tensors(file))
+    if preprocessing is None:
+        raise OptionError(
+            f"{file} is a {architecture}, but does not tell the preprocessing it was trained with: "
+            "give --preprocessing NAME, a name of 'sarhub list'"
+        )
+    info = model_info(preprocessing)
+    name = info.name if info.network == architecture else list_models(network=architecture)[0]
+    return create_model(name, checkpoint_path=file), _one_band(create_transform(preprocessing), preprocessing)
+
+
+def _one_band(transform: nn.Module, name: str) -> SarTransform:
+    from ....transforms import SarTransform
+
+    if not isinstance(transform, SarTransform):
+        raise OptionError(f"chips of one band are explained, and {name} takes several bands: see 'sarhub info {name}'")
+    return transform
+
+
+def open_chips(
+    folder: Path, transform: SarTransform, full_scale: float | None, band: int | None, limit: int | None
+) -> Chips:
+    from ....explain import read_chips
+    from ....io.images import list_images
+
+    files = list_images(folder)[:limit]
+    names = [file.relative_to(folder).as_posix() for file in files]
+    return read_chips(files, transform, names=names, full_scale=full_scale, band=band)
+
+
+def chip_regions(chips: Chips, masks: Path | None, patch: int) -> Regions:
+    """Return the regions that masks say, or else SAR-HUB's rules."""
+    from ....explain import find_regions, read_regions
+
+    if masks is None:
+        return find_regions(chips.values.numpy(), patch)
+    return read_regions(masks, chips.names, (chips.values.shape[-2], chips.values.shape[-1]), patch)
+
+
+def print_summary(out: Path, chips: int, summary: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        console.print_json({"folder": out, "chips": chips, "summary": summary})
+        return
+    console.print_table(
+        ("map", "measure", "mean", "95 % interval", "chips"),
+        [(map_name(row), row["measure"], *interval(row), str(row["chips"])) for row in summary],
+    )
+    print(f"\n{out}: {chips} chips")
+
+
+def map_name(row: dict[str, Any]) -> str:
+    return row["map"] if row["map"] != "kp" else f"kp, b = {row['b']:g}"
+
+
+def interval(row: dict[str, Any]) -> tuple[str, str]:
+    return f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}"

@@ -1,0 +1,90 @@
+"""Draw class-activation maps: ``sarhub explain cam``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from ...arguments import Device, FullScale, Json
+from ...local import usable_device
+from . import (
+    Band,
+    Figures,
+    Images,
+    Label,
+    Layer,
+    Limit,
+    Masks,
+    Model,
+    Out,
+    Palette,
+    Patch,
+    Preprocessing,
+    Table,
+    chip_regions,
+    open_chips,
+    open_network,
+    print_summary,
+)
+
+Method = Literal["gradcam", "gradcam++", "hirescam", "layercam", "xgradcam", "eigencam"]
+
+__all__ = ["command"]
+
+
+def command(
+    model: Model,
+    images: Images,
+    out: Out,
+    preprocessing: Preprocessing = None,
+    label: Label = None,
+    method: Annotated[Method, typer.Option(help="Kind of class-activation map.")] = "gradcam",
+    layer: Layer = None,
+    class_index: Annotated[
+        int | None,
+        typer.Option(
+            "--class", min=0, help="The class to look for. Default: the one that the network gives each chip."
+        ),
+    ] = None,
+    patch: Patch = 8,
+    masks: Masks = None,
+    full_scale: FullScale = None,
+    band: Band = None,
+    limit: Limit = None,
+    table: Table = "csv",
+    pictures: Figures = "png",
+    palette: Palette = "default",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Draw class-activation maps.
+
+    Where the evidence for a class lies, and how much of it on the target and its shadow. Needs a classifier.
+
+    \b
+    Examples:
+      sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --full-scale 65535
+      sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --method layercam --class 3
+    """
+    network, transform = open_network(model, preprocessing)
+    chips = open_chips(images, transform, full_scale, band, limit)
+    from ....explain import class_activation_maps
+    from ....explain.results import Found, write_folder
+
+    regions = chip_regions(chips, masks, patch)
+    maps = class_activation_maps(
+        network.to(usable_device(device)),
+        chips.values,
+        method=method,
+        layer=layer,
+        classes=None if class_index is None else [class_index] * len(chips),
+        mean=transform.mean,
+        std=transform.std,
+        names=chips.names,
+        progress=not as_json,
+    )
+    settings = {"model": model, "method": method, "layer": layer, "class": class_index}
+    found = Found(label or model, method, chips.names, chips.amplitude, regions, maps, settings=settings)
+    summary = write_folder(out, found, table=table, pictures=pictures, palette=palette)
+    print_summary(out, len(chips), summary, as_json)

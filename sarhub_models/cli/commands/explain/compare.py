@@ -1,0 +1,56 @@
+"""Compare explanations of networks: ``sarhub explain compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ... import console
+from ...arguments import Json, Seed
+from . import Figures, Out, Palette, Table, interval, map_name
+
+__all__ = ["command"]
+
+
+def command(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Two or more folders of 'kp' or of 'cam'.")],
+    out: Out,
+    b: Annotated[float | None, typer.Option("--b", help="Threshold of the grid. Default: the first.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="Chips in the grid.")] = 8,
+    table: Table = "csv",
+    pictures: Figures = "png",
+    palette: Palette = "default",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare networks on the same chips.
+
+    The difference of each network's shares from the first one's, with bootstrap intervals over chips, how far their
+    maps agree, and chips side by side.
+
+    \b
+    Examples:
+      sarhub explain compare kp_none/ kp_sar/ --out compared/
+    """
+    from ....explain.results import compare, read_folder
+
+    rows = compare(
+        [read_folder(folder) for folder in folders],
+        out,
+        table=table,
+        pictures=pictures,
+        palette=palette,
+        threshold=b,
+        most=most,
+        seed=seed,
+    )
+    if as_json:
+        console.print_json({"folder": out, "comparison": rows})
+        return
+    console.print_table(
+        ("network", "against", "map", "measure", "mean", "95 % interval"),
+        [(row["network"], row["against"], map_name(row), row["measure"], *interval(row)) for row in rows],
+    )
+    print(f"\n{out}")

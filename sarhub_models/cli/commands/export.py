@@ -1,0 +1,73 @@
+"""Write a network for other runtimes: ``sarhub export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ...errors import OptionError
+from ...zoo import text
+from .. import console
+from ..arguments import Checkpoint, Json, Name
+
+__all__ = ["command"]
+
+
+def command(
+    name: Name,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+    format: Annotated[Literal["onnx", "pt2"], typer.Option(help="ONNX, or PyTorch's own (torch.export).")] = "onnx",
+    checkpoint: Checkpoint = None,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Random weights, to try the way out.")] = False,
+    num_classes: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="0: features instead of logits; another head only with --untrained. Default: as trained."
+        ),
+    ] = None,
+    in_chans: Annotated[
+        int | None,
+        typer.Option(min=1, help="Channels of the input. Default: those of the weights."),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side of the input in pixels. Default: the one of the preprocessing, or 128."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a network for other runtimes.
+
+    One file, in which the size of the batch stays free. It is run and compared with the network before it appears
+    (ONNX: where onnxruntime is installed). It takes prepared chips; the preprocessing is written into its metadata, key
+    "sarhub".
+
+    \b
+    Examples:
+      sarhub export mobilenetv3_dsn --out mobilenetv3.onnx
+      sarhub export resnet50_ben --format pt2 --out resnet50.pt2 --in-chans 1
+    """
+    if untrained and checkpoint is not None:
+        raise OptionError("give --checkpoint or --untrained, not both")
+    from ...models.export import export_named
+
+    export = export_named(
+        name,
+        out,
+        format=format,
+        checkpoint=checkpoint,
+        pretrained=not untrained,
+        num_classes=num_classes,
+        in_chans=in_chans,
+        image_size=image_size,
+    )
+    if as_json:
+        console.print_json(vars(export))
+        return
+    shape = " x ".join(map(str, export.input_shape))
+    print(f"{export.file}  {export.format}  {text.size(export.bytes)}  input: batch x {shape}")
+    if export.difference is None:
+        console.note("not compared with the network: pip install 'sarhub-models[export]' brings onnxruntime")
+    else:
+        print(f"largest difference from the network: {export.difference:.2g}")

@@ -1,0 +1,92 @@
+"""Compute the features of a folder of images: ``sarhub features``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ...errors import ImageError
+from ...zoo.manifest import load_manifest
+from .. import console
+from ..arguments import BatchSize, Checkpoint, Device, FullScale, Json, Model, Unit, Workers
+from ..local import usable_device
+
+__all__ = ["command"]
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images; its subfolders are read, too.")],
+    model: Model,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, .safetensors or .parquet.")],
+    checkpoint: Checkpoint = None,
+    full_scale: FullScale = None,
+    unit: Unit = None,
+    band: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Band to read, counted from 1; several times for weights of several bands, in order."),
+    ] = None,
+    batch_size: BatchSize = 64,
+    workers: Workers = 0,
+    device: Device = "auto",
+    on_error: Annotated[Literal["stop", "skip"], typer.Option(help="What a bad image does.")] = "stop",
+    as_json: Json = False,
+) -> None:
+    """Compute the features of a folder of images.
+
+    One row an image, named by its path in the folder. A run that was interrupted goes on where it stopped when it is
+    started again. Reads .npy, .npz, GeoTIFF, PNG and JPEG.
+
+    \b
+    Examples:
+      sarhub features chips/ --model mobilenetv3_dsn --out features.safetensors --full-scale 65535
+      sarhub features tiles/ --model resnet50_ben --out features.parquet --band 1 --on-error skip
+      sarhub features tiles/ --model resnet50_ssl4eo.moco --out features.safetensors --unit intensity
+    """
+    from ...features.extract import extract_features
+    from ...io.images import list_images
+    from ...models.create import create_model, create_transform
+
+    files = list_images(folder)
+    network = create_model(model, pretrained=True, checkpoint_path=checkpoint)
+    transform = create_transform(model, unit=unit, full_scale=full_scale)
+    hint = _full_scale_hint(model) if full_scale is None else None
+    try:
+        features = extract_features(
+            network,
+            transform,
+            files,
+            out=out,
+            names=[file.relative_to(folder).as_posix() for file in files],
+            full_scale=full_scale if transform.takes_amplitude else None,
+            band=band[0] if band and len(band) == 1 else band,
+            batch_size=batch_size,
+            workers=workers,
+            device=usable_device(device),
+            on_error=on_error,
+            progress=not as_json,
+        )
+    except ImageError as err:
+        advice = "; ".join(filter(None, ["--on-error skip leaves bad images out", hint]))
+        raise ImageError(f"{err}. On the command line, {advice}") from err
+    rows, columns = features.values.shape
+    if as_json:
+        console.print_json({"file": out, "images": rows, "features": columns, "skipped": features.skipped})
+        return
+    for name, reason in features.skipped.items():
+        console.note(f"skipped {name}: {reason}")
+    if features.skipped and hint is not None:
+        console.note(hint)
+    print(f"{out}: {rows} images, {columns} features each")
+
+
+def _full_scale_hint(model: str) -> str:
+    """Say how the command line is told what amplitude is in the images, and what these weights were trained with."""
+    hint = "--full-scale NUMBER gives the amplitude that becomes 1"
+    info = load_manifest().models.get(model)  # a published model is not in it
+    full_scale = getattr(info.preprocessing, "full_scale", None) if info is not None else None
+    if full_scale is None:
+        return hint
+    known = f"{full_scale:.10g}"
+    return f"{hint}; these weights were trained with amplitude / {known}: try --full-scale {known}"

@@ -1,0 +1,46 @@
+"""Put a model on the Hugging Face Hub: ``sarhub publish``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...errors import OptionError
+from ..arguments import Checkpoint, Name
+
+__all__ = ["command"]
+
+
+def command(
+    name: Name,
+    repo: Annotated[str, typer.Option(metavar="ORGANISATION/NAME", help="The repository on the Hugging Face Hub.")],
+    checkpoint: Checkpoint = None,
+    private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files to --out and upload nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for --dry-run.")] = None,
+    permitted: Annotated[
+        bool,
+        typer.Option("--i-have-permission", help="You may publish these weights although they have no license."),
+    ] = False,
+) -> None:
+    """Put a model on the Hugging Face Hub.
+
+    Weights, configuration and a model card, in timm's format. Whoever has sarhub_models loads it, preprocessing
+    included, with create_model("hf-hub:ORGANISATION/NAME"). Log in first with 'hf auth login' or set HF_TOKEN.
+
+    \b
+    Examples:
+      sarhub publish mobilenetv3_dsn --repo me/mobilenetv3_dsn --dry-run --out card/
+      sarhub publish mobilenetv3_dsn --repo me/mobilenetv3_dsn --private
+    """
+    if dry_run != (out is not None):
+        raise OptionError("--dry-run and --out belong together: give both or neither")
+    from ...models import publish
+
+    if out is not None:
+        for file in publish.write_repository(name, out, repo, checkpoint=checkpoint, permitted=permitted):
+            print(file)
+    else:
+        print(publish.publish(name, repo, checkpoint=checkpoint, private=private, permitted=permitted))

@@ -1,0 +1,47 @@
+"""Check the weights on this disk: ``sarhub verify``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from .. import console
+from ..arguments import Json, Names
+from ..local import on_disk
+
+if TYPE_CHECKING:
+    from ...weights import Verification
+
+
+__all__ = ["command"]
+
+
+def command(names: Names = None, as_json: Json = False) -> None:
+    """Hash the weights on this disk anew.
+
+    The exit code is 1 if a file is not what it was, or was made from another release than the published one. A damaged
+    file is put aside, so that the next use fetches it again.
+
+    \b
+    Examples:
+      sarhub verify
+      sarhub verify resnet50_ben --json
+    """
+    from ...weights import Store
+
+    found: list[Verification] = []
+    wanted: list[str | None] = [*names] if names else [None]
+    for name in wanted:
+        with on_disk(name):
+            found += Store().verify(name)
+    if as_json:
+        console.print_json([{"name": v.name, "path": v.path, "ok": v.ok, "problem": v.problem} for v in found])
+    else:
+        for result in found:
+            print(f"{result.name}  {'ok' if result.ok else 'NOT OK'}  {result.problem or result.path}")
+        if not found:
+            print("no weights are on this disk")
+    if not all(result.ok for result in found):
+        console.note("some weights are not what they should be")
+        raise typer.Exit(console.FAILED)
