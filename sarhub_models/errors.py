@@ -14,6 +14,7 @@ from pathlib import Path
 __all__ = [
     "CheckpointError",
     "DataError",
+    "DivergedError",
     "DownloadError",
     "ImageError",
     "IncompleteError",
@@ -90,6 +91,10 @@ class IncompleteError(DataError):
         self.missing = tuple(missing)
         self.damaged = dict(damaged or {})
         self.found = tuple(found)
+
+
+class DivergedError(SarHubError, ArithmeticError):
+    """A training's loss, or what it made of the weights, is not finite."""
 
 
 class DownloadError(SarHubError, OSError):

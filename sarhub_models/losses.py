@@ -24,19 +24,76 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import InputError
+from .errors import InputError, UnknownNameError, closest
 
-__all__ = ["ClassBalancedLoss", "MiniBatchClassBalancedLoss", "class_balanced_weights"]
+__all__ = [
+    "LOSSES",
+    "ClassBalancedLoss",
+    "CrossEntropyLoss",
+    "Loss",
+    "MiniBatchClassBalancedLoss",
+    "class_balanced_weights",
+    "make_loss",
+    "register",
+]
 
 Form = Literal["per_sample", "released"]
+
+
+class Loss(nn.Module, abc.ABC):
+    """A loss of logits (B, C) and targets, (B,) or for several labels (B, C); a subclass is registered by its name."""
+
+    @classmethod
+    @abc.abstractmethod
+    def for_training(cls, counts: Tensor, *, multilabel: bool, **options: Any) -> Loss:
+        """Return the loss for a training split.
+
+        Args:
+            counts: samples of each class, int64 (C,).
+            multilabel: whether a sample carries several labels.
+            **options: ``beta``, ``gamma`` and ``form``; a loss takes those that it knows, and leaves the others.
+        """
+
+
+LOSSES: dict[str, type[Loss]] = {}
+"""Every loss by the name that a recipe gives it (``loss.name``)."""
+_Registered = TypeVar("_Registered", bound=type[Loss])
+
+
+def register(name: str) -> Callable[[_Registered], _Registered]:
+    """Enter a class in :data:`LOSSES`; a decorator."""
+
+    def enter(loss: _Registered) -> _Registered:
+        LOSSES[name] = loss
+        return loss
+
+    return enter
+
+
+def make_loss(name: str, counts: Tensor, *, multilabel: bool = False, **options: Any) -> Loss:
+    """Return the loss of that name for a training split.
+
+    Args:
+        name: of :data:`LOSSES`.
+        counts: samples of each class, int64 (C,).
+        multilabel: whether a sample carries several labels.
+        **options: ``beta``, ``gamma`` and ``form``, as :class:`ClassBalancedLoss` has them.
+
+    Raises:
+        UnknownNameError: there is no such loss.
+        InputError: an option is out of range.
+    """
+    if name not in LOSSES:
+        raise UnknownNameError(f"no loss is called {name!r}{closest(name, LOSSES)}; known: {', '.join(LOSSES)}")
+    return LOSSES[name].for_training(counts, multilabel=multilabel, **options)
 
 
 def class_balanced_weights(counts: Tensor | Sequence[int], beta: float) -> Tensor:
@@ -73,7 +130,27 @@ def _weights(n: Tensor, beta: float) -> Tensor:
     return weights.clamp_max(1.0)  # rounding may lift the weight of a single sample above 1
 
 
-class _BalancedLoss(nn.Module, abc.ABC):
+@register("ce")
+class CrossEntropyLoss(Loss):
+    """Cross-entropy, or for ``multilabel`` binary cross-entropy, with all samples and classes of one weight."""
+
+    def __init__(self, multilabel: bool = False) -> None:
+        super().__init__()
+        self.multilabel = multilabel
+
+    @classmethod
+    def for_training(cls, counts: Tensor, *, multilabel: bool, **options: Any) -> CrossEntropyLoss:
+        """Return the loss; neither the counts nor the options matter."""
+        return cls(multilabel)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss of a mini-batch."""
+        if self.multilabel:
+            return F.binary_cross_entropy_with_logits(logits, targets)
+        return F.cross_entropy(logits, targets)
+
+
+class _BalancedLoss(Loss):
     """What both losses share: everything but where the counts behind the class weights come from."""
 
     def __init__(self, num_classes: int, beta: float, gamma: float | None, multilabel: bool, form: Form) -> None:
@@ -180,6 +257,7 @@ class _BalancedLoss(nn.Module, abc.ABC):
             )
 
 
+@register("cbl")
 class ClassBalancedLoss(_BalancedLoss):
     """Class-balanced cross-entropy or focal loss with weights from the whole training set (CBL).
 
@@ -215,11 +293,17 @@ class ClassBalancedLoss(_BalancedLoss):
         super().__init__(len(counts), beta, gamma, multilabel, form)
         self.register_buffer("weight", weight)
 
+    @classmethod
+    def for_training(cls, counts: Tensor, *, multilabel: bool, **options: Any) -> ClassBalancedLoss:
+        """Return the loss with the counts of the split."""
+        return cls(counts, multilabel=multilabel, **options)
+
     def class_weights(self, batch_counts: Tensor) -> Tensor:
         """Return the weights (C,) of the training set; the mini-batch does not matter."""
         return self.weight
 
 
+@register("mini_cbl")
 class MiniBatchClassBalancedLoss(_BalancedLoss):
     """Class-balanced cross-entropy or focal loss with weights from the current mini-batch (mini-CBL).
 
@@ -246,6 +330,11 @@ class MiniBatchClassBalancedLoss(_BalancedLoss):
         form: Form = "per_sample",
     ) -> None:
         super().__init__(num_classes, beta, gamma, multilabel, form)
+
+    @classmethod
+    def for_training(cls, counts: Tensor, *, multilabel: bool, **options: Any) -> MiniBatchClassBalancedLoss:
+        """Return the loss for that many classes."""
+        return cls(len(counts), multilabel=multilabel, **options)
 
     def class_weights(self, batch_counts: Tensor) -> Tensor:
         """Return the weights (C,) for the counts of this (global) mini-batch."""

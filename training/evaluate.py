@@ -11,7 +11,7 @@ from rich import print as show
 
 from sarhub_models.engine.batches import noting_skipped
 from sarhub_models.engine.checkpoint import BEST
-from sarhub_models.engine.digests import source_digest
+from sarhub_models.engine.provenance import source_digest
 from sarhub_models.engine.report import plot_detail
 from sarhub_models.engine.run import Run, load_run
 from sarhub_models.engine.scoring import score

@@ -28,12 +28,13 @@ from torch.utils.data import DataLoader
 from sarhub_models.engine.batches import WORKERS, Batches
 from sarhub_models.engine.packer import Packer, Report
 from sarhub_models.engine.readers import Scenes, open_split
-from sarhub_models.engine.recipe import Data, Recipe, load_recipe
+from sarhub_models.engine.recipe import Data, Recipe
 from sarhub_models.engine.shard_format import Index, Settings, encode, partial, read_index
 from sarhub_models.engine.shards import as_it_is
 from sarhub_models.engine.stream import MEND, check_size
 from sarhub_models.errors import DataError, ImageError, OptionError, SarHubError
 from sarhub_models.io.files import digests, write_text
+from training.recipes import load_recipe
 
 _PROBE = 32  # samples whose size stands for all
 _BLOCK = 512  # bytes of a tar, of which a header takes one

@@ -14,9 +14,9 @@ from accelerate import PartialState
 from rich import print as show
 
 from sarhub_models.engine.preview import preview
-from sarhub_models.engine.recipe import load_recipe
 from sarhub_models.engine.run import load_run, train
 from sarhub_models.errors import SarHubError
+from training.recipes import load_recipe
 
 INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

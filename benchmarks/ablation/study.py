@@ -20,10 +20,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sarhub_models.engine.processes import Programs, sigterm_interrupts
-from sarhub_models.engine.recipe import load_recipe
 from sarhub_models.engine.run import is_finished, load_run
 from sarhub_models.errors import DataError, SarHubError
 from training.evaluate import score_run
+from training.recipes import load_recipe
 
 from .report import Row, best_pair, write_report
 

@@ -11,9 +11,9 @@ import timm
 from torch import nn
 
 import sarhub_models as sarhub
+from sarhub_models import networks
 from sarhub_models import networks as architectures
 from sarhub_models.engine.checkpoint import BEST
-from sarhub_models.engine.recipe import NETWORKS
 from sarhub_models.engine.run import load_run
 from sarhub_models.errors import OptionError
 from sarhub_models.transforms import SarTransform
@@ -21,7 +21,7 @@ from sarhub_models.transforms import SarTransform
 __all__ = ["Start", "parse_start", "starts_of", "usual_starts", "without_imagenet"]
 
 ANY = ("none", "imagenet")  # what every network can start from
-_PREFIX = re.compile(rf"({'|'.join(NETWORKS)}):(.*)", re.DOTALL)
+_PREFIX = re.compile(rf"({'|'.join(networks.names())}):(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sarhub_models import model_info
 from sarhub_models.engine.checkpoint import LAST
-from sarhub_models.engine.digests import source_digest
+from sarhub_models.engine.provenance import source_digest
 from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.run import SUMMARY
 from sarhub_models.engine.splits import open_source

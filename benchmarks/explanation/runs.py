@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.progress import track
 
 from sarhub_models.engine.processes import Programs, sigterm_interrupts
-from sarhub_models.engine.recipe import load_recipe
 from sarhub_models.engine.run import is_finished, load_run
 from sarhub_models.errors import DataError, OptionError
+from training.recipes import load_recipe
 
 __all__ = ["NONE", "SAR", "Cell", "finetune", "grid"]
 

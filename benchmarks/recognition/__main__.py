@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 
 from benchmarks.experiments.initializations import Start, parse_start, starts_of, usual_starts, without_imagenet
 from benchmarks.experiments.runner import run_jobs
-from sarhub_models.engine.recipe import NETWORKS
 from sarhub_models.errors import DataError, OptionError, SarHubError, UnknownNameError, closest
+from sarhub_models.networks import names as network_names
 
 from .benchmark import Benchmark, make_benchmark
 from .grid import DATASETS, METHODS, STEPS, Grid, cells_of, own_split
@@ -63,7 +63,7 @@ def main(
     """Compare initializations on a recognition task; writes results.csv, results.md, plots and predictions."""
     try:
         known(DATASETS, [dataset], "data set")
-        chosen = known(NETWORKS, _listed(networks) or ["mobilenetv3"], "network")
+        chosen = known(network_names(), _listed(networks) or ["mobilenetv3"], "network")
         scored = known(METHODS, _listed(methods) or list(METHODS), "method")
         starts = starts_of(_starts(init, chosen, bool(networks)), chosen)
         shares = dict.fromkeys(_fraction(text) for text in _listed(fractions) or ["1"])

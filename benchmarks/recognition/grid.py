@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.experiments.initializations import Start
+from sarhub_models import networks
 from sarhub_models.datasets import FolderDataset
-from sarhub_models.engine.digests import chips_digest
+from sarhub_models.engine.provenance import chips_digest
 from sarhub_models.engine.readers import stratified
-from sarhub_models.engine.recipe import NETWORKS, Recipe, load_recipe, override
+from sarhub_models.engine.recipe import Recipe, override
 from sarhub_models.errors import OptionError
 from sarhub_models.io.files import write_text
+from training.recipes import load_recipe
 from training.splits import LISTS
 
 __all__ = ["DATASETS", "METHODS", "STEPS", "Cell", "Grid", "cells_of", "own_split", "settings_of"]
@@ -32,7 +34,7 @@ DATASETS = ("mstar", "opensarship", "fusar", "dsn", "folder")
 STEPS = {"dsn": 280, "folder": 1000}
 """Steps of fine-tuning with all labels, where the paper's 500 epochs would be too long."""
 PLATEAUS = 5  # of the learning rate: 500 epochs, halved after every 100
-_PREFIX = re.compile(rf"(?:({'|'.join(NETWORKS)}):)?(.*)", re.DOTALL)
+_PREFIX = re.compile(rf"(?:({'|'.join(networks.names())}):)?(.*)", re.DOTALL)
 _RECORD = "split.json"  # of what a split was made
 _CELL = {"model.init": "--init", "runtime.seed": "--seeds", "data.fraction": "--fractions"}
 """What the cells of the table differ in, and the option for it."""
@@ -89,7 +91,7 @@ class Grid:
 
         Raises:
             OptionError: an assignment is of what the cells differ in.
-            SarHubError: as :func:`~sarhub_models.engine.recipe.load_recipe` says of the assignments.
+            SarHubError: as :func:`~sarhub_models.engine.load_recipe` says of the assignments.
         """
         fixed = [f"data.root={self.data}", "data.workers=0", f"runtime.threads={self.threads}"]
         fixed += [f"data.lists={self.lists}"] if self.lists is not None else []

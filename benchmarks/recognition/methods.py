@@ -21,8 +21,9 @@ from sarhub_models.engine.batches import Files
 from sarhub_models.engine.checkpoint import BEST, LAST
 from sarhub_models.engine.initialization import build_network
 from sarhub_models.engine.metrics import make_metrics, plain, probabilities
+from sarhub_models.engine.provenance import differences
 from sarhub_models.engine.readers import Scenes
-from sarhub_models.engine.recipe import Recipe, differences
+from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.report import write_csv
 from sarhub_models.engine.run import SUMMARY, load_run, train
 from sarhub_models.engine.scoring import Outputs, collect

@@ -30,10 +30,11 @@ from sarhub_models.datasets import Sample
 from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips
 from sarhub_models.engine.batches import Batch, Files
 from sarhub_models.engine.memory import keep_freed_memory
-from sarhub_models.engine.recipe import Recipe, load_recipe
+from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.trainer import Trainer, make_accelerator
 from sarhub_models.networks import build
 from sarhub_models.transforms import SarTransform
+from training.recipes import load_recipe
 
 from .timing import interleaved, print_table, write_report
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,10 +22,12 @@ from ..datasets import (
 )
 from ..errors import DataError, OptionError
 from ..transforms import normalize_amplitude
-from .recipe import Data
 from .seeds import generator
 
-_READERS: dict[str, Callable[..., Any]] = {
+if TYPE_CHECKING:
+    from .recipe import Data
+
+READERS: dict[str, Callable[..., Any]] = {
     "tsx": TerraSARX,
     "ben": BigEarthNetS1,
     "osu": OpenSARUrban,
@@ -117,7 +119,7 @@ def open_split(data: Data, split: str) -> Scenes:
         raise OptionError("where does the data set lie? data.root=FOLDER says it (or data.shards, see training.pack)")
     options = {**data.options, **({} if data.lists is None else {"lists": data.lists.expanduser()})}
     try:
-        scenes: Scenes = _READERS[data.name](data.root.expanduser(), split, **options)
+        scenes: Scenes = READERS[data.name](data.root.expanduser(), split, **options)
     except TypeError as err:
         raise OptionError(f"data.options {options} do not fit the reader of {data.name}: {err}") from None
     if len(scenes) == 0:

@@ -1,35 +1,48 @@
-"""A recipe: everything that decides what a training run computes, in sections.
+"""A recipe: everything that decides what a training run computes, in sections, each value with its default.
 
-The recipe ``<network>_<data>`` is put together from ``recipes/base.yaml``, ``recipes/data/<data>.yaml``,
-``recipes/network/<family>.yaml`` and, where there is one, ``recipes/<network>_<data>.yaml``; for fine-tuning, then
-from ``recipes/finetune/base.yaml`` and ``recipes/finetune/<family>.yaml``. Each overrides the ones before, and
-assignments such as ``optim.epochs=10`` override all of them. A data file may hold ``variants``, which belong to
-one choice of a value, such as ``data.train``.
+The defaults are SAR-HUB's pre-training (Remote Sensing 15(23), 5534, 2023). The recipe ``<network>_<data>`` of a folder
+puts ``data/<data>.yaml``, ``network/<family>.yaml`` and, where there is one, ``<network>_<data>.yaml`` over them; for
+fine-tuning, then ``finetune/base.yaml`` and ``finetune/<family>.yaml``. Each overrides the ones before, and assignments
+such as ``optim.epochs=10`` override all of them. A data file may hold ``variants``, which belong to one choice of a
+value, such as ``data.train``.
 """
 
 from __future__ import annotations
 
-import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..errors import ManifestError, OptionError, UnknownNameError, closest
+from .. import networks
+from ..errors import DataError, ManifestError, OptionError, UnknownNameError, closest
+from ..losses import LOSSES, Form
+from .readers import READERS
 
-RECIPES = Path(__file__).resolve().parents[2] / "training" / "recipes"
-NETWORKS = ("resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b")
-DATA = tuple(sorted(file.stem for file in (RECIPES / "data").glob("*.yaml")))
 NO_OPERATOR = "none"  # has no parameter, so no range either
 _OPEN = "data.options"  # what is below it belongs to the reader, which checks it
-_EXPONENT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+", re.IGNORECASE)  # YAML 1.1 takes 1e-3 for a text
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _one_of(names: Callable[[], Sequence[str]]) -> AfterValidator:
+    """Return the check that a text is a registered name."""
+
+    def check(value: str) -> str:
+        if value not in names():
+            raise ValueError(f"no such name{closest(value, names())}; known: {', '.join(names())}")
+        return value
+
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -55,40 +68,58 @@ class Range(Section):
 class Model(Section):
     """The network and where its weights come from."""
 
-    network: Literal[NETWORKS]  # type: ignore[valid-type]
-    init: str
-    drop_rate: Share
-    drop_path_rate: Share
+    network: Annotated[str, _one_of(networks.names)]
+    #: none | imagenet | a checkpoint | a name of ``sarhub list``; its head is replaced.
+    init: str = "none"
+    drop_rate: Share = 0.0
+    drop_path_rate: Share = 0.0
 
 
 class Data(Section):
     """Where the images come from, how they are read, and which of them are trained on."""
 
-    name: Literal[DATA]  # type: ignore[valid-type]
-    root: Path | None
-    lists: Path | None
-    shards: str | None
-    options: dict[str, Any]
-    full_scale: Positive | None
-    workers: Annotated[int, Field(ge=0)]
-    shuffle_buffer: Count
-    on_error: Literal["stop", "skip"]
+    name: Annotated[str, _one_of(lambda: tuple(READERS))]
+    root: Path | None = None
+    #: Folder of the split lists; null: where the reader looks by itself.
+    lists: Path | None = None
+    #: Folder or URL of shards made by ``training.pack``, read in place of ``root``.
+    shards: str | None = None
+    #: Of the reader.
+    options: dict[str, Any] = {}
+    #: Value that stands for amplitude 1; null: integers by their dtype, floating point is in [0, 1] already.
+    full_scale: Positive | None = None
+    workers: Annotated[int, Field(ge=0)] = 4
+    #: Samples that a worker holds for shuffling a stream of shards.
+    shuffle_buffer: Count = 2000
+    #: stop | skip a damaged sample (skipped ones are counted and named).
+    on_error: Literal["stop", "skip"] = "stop"
+    #: Split to train on, such as train_10 where there is a list train_10.txt, or, of dsn, train+val for a last fit.
     train: str = "train"
+    #: Split to test on.
     test: str = "test"
+    #: Share of its samples that is trained on, of every class alike, chosen by ``runtime.seed``.
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    #: Draw samples, with replacement, so that all classes occur equally often.
     balanced: bool = False
 
 
 class Preprocess(Section):
     """Crop, dynamic-range operator, normalization and size."""
 
-    operator: str
-    draa: bool
-    operators: dict[str, Range]
-    size: Count
-    mean: float | None
-    std: Positive | None
+    #: Side of the square that is cut from the middle, in pixels; null: the whole image.
     crop: Count | None = None
+    #: One of ``operators``, or none, which leaves the amplitude as it is.
+    operator: str = "ptls"
+    draa: bool = True
+    operators: dict[str, Range] = {
+        "log_amplitude": Range(low=15, high=17, evaluation=16),
+        "reinhard_devlin": Range(low=3.5, high=4.5, evaluation=4.0),
+        "ptls": Range(low=0, high=2, evaluation=1),
+    }
+    size: Count = 128
+    #: Of the pixels after the operator; null: measured on the training split.
+    mean: float | None = None
+    std: Positive | None = None
 
     @model_validator(mode="after")
     def _operator_has_a_range(self) -> Preprocess:
@@ -108,37 +139,48 @@ class Preprocess(Section):
 class Augment(Section):
     """Random changes beside DRAA."""
 
-    geometry: Literal["none", "flip", "dihedral", "flip_rotate"]
-    cutmix: Share
+    geometry: Literal["none", "flip", "dihedral", "flip_rotate"] = "flip_rotate"
+    cutmix: Share = 0.0
 
 
 class Loss(Section):
-    """Cross-entropy, class-balanced over the training set (``cbl``) or over each mini-batch (``mini_cbl``)."""
+    """A loss of :data:`sarhub_models.losses.LOSSES` and its options."""
 
-    name: Literal["ce", "cbl", "mini_cbl"]
-    beta: Annotated[float, Field(ge=0, lt=1)]
-    gamma: Annotated[float, Field(ge=0)] | None
-    form: Literal["per_sample", "released"]
+    name: Annotated[str, _one_of(lambda: tuple(LOSSES))] = "mini_cbl"
+    beta: Decay = 0.995
+    #: null: cross-entropy; a number: focal with this exponent.
+    gamma: NotNegative | None = None
+    form: Form = "per_sample"
 
 
 class Optim(Section):
-    """Optimiser, learning rate, and how many steps they take."""
+    """Optimizer, learning rate, and how many steps they take."""
 
-    epochs: Count
-    batch_size: Count
-    accumulate: Count
-    max_lr: Positive
-    lr_factor: Positive
-    eps: Positive
-    weight_decay: Annotated[float, Field(ge=0)]
-    decay_vectors: bool
-    ema: Annotated[float, Field(ge=0, lt=1)] | None
-    epoch_steps: Count | None = None
+    #: adamw | sgd (with Nesterov's momentum)
     name: Literal["adamw", "sgd"] = "adamw"
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: Decay = 0.9
+    #: The paper's 150 "epochs" run twice over the data.
+    epochs: Count = 300
+    #: Steps of an epoch, as many passes as they take; null: one pass.
+    epoch_steps: Count | None = None
+    #: Per process and step.
+    batch_size: Count = 128
+    #: Steps whose gradients are summed up before the weights move.
+    accumulate: Count = 1
+    #: onecycle | step: times ``step_factor`` after every ``step_epochs``
     schedule: Literal["onecycle", "step"] = "onecycle"
     step_epochs: Count = 100
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.5
+    #: Peak of the one-cycle schedule, which starts at 1/25 of it; of the steps, the first.
+    max_lr: Positive = 2.5e-4
+    #: Factor on ``max_lr`` that belongs to the network.
+    lr_factor: Positive = 1.0
+    eps: Positive = 1e-8
+    weight_decay: NotNegative = 0.05
+    #: Decay biases and norms, too.
+    decay_vectors: bool = True
+    #: Decay of a moving average of the weights, which then is what is evaluated and kept; null: none.
+    ema: Decay | None = None
 
     @model_validator(mode="after")
     def _gradients_are_summed_up_within_an_epoch(self) -> Optim:
@@ -150,34 +192,39 @@ class Optim(Section):
 class Evaluation(Section):
     """How the validation and test splits are scored."""
 
-    batch_size: Count
-    monitor: str | None
+    #: Split that is scored after every epoch; null: none, and the last epoch is kept.
     split: str | None = "val"
+    batch_size: Count = 200
+    #: Score by which the best epoch is chosen; null: overall_accuracy, or mean_average_precision for several labels.
+    monitor: str | None = None
 
 
 class Runtime(Section):
     """How it is computed."""
 
-    seed: Annotated[int, Field(ge=0)]
-    precision: Literal["fp32", "bf16", "fp16"]
-    channels_last: bool
-    compile: bool
-    sync_batchnorm: bool
-    threads: Count | None
-    save_minutes: Positive
+    seed: Annotated[int, Field(ge=0)] = 0
+    #: fp32 | bf16 | fp16 (fp16 needs a GPU)
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    channels_last: bool = True
+    compile: bool = False
+    sync_batchnorm: bool = False
+    #: CPU threads; null: PyTorch's choice.
+    threads: Count | None = None
+    #: Minutes between checkpoints inside an epoch.
+    save_minutes: Positive = 10
 
 
 class Recipe(Section):
-    """One training run; see ``recipes/base.yaml`` for what each value means."""
+    """One training run."""
 
     model: Model
     data: Data
-    preprocess: Preprocess
-    augment: Augment
-    loss: Loss
-    optim: Optim
-    evaluation: Evaluation
-    runtime: Runtime
+    preprocess: Preprocess = Preprocess()
+    augment: Augment = Augment()
+    loss: Loss = Loss()
+    optim: Optim = Optim()
+    evaluation: Evaluation = Evaluation()
+    runtime: Runtime = Runtime()
 
     @property
     def name(self) -> str:
@@ -185,44 +232,26 @@ class Recipe(Section):
         return f"{self.model.network}_{self.data.name}"
 
     def to_yaml(self) -> str:
-        """Return the whole recipe as text that :func:`from_dict` takes after ``yaml.safe_load``."""
+        """Return the whole recipe as text that :func:`load_recipe` reads from a file."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def list_recipes() -> list[str]:
-    """Return the names of all recipes."""
-    return [f"{network}_{data}" for network in NETWORKS for data in DATA]
+def list_recipes(folder: Path) -> list[str]:
+    """Return the names of all recipes of a folder: each network with each of its data files."""
+    return [f"{network}_{file.stem}" for network in networks.names() for file in sorted(folder.glob("data/*.yaml"))]
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with these sections.
+    """Return the recipe with these values, and the others at their defaults.
 
     Raises:
         ManifestError: a value is missing, unknown, or out of its range; every such value is named.
     """
     try:
-        return Recipe.model_validate(values)
+        return Recipe.model_validate(completed(values))
     except ValidationError as err:
         wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_got(e['input'])}" for e in err.errors()]
         raise ManifestError("the recipe does not hold: " + "; ".join(wrong)) from None
-
-
-def completed(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return sections as an earlier version stored them with the values that came later at their defaults."""
-    whole = {}
-    for section, keys in values.items():
-        fields: Any = Recipe.model_fields[section].annotation
-        later = {name: field.default for name, field in fields.model_fields.items() if not field.is_required()}
-        whole[section] = later | dict(keys)
-    return whole
-
-
-def differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
-    """Name the values in which two recipes differ."""
-    for section, name in dict.fromkeys((s, n) for r in (other, one) for s, values in r.items() for n in values):
-        there, now = (recipe.get(section, {}).get(name) for recipe in (one, other))
-        if there != now:
-            yield f"{section}.{name}: {there!r} there, {now!r} now"
 
 
 def _got(value: Any) -> str:
@@ -230,78 +259,109 @@ def _got(value: Any) -> str:
     return "" if isinstance(value, Mapping) else f", got {value!r}"
 
 
-def load_recipe(name: str, assignments: Sequence[str] = (), *, finetune: bool = False) -> Recipe:
-    """Put a recipe together.
+def load_recipe(
+    name: str, assignments: Sequence[str] = (), *, folder: Path | None = None, finetune: bool = False
+) -> Recipe:
+    """Read a recipe.
 
     Args:
-        name: ``<network>_<data>``.
+        name: a YAML file with any of the sections, or ``<network>_<data>`` of a folder.
         assignments: ``section.key=value`` with the value in YAML.
-        finetune: train as SAR-HUB does on a target task, not as in pre-training.
+        folder: where the recipes lie; names need one.
+        finetune: train as SAR-HUB does on a target task, not as in pre-training; needs a folder, too.
 
     Raises:
         UnknownNameError: there is no such recipe or key; the message gives the closest.
         OptionError: an assignment has no ``=``, its value is not YAML, or it changes what the name says.
         ManifestError: a value is out of its range.
     """
-    if name not in list_recipes():
-        raise UnknownNameError(
-            f"no recipe is called {name!r}{closest(name, list_recipes())}; a recipe is <network>_<data> with "
-            f"{', '.join(NETWORKS)} and {', '.join(DATA)}"
-        )
-    network, _, data = name.rpartition("_")
-    family = re.split(r"[\d_]", network)[0]
-    values: dict[str, Any] = {}
-    files = ["base", f"data/{data}", f"network/{family}", name]
-    for file in [*files, "finetune/base", f"finetune/{family}"] if finetune else files:
-        if (path := RECIPES / f"{file}.yaml").is_file():
-            merge(values, yaml.safe_load(path.read_text(encoding="utf-8")))
-    values["model"]["network"] = network
+    values = _read(Path(name), expected=True) if _is_file(name) else _named(name, folder)
     variants = values.pop("variants", {})
+    if finetune:
+        if folder is None:
+            raise OptionError("fine-tuning needs the folder of the recipes")
+        family = _family(from_dict(values).model.network)
+        values = merged(values, *(_read(folder / "finetune" / f"{file}.yaml") for file in ("base", family)))
     recipe = override(values, assignments)
     for key, choices in variants.items():
         section, _, value = key.partition(".")
-        merge(values, choices.get(getattr(getattr(recipe, section), value), {}))
+        values = merged(values, choices.get(getattr(getattr(recipe, section), value), {}))
         recipe = override(values, assignments)
-    if recipe.name != name:  # the values that belong to another network or data set would be missing
+    if not _is_file(name) and recipe.name != name:  # the values of another network or data set would be missing
         raise OptionError(f"the recipe is called {name}, the assignments make it {recipe.name}; give that name instead")
     return recipe
 
 
 def override(values: Mapping[str, Any], assignments: Sequence[str]) -> Recipe:
-    """Return the recipe with these sections and assignments over them; raises as :func:`load_recipe`."""
-    values = copy.deepcopy(dict(values))
+    """Return the recipe with these values and assignments over them; raises as :func:`load_recipe`."""
+    known = list(_keys(completed(values)))
+    layers = [dict(values)]
     for assignment in assignments:
-        _assign(values, assignment)
-    return from_dict(values)
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise OptionError(f"expected section.key=value, got {assignment!r}")
+        if key not in known and not key.startswith(f"{_OPEN}."):
+            raise UnknownNameError(f"a recipe has no key {key!r}{closest(key, known)}; --dry-run prints all of them")
+        try:
+            layers.append(OmegaConf.to_container(OmegaConf.from_dotlist([assignment]), resolve=True))  # type: ignore[arg-type]
+        except (yaml.YAMLError, OmegaConfBaseException) as err:
+            reason = getattr(err, "problem", None) or "it cannot be parsed"
+            raise OptionError(
+                f"{key}: {text!r} is no YAML value ({reason}); quotes make it a text: {key}='\"…\"'"
+            ) from None
+    return from_dict(merged(*layers))
 
 
-def merge(into: dict[str, Any], other: Mapping[str, Any]) -> None:
-    """Override values of a nested dictionary, in place."""
-    for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            merge(into[key], value)
-        else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values in which each layer overrides those before it."""
+    return OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.create, layers)))  # type: ignore[return-value]
 
 
-def _assign(values: dict[str, Any], assignment: str) -> None:
-    key, equals, text = assignment.partition("=")
-    if not equals:
-        raise OptionError(f"expected section.key=value, got {assignment!r}")
-    known = list(_keys(values))
-    if key not in known and not key.startswith(f"{_OPEN}."):
-        raise UnknownNameError(f"a recipe has no key {key!r}{closest(key, known)}; --dry-run prints all of them")
+def completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values, such as those that an earlier version stored, over the defaults of the others."""
+    least = Recipe(model=Model(network=networks.names()[0]), data=Data(name=next(iter(READERS))))
+    defaults = least.model_dump(mode="json")
+    del defaults["model"]["network"], defaults["data"]["name"]
+    return merged(defaults, values)
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".yaml", ".yml"))
+
+
+def _family(network: str) -> str:
+    return re.split(r"[\d_]", network)[0]
+
+
+def _named(name: str, folder: Path | None) -> dict[str, Any]:
+    """Return the values of ``<network>_<data>`` from the files of a folder."""
+    if folder is None:
+        raise OptionError(f"expected a YAML file, got {name!r}; a recipe's name needs the folder of the recipes")
+    if name not in (known := list_recipes(folder)):
+        raise UnknownNameError(
+            f"no recipe is called {name!r}{closest(name, known)}; a recipe is <network>_<data>, such as "
+            f"{known[0] if known else 'resnet18_ben'}, or a YAML file; networks: {', '.join(networks.names())}; data: "
+            f"{', '.join(sorted(file.stem for file in folder.glob('data/*.yaml')))}"
+        )
+    network, _, data = name.rpartition("_")
+    files = (f"data/{data}", f"network/{_family(network)}", name)
+    own = {"model": {"network": network}, "data": {"name": data}}
+    return merged(*(_read(folder / f"{file}.yaml") for file in files), own)
+
+
+def _read(file: Path, expected: bool = False) -> dict[str, Any]:
+    """Return the values of a YAML file; none where it is missing, unless it is expected to be there."""
     try:
-        value = float(text) if _EXPONENT.fullmatch(text.strip()) else yaml.safe_load(text)
-    except yaml.YAMLError as err:
-        reason = getattr(err, "problem", None) or "it cannot be parsed"
-        raise OptionError(
-            f"{key}: {text!r} is no YAML value ({reason}); quotes make it a text: {key}='\"…\"'"
-        ) from None
-    nested: Any = value
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    merge(values, nested)
+        values = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+    except FileNotFoundError:
+        if expected:
+            raise DataError(f"expected a recipe in {file}, found no such file") from None
+        return {}
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as err:
+        raise ManifestError(f"{file} is no recipe: {err}") from err
+    if not isinstance(values, dict):
+        raise ManifestError(f"{file} is no recipe: expected sections, got {type(values).__name__}")
+    return values
 
 
 def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -24,12 +24,12 @@ from ..networks import build, spec
 from ..transforms import SarTransform
 from .augment import evaluation_transform
 from .checkpoint import BEST
-from .digests import split_digests
 from .memory import keep_freed_memory
-from .recipe import NO_OPERATOR, Recipe, completed, differences, override
+from .provenance import check_same_run, split_digests
+from .recipe import NO_OPERATOR, Recipe, override
 from .report import RUNNING, plot_curves, plot_detail, write_csv
 from .splits import Source, open_source, open_training
-from .trainer import Row, Trainer, comparable, make_accelerator
+from .trainer import Row, Trainer, make_accelerator
 
 SUMMARY, RECIPE = "run.json", "recipe.yaml"
 _PATIENCE = 10  # seconds; the workers of a run that was killed hold its lock until they notice
@@ -132,11 +132,8 @@ def is_finished(recipe: Recipe, folder: Path) -> bool:
     if not file.is_file():
         return False
     there = json.loads(file.read_text(encoding="utf-8"))
-    found = list(differences(comparable(completed(there["recipe"])), comparable(recipe.model_dump(mode="json"))))
-    if there.get("data") != split_digests(*open_splits(recipe)):
-        found.append("other samples, labels or pixels")
-    if found:
-        raise OptionError(f"{folder} holds another run ({'; '.join(found[:3])}): take another --out, or delete it")
+    same = there.get("data") == split_digests(*open_splits(recipe))
+    check_same_run(folder, there["recipe"], recipe, [] if same else ["other samples, labels or pixels"])
     return True
 
 

@@ -21,30 +21,24 @@ from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from ..errors import InputError, OptionError
-from ..losses import ClassBalancedLoss, MiniBatchClassBalancedLoss
+from ..errors import DivergedError, InputError, OptionError
+from ..losses import make_loss
 from .augment import TrainingTransform, cutmix, draw, evaluation_transform
 from .batches import Batch, Plan, Rank, noting_skipped, steps_per_epoch
 from .checkpoint import LAST, load_last, save_best, save_last
-from .digests import split_digests
 from .initialization import build_network
 from .metrics import check_monitor, make_metrics
 from .optimizer import make_optimizer
-from .recipe import Loss, Recipe, Runtime, completed, differences
+from .provenance import check_same_run, comparable, split_digests
+from .recipe import Recipe, Runtime
 from .scoring import score
 from .seeds import generator, key
 from .splits import Source, mean_std
-from .watch import DivergedError, Seen, StopRequest, Watch
+from .watch import Seen, StopRequest, Watch
 
 Row = dict[str, float]
 BAD_BATCH = "diverged.npz"
 _PLAIN = ("step", "history", "best", "seconds", "waited", "skipped", "mean", "std", "detail")
-# What may differ between a run and its continuation without a change in what is computed.
-_FREE = {
-    "data": {"root", "lists", "shards", "workers"},
-    "optim": {"batch_size"},
-    "runtime": {"threads", "save_minutes"},
-}
 
 
 def make_accelerator(runtime: Runtime, accumulate: int) -> Accelerator:
@@ -68,24 +62,6 @@ def make_accelerator(runtime: Runtime, accumulate: int) -> Accelerator:
     return accelerator
 
 
-def make_loss(loss: Loss, counts: np.ndarray, multilabel: bool) -> nn.Module:
-    """Return the loss of a recipe for a training split with these class counts."""
-    if loss.name == "ce":
-        return nn.BCEWithLogitsLoss() if multilabel else nn.CrossEntropyLoss()
-    options: dict[str, Any] = {"gamma": loss.gamma, "multilabel": multilabel, "form": loss.form}
-    if loss.name == "cbl":
-        return ClassBalancedLoss(torch.from_numpy(counts), loss.beta, **options)
-    return MiniBatchClassBalancedLoss(len(counts), loss.beta, **options)
-
-
-def comparable(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a recipe that decides what is computed."""
-    return {
-        section: {name: value for name, value in values.items() if name not in _FREE.get(section, ())}
-        for section, values in recipe.items()
-    }
-
-
 class Trainer:
     """One run.
 
@@ -100,7 +76,7 @@ class Trainer:
         history: one row of numbers per finished epoch.
         best: the row of the epoch whose weights are kept.
         detail: its :func:`~sarhub_models.engine.metrics.make_detail`; empty without a validation split.
-        data: digests of the splits, see :func:`~sarhub_models.engine.digests.split_digests`.
+        data: digests of the splits, see :func:`~sarhub_models.engine.provenance.split_digests`.
         step: mini-batches done.
         steps: mini-batches per epoch.
         skipped: names of the damaged samples that were left out, each once.
@@ -160,7 +136,8 @@ class Trainer:
             model = self.network = convert_sync_batchnorm(self.network)  # torch's own would drop DenseNet's activations
         optimizer, self.schedule = make_optimizer(model, optim, self.steps)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.loss = make_loss(recipe.loss, self.train.counts, self.train.multilabel).to(accelerator.device)
+        counts, multilabel = torch.from_numpy(self.train.counts), self.train.multilabel
+        self.loss = make_loss(**recipe.loss.model_dump(), counts=counts, multilabel=multilabel).to(accelerator.device)
 
     @property
     def finished(self) -> bool:
@@ -227,20 +204,15 @@ class Trainer:
 
     def _check_same(self, saved: dict[str, Any]) -> None:
         """Raise unless a checkpoint is of this very run."""
-        recipe = comparable(self.recipe.model_dump(mode="json"))
         batch = self.recipe.optim.batch_size * self.process.world
-        found = [*differences(completed(saved["recipe"]), recipe)]
+        found = []
         if saved["global_batch"] != batch:
             found.append(f"samples per step of all processes: {saved['global_batch']} there, {batch} now")
         if saved["counts"] != self.train.counts.tolist():
             found.append(f"samples of each class: {saved['counts']} there, {self.train.counts.tolist()} now")
         elif saved["data"] != self.data:
             found.append("other samples, labels or pixels")
-        if found:
-            raise OptionError(
-                f"{self.folder} holds another run ({'; '.join(found[:3])}): take another folder with --out, or "
-                "delete this one"
-            )
+        check_same_run(self.folder, saved["recipe"], self.recipe, found)
 
     def _restore(self, saved: dict[str, Any]) -> None:
         for name in _PLAIN:

@@ -16,12 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ..errors import SarHubError
 from .batches import Batch
-
-
-class DivergedError(SarHubError, ArithmeticError):
-    """The loss, or what it made of the weights, is not finite."""
 
 
 class StopRequest:

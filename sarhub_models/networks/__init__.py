@@ -25,6 +25,7 @@ __all__ = [
     "fit_options",
     "head_classes",
     "identify",
+    "names",
     "on_meta_device",
     "rename_checkpoint",
     "select_for_features",
@@ -37,6 +38,11 @@ _FILES = (resnet, senet, mobilenetv3, densenet, swin, vit, swin_v2)
 _SPECS: dict[str, NetworkSpec] = {name: entry for file in _FILES for name, entry in file.SPECS.items()}
 
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all architectures."""
+    return tuple(_SPECS)
 
 
 def spec(network: str) -> NetworkSpec:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.engine.initialization import build_network
-from sarhub_models.engine.recipe import load_recipe
+from training.recipes import load_recipe
 
 from .recognition import CLASSES, run
 

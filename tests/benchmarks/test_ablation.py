@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from benchmarks.ablation import study
 from benchmarks.ablation.report import Row, best_pair, effects, group, markdown, paired, read_rows, write_report
 from benchmarks.ablation.study import LOSSES, MAPPINGS, Cell, Experiment, grid
-from sarhub_models.engine.recipe import load_recipe
 from sarhub_models.errors import DataError, OptionError
+from training.recipes import load_recipe
 
 
 def row(network: str, loss: str, mapping: str, seed: int, val: float, test: float) -> Row:

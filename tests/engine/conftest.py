@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sarhub_models.engine.recipe import Recipe, load_recipe
+from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.run import open_splits
 from sarhub_models.engine.trainer import Trainer, make_accelerator
+from training.recipes import load_recipe
 
 # Processes that begin with the training imported, else each would take seconds to start.
 CHILDREN = multiprocessing.get_context("forkserver")

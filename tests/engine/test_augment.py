@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 
 from sarhub_models.engine.augment import DRAWS, TrainingTransform, cutmix, draw, evaluation_transform, geometric
-from sarhub_models.engine.recipe import Preprocess, load_recipe
+from sarhub_models.engine.recipe import Preprocess
 from sarhub_models.engine.seeds import generator, key
 from sarhub_models.transforms import OPERATORS
+from training.recipes import load_recipe
 
 MEAN, STD = 0.3, 0.1
 

@@ -13,8 +13,9 @@ from sarhub_models.engine.checkpoint import load_last, save_last
 from sarhub_models.engine.initialization import build_network
 from sarhub_models.engine.optimizer import make_optimizer
 from sarhub_models.engine.preview import preview
-from sarhub_models.engine.recipe import Recipe, load_recipe
+from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.run import load_run, train
+from training.recipes import load_recipe
 
 from .conftest import read_rows, tiny, write_images
 from .test_resume import assert_same, last, stopped

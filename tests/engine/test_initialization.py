@@ -13,9 +13,10 @@ from torch import Tensor, nn
 import sarhub_models as sarhub
 from sarhub_models import networks
 from sarhub_models.engine.initialization import build_network, parameter_groups
-from sarhub_models.engine.recipe import NETWORKS, Model
+from sarhub_models.engine.recipe import Model
 from sarhub_models.engine.trainer import convert_sync_batchnorm
 from sarhub_models.errors import CheckpointError, DownloadError, OfflineError, OptionError, UnknownNameError
+from sarhub_models.networks import names
 from tests.hub_server import HubServer, use_hub
 
 NO_WEIGHTS = Model(network="mobilenetv3", init="none", drop_rate=0, drop_path_rate=0)
@@ -174,7 +175,7 @@ def test_every_parameter_is_in_one_group_and_vectors_are_decayed_on_request(deca
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.05, 0.05 if decay_vectors else 0.0)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", names())
 def test_synchronised_batch_norms_compute_the_same(network: str) -> None:
     torch.manual_seed(0)
     model = start("none", network).eval()

@@ -16,13 +16,13 @@ import torch
 from sarhub_models.engine.batches import Batch, Files, Plan, Rank
 from sarhub_models.engine.checkpoint import load_last
 from sarhub_models.engine.readers import open_split
-from sarhub_models.engine.recipe import load_recipe
 from sarhub_models.engine.run import Reporter, load_run, train
 from sarhub_models.engine.shard_format import read_shard
 from sarhub_models.engine.shards import Shards
 from sarhub_models.engine.splits import mean_std, open_source
 from sarhub_models.errors import DataError, DownloadError, InputError, IntegrityError, OfflineError, OptionError
 from tests.weights.loopback import Fault, FileServer
+from training.recipes import load_recipe
 
 from .packed import data_of, flip, member, names_in, pack, write_bigearthnet
 

@@ -24,8 +24,7 @@ from sarhub_models.engine.initialization import build_network
 from sarhub_models.engine.recipe import Recipe, from_dict
 from sarhub_models.engine.run import load_run, train
 from sarhub_models.engine.splits import open_source
-from sarhub_models.engine.watch import DivergedError
-from sarhub_models.errors import DataError, InputError, OptionError, UnknownNameError
+from sarhub_models.errors import DataError, DivergedError, InputError, OptionError, UnknownNameError
 from tests.datasets.scenes import write_bigearthnet_patch
 from training import evaluate, pretrain
 from training.evaluate import score_run

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from sarhub_models.engine.recipe import load_recipe
 from sarhub_models.engine.run import load_run, train
 from sarhub_models.errors import CheckpointError
 from sarhub_models.networks import build
 from sarhub_models.zoo.entries import Preprocessing
 from sarhub_models.zoo.manifest import load_manifest
 from training import bundle
+from training.recipes import load_recipe
 
 
 def test_bundling_writes_half_precision_and_the_manifest(tiny_dsn: Path, tmp_path: Path) -> None:

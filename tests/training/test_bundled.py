@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 import sarhub_models
-from sarhub_models.engine.recipe import load_recipe
 from sarhub_models.engine.scoring import score
 from sarhub_models.engine.splits import open_source
 from sarhub_models.networks import tensor_layout
 from sarhub_models.transforms import SarTransform
 from sarhub_models.zoo.manifest import ModelInfo, model_info
 from training.bundle import BUNDLED, LARGEST
+from training.recipes import load_recipe
 
 NAME = "mobilenetv3_dsn"
 

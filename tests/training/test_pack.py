@@ -16,12 +16,13 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from sarhub_models.engine.readers import open_split
-from sarhub_models.engine.recipe import Data, load_recipe
+from sarhub_models.engine.recipe import Data
 from sarhub_models.engine.splits import open_training
 from sarhub_models.errors import DataError, OptionError
 from tests.engine.packed import data_of, flip, names_in, pack, write_bigearthnet, write_folder
 from training import pack as command
 from training.pack import shard_count, verify_split
+from training.recipes import load_recipe
 
 runner = CliRunner()
 
