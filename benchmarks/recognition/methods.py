@@ -38,7 +38,7 @@ from .grid import Cell, settings_of
 __all__ = ["Finetune", "Finished", "Frozen", "StoppedError", "finished"]
 
 SCORES, PREDICTIONS = "scores.json", "predictions.csv"
-_CLASSIFIERS = {"probe": "linear", "neighbours": "neighbours"}  # by method, as the library calls them
+_CLASSIFIERS = {"probe": "linear", "neighbours": "knn"}  # by method, as the library calls them
 
 
 class StoppedError(SarHubError):

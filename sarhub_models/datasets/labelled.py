@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from ..features.probe import TEST, TRAIN
 from ..io.images import list_images
 from .recognition.dsn.reader import PARTS, load_dsn
 
-__all__ = ["Chips", "open_chips"]
+__all__ = ["TEST", "TRAIN", "Chips", "open_chips"]
+
+TRAIN, TEST = "train", "test"
 
 _DSN_FULL_SCALE = 65535.0  # of 16-bit digital numbers
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, OptionError
-from ..io.files import replace_atomically
+from ..io.files import replacing
 from ..io.progress import progress_bar
 from .estimators import Amortised, Direct, Problem, feature_variance, generator
 from .inputs import check_chips
@@ -221,13 +221,9 @@ class KnowledgePoints:
         if self.unet is None or not isinstance(self.estimator, Amortised):
             raise OptionError("there is no trained U-Net to save: call fit(chips) of an amortised estimator first")
         target = Path(file)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.unet.state_dict().items()}
-        try:
+        with replacing(target) as temporary:
             save_file(tensors, temporary, metadata={"format": _FORMAT, "settings": json.dumps(self.settings())})
-            replace_atomically(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
         return target
 
     @classmethod

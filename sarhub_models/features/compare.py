@@ -1,8 +1,8 @@
-"""The same chips through several backbones: what their features are good for, and how alike they are.
+"""Compare the features of several backbones on the same chips: accuracies and similarity.
 
-Beside each pre-trained network stands its untrained twin: the same architecture and preprocessing with random weights,
-the control without which no accuracy says anything about the pre-training. Needs the extra ``demo`` (scikit-learn,
-matplotlib).
+Each pre-trained network is compared with its untrained twin: the same architecture and preprocessing with random
+weights, the control without which no accuracy says anything about the pre-training. Needs the extra ``demo``
+(scikit-learn, matplotlib).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..datasets.labelled import Chips, open_chips
+from ..datasets.labelled import TEST, TRAIN, Chips
 from ..errors import MissingDependencyError, OptionError
 from ..io.files import write_text
 from ..models.create import create_model, create_transform
@@ -27,9 +27,9 @@ from ..weights.sources import source_from
 from ..zoo.entries import ModelInfo
 from ..zoo.manifest import list_models, model_info
 from .extract import Features, extract_features
-from .probe import FOLDS, TEST, TRAIN, Scores, cka, probe
+from .probe import FOLDS, Scores, cka, probe
 
-__all__ = ["TWIN", "Comparison", "compare", "open_chips", "weights_here"]
+__all__ = ["TWIN", "Comparison", "compare", "weights_here"]
 
 TWIN = " (untrained)"
 """Behind the name of a network: the same one without training."""
@@ -37,7 +37,7 @@ TWIN = " (untrained)"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured.
+    """The numbers of a comparison.
 
     Attributes:
         networks: names of the models, each followed by its untrained twin.
@@ -74,6 +74,16 @@ class Comparison:
             "skipped": self.skipped,
         }
 
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Return the header and the rows of a table of the numbers, a row for each network."""
+        header = ("network", "features", "kNN", "balanced", "linear probe", "balanced", "CKA with its twin")
+        rows = []
+        for row, name in enumerate(self.networks):
+            scores = [f"{value:.3f}" for value in vars(self.scores[name]).values()] if self.scores else ["-"] * 4
+            twin = "" if name.endswith(TWIN) else f"{self.similarity[row, row + 1]:.2f}"
+            rows.append((name, str(self.dimensions[name]), *scores, twin))
+        return header, rows
+
 
 def weights_here() -> list[str]:
     """Return the models whose weights are on this disk, cached or installed with the package."""
@@ -106,12 +116,13 @@ def compare(
     images have, in its own order (see ``bands`` of :func:`~sarhub_models.create_model`).
 
     Args:
-        chips: the images, see :func:`open_chips`.
+        chips: the images, see :func:`~sarhub_models.datasets.labelled.open_chips`.
         models: names of :func:`~sarhub_models.list_models`; their weights are fetched if they are not here.
-        out: folder for ``comparison.json`` and ``comparison.png``; it is created.
+        out: folder for ``comparison.json``, ``comparison.png`` and ``chips.png`` (some chips of each class); it is
+            created.
         bands: polarisations in the images, in their order; needed by models of several bands.
-        unit: what the images hold (see :func:`~sarhub_models.create_transform`); by default what the chips' data set
-            says, or what all the models expect, if that is one unit.
+        unit: radiometry of the images (see :func:`~sarhub_models.create_transform`); by default what the chips' data
+            set says, or what all the models expect, if that is one unit.
         full_scale: the digital number that stands for amplitude 1.
         batch_size: images that go through a network at once.
         workers: processes that read images.
@@ -183,22 +194,19 @@ def _report(
     folder: Path,
     seed: int,
 ) -> Comparison:
-    from . import figures
+    from .figures import chips_figure, comparison_figure
 
     labels = np.array([chips.labels[row] for row in rows]) if chips.labels is not None else None
     split = np.array([chips.split[row] for row in rows]) if chips.split is not None else None
     protocol, scores = "no labels", {}
     if labels is not None:
         protocol = (
-            f"learnt from {(split == TRAIN).sum()} chips, tested on {(split == TEST).sum()}"
+            f"trained on {(split == TRAIN).sum()} chips, tested on {(split == TEST).sum()}"
             if split is not None
             else f"cross-validated, {FOLDS} folds at most, stratified by class"
         )
         scores = {name: probe(values, labels, split, seed=seed) for name, values in features.items()}
     names = tuple(features)
-    similarity = np.array([[cka(features[a], features[b]) for b in names] for a in names])
-    folder.mkdir(parents=True, exist_ok=True)
-    files = (folder / "comparison.json", folder / "comparison.png")
     comparison = Comparison(
         networks=names,
         images=len(rows),
@@ -206,10 +214,13 @@ def _report(
         protocol=protocol,
         dimensions={name: values.shape[1] for name, values in features.items()},
         scores=scores,
-        similarity=similarity,
+        similarity=np.array([[cka(features[a], features[b]) for b in names] for a in names]),
         skipped=skipped,
-        files=files,
+        files=tuple(folder / name for name in ("comparison.json", "comparison.png", "chips.png")),
     )
-    write_text(files[0], json.dumps(comparison.to_dict(), indent=2) + "\n")
-    figures.draw(files[1], comparison, features, labels)
+    write_text(comparison.files[0], json.dumps(comparison.to_dict(), indent=2) + "\n")
+    title = f"{len(rows)} chips, {protocol}"
+    figure = comparison_figure(title, features, scores, comparison.similarity, labels)
+    figure.savefig(comparison.files[1], dpi=110)
+    chips_figure([chips.files[row] for row in rows], labels).savefig(comparison.files[2], dpi=110)
     return comparison

@@ -1,8 +1,7 @@
-"""Images become feature vectors: the pooled features of a network for many images, resumable and in one file."""
+"""Extract the pooled features of a network from many images, resumable and into one file."""
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -22,8 +21,9 @@ from ..io.images import read_image
 from ..io.progress import progress_bar
 from ..io.tables import check_table, write_table
 from ..transforms import normalize_amplitude
+from .journal import Journal
 
-__all__ = ["Features", "extract_features", "journal_path", "save_features"]
+__all__ = ["Features", "extract_features", "save_features"]
 
 Transform = Callable[[np.ndarray], Tensor]
 _SUFFIXES = (".safetensors", ".parquet")
@@ -64,9 +64,9 @@ def extract_features(
     """Compute the features of images: what the network's head sees, after pooling and before the logits.
 
     Images stream through the network, so memory holds only the features. With ``out``, rows are also written as they
-    come to a journal beside it (:func:`journal_path`). Whatever ends the run, a bad image, an interrupt, a kill, a
-    later run with the same arguments continues from the journal; when all is done ``out`` appears whole and the
-    journal goes. Images whose size or time of change differ from the journal's are computed anew.
+    come to a journal beside it (:func:`.journal.journal_path`). Whatever ends the run, a bad image, an interrupt or
+    a kill, a later run with the same arguments resumes from the journal; when all is done ``out`` appears whole and
+    the journal is removed. Images whose size or modification time differ from the journal's are computed again.
 
     Args:
         model: network with timm's ``forward_features`` and ``forward_head``; it is moved to ``device`` and put in
@@ -109,19 +109,19 @@ def extract_features(
     images = _Images([Path(path) for path in paths], transform, full_scale, band)
     labels = _labels(images.files, names)
     target = _checked_target(out) if out is not None else None
-    journal = journal_path(target) if target is not None else None
+    journal = Journal(target, images.files, labels) if target is not None else None
     model = model.to(device).eval()
 
-    rows = _resume(journal, model, images, labels, device) if journal is not None else {}
+    rows = _resume(journal, model, images, device) if journal is not None else {}
     with progress_bar("images", len(images), done=len(rows), show=progress) as advance:
         skipped = _fill(rows, model, images, labels, journal, batch_size, workers, device, on_error, advance)
     if not rows:
         raise ImageError(f"none of the {len(images)} images could be used: {next(iter(skipped.values()))}")
     order = sorted(rows)
     features = Features(tuple(labels[i] for i in order), np.stack([rows[i] for i in order]), skipped)
-    if target is not None:
+    if target is not None and journal is not None:
         save_features(target, features.names, features.values)
-        journal_path(target).unlink(missing_ok=True)
+        journal.file.unlink(missing_ok=True)
     return features
 
 
@@ -130,7 +130,7 @@ def _fill(
     model: nn.Module,
     images: _Images,
     labels: Sequence[str],
-    journal: Path | None,
+    journal: Journal | None,
     batch_size: int,
     workers: int,
     device: str | torch.device,
@@ -146,7 +146,7 @@ def _fill(
             values = _pooled(model, batch.inputs.to(device, non_blocking=True))
             rows.update(zip(batch.indices, values, strict=True))
             if journal is not None:
-                _append(journal, images, labels, batch.indices, values)
+                journal.append(batch.indices, values)
         skipped.update((labels[index], reason) for index, reason in batch.failures.items())
         if batch.clash is not None or (skipped and on_error == "stop"):
             raise ImageError(_stop_message(batch.clash or next(iter(skipped.values())), len(rows), journal))
@@ -179,13 +179,8 @@ def save_features(out: str | os.PathLike[str], names: Sequence[str], features: n
     if target.suffix == ".parquet":
         return write_table({"name": list(names), "features": values}, target)
     with replacing(target) as temporary:
-        temporary.write_bytes(save({"features": values}, metadata={"names": json.dumps(list(names))}))
+        save_file({"features": values}, temporary, metadata={"names": json.dumps(list(names))})
     return target
-
-
-def journal_path(out: str | os.PathLike[str]) -> Path:
-    """Return the journal of an unfinished ``out``: lines of JSON, one for each image that is done."""
-    return Path(f"{os.fspath(out)}.partial.jsonl")
 
 
 def _checked_target(out: str | os.PathLike[str]) -> Path:
@@ -205,10 +200,28 @@ def _labels(files: Sequence[Path], names: Sequence[str] | None) -> list[str]:
     return labels
 
 
-def _stop_message(reason: str, done: int, journal: Path | None) -> str:
-    kept = f"; the features of {done} images are kept in {journal}, and the next run continues there"
-    advice = "mend or remove the image, or leave bad images out with on_error='skip'"
-    return f"{reason} ({advice}{kept if journal is not None and done else ''})"
+def _stop_message(reason: str, done: int, journal: Journal | None) -> str:
+    kept = (
+        f"; the features of {done} images are kept in {journal.file}, and the next run resumes there" if journal else ""
+    )
+    advice = "fix or remove the image, or skip bad images with on_error='skip'"
+    return f"{reason} ({advice}{kept if done else ''})"
+
+
+def _resume(journal: Journal, model: nn.Module, images: _Images, device: str | torch.device) -> dict[int, np.ndarray]:
+    """Return the rows of a journal that are still valid, by index, after computing one of them again."""
+    rows = journal.read()
+    for index, stored in rows.items():
+        image = images[index].image
+        if image is not None:
+            again = _pooled(model, image[None].to(device))[0]
+            if again.shape != stored.shape or np.linalg.norm(again - stored) > _SAME * np.linalg.norm(stored):
+                raise OptionError(
+                    f"{journal.file} comes from another network or preprocessing: {images.files[index]} has other "
+                    "features there. Use the same arguments to resume, or delete it to start again"
+                )
+            break
+    return rows
 
 
 # ------------------------------------------------------------------------------------------- reading and running
@@ -294,70 +307,3 @@ def _pooled(model: Any, inputs: Tensor) -> np.ndarray:
     if values.ndim != 2:
         raise OptionError(f"expected pooled features of shape (N, D), the network gave {tuple(values.shape)}")
     return values.float().cpu().numpy()
-
-
-# ----------------------------------------------------------------------------------------------------- journal
-
-
-def _stamp(file: Path) -> list[int]:
-    status = file.stat()
-    return [status.st_size, status.st_mtime_ns]
-
-
-def _append(journal: Path, images: _Images, labels: Sequence[str], indices: list[int], values: np.ndarray) -> None:
-    lines = [
-        json.dumps(
-            {
-                "name": labels[index],
-                "stamp": _stamp(images.files[index]),
-                "features": base64.b64encode(row.astype("<f4").tobytes()).decode(),
-            }
-        )
-        for index, row in zip(indices, values, strict=True)
-    ]
-    with journal.open("a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
-
-
-def _resume(
-    journal: Path, model: nn.Module, images: _Images, labels: Sequence[str], device: str | torch.device
-) -> dict[int, np.ndarray]:
-    """Return the rows of a journal that still hold, by index, after computing one of them again."""
-    if not journal.exists():
-        return {}
-    index_of = {label: index for index, label in enumerate(labels)}
-    rows: dict[int, np.ndarray] = {}
-    for name, stamp, values in _read_journal(journal):
-        index = index_of.get(name)
-        if index is not None and images.files[index].exists() and stamp == _stamp(images.files[index]):
-            rows[index] = values
-    for index, stored in rows.items():
-        image = images[index].image
-        if image is not None:
-            again = _pooled(model, image[None].to(device))[0]
-            if again.shape != stored.shape or np.linalg.norm(again - stored) > _SAME * np.linalg.norm(stored):
-                raise OptionError(
-                    f"{journal} was begun with another network or preprocessing: {labels[index]} has other features "
-                    "there. Go on with the former arguments, or delete it to start anew"
-                )
-            break
-    return rows
-
-
-def _read_journal(journal: Path) -> list[tuple[str, list[int], np.ndarray]]:
-    """Read all whole lines and cut off a last one that a kill left unfinished, so that lines can be appended."""
-    records: list[tuple[str, list[int], np.ndarray]] = []
-    whole = 0
-    with journal.open("rb") as file:
-        for line in file:
-            try:
-                record = json.loads(line) if line.endswith(b"\n") else None
-                if record is None:
-                    break
-                values = np.frombuffer(base64.b64decode(record["features"]), dtype="<f4").astype(np.float32)
-                records.append((record["name"], record["stamp"], values))
-            except (ValueError, KeyError, TypeError):  # a power cut can leave other bytes behind
-                break
-            whole += len(line)
-    os.truncate(journal, whole)
-    return records

@@ -1,4 +1,4 @@
-"""What features are good for, in numbers: classes told apart, and how alike two networks see the same images."""
+"""Measure features: accuracy of kNN and of a linear probe, and the similarity of two networks (CKA)."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.labelled import TEST, TRAIN
 from ..errors import OptionError
 
-__all__ = ["FOLDS", "TEST", "TRAIN", "Scores", "cka", "classifiers", "probe"]
+__all__ = ["FOLDS", "Scores", "cka", "classifiers", "probe"]
 
-NEIGHBOURS = 5
+NEIGHBORS = 5
 FOLDS = 5
-TRAIN, TEST = "train", "test"
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How well classes are told apart on chips that were not learnt from, in [0, 1].
+    """Accuracies on chips that were not trained on, in [0, 1].
 
     Attributes:
-        neighbours: accuracy of the vote of the five nearest neighbours (cosine).
-        neighbours_balanced: the same, as the mean of the classes' recalls.
-        linear: accuracy of a linear classifier on standardised features.
+        knn: accuracy of the vote of the five nearest neighbors (cosine).
+        knn_balanced: the same, as the mean of the classes' recalls.
+        linear: accuracy of a linear classifier on standardized features.
         linear_balanced: the same, as the mean of the classes' recalls.
     """
 
-    neighbours: float
-    neighbours_balanced: float
+    knn: float
+    knn_balanced: float
     linear: float
     linear_balanced: float
 
 
 def probe(features: np.ndarray, labels: np.ndarray, split: np.ndarray | None = None, *, seed: int = 0) -> Scores:
-    """Measure how well classes are told apart by nearest neighbours and by a linear classifier.
+    """Measure the accuracy of kNN and of a linear classifier on features.
 
-    Neighbours are found by the cosine of the angle between centred features. The linear classifier is a ridge
+    Neighbors are found by the cosine of the angle between centered features. The linear classifier is a ridge
     regression to the classes whose penalty is chosen on the chips it learns from. Both see the test chips only to
     classify them.
 
@@ -53,16 +53,16 @@ def probe(features: np.ndarray, labels: np.ndarray, split: np.ndarray | None = N
     """
     from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
-    expected, neighbours, linear = [], [], []
+    expected, near, linear = [], [], []
     for train, test in _folds(labels, split, seed):
         both = classifiers(len(train))
-        neighbours.append(both["neighbours"].fit(features[train], labels[train]).predict(features[test]))
+        near.append(both["knn"].fit(features[train], labels[train]).predict(features[test]))
         linear.append(both["linear"].fit(features[train], labels[train]).predict(features[test]))
         expected.append(labels[test])
-    truth, voted, drawn = (np.concatenate(parts) for parts in (expected, neighbours, linear))
+    truth, voted, drawn = (np.concatenate(parts) for parts in (expected, near, linear))
     return Scores(
-        neighbours=float(accuracy_score(truth, voted)),
-        neighbours_balanced=float(balanced_accuracy_score(truth, voted)),
+        knn=float(accuracy_score(truth, voted)),
+        knn_balanced=float(balanced_accuracy_score(truth, voted)),
         linear=float(accuracy_score(truth, drawn)),
         linear_balanced=float(balanced_accuracy_score(truth, drawn)),
     )
@@ -72,10 +72,10 @@ def classifiers(samples: int) -> dict[str, Any]:
     """Return the two classifiers of :func:`probe`, not fitted.
 
     Args:
-        samples: number that they will learn from.
+        samples: number that they are fitted to.
 
     Returns:
-        scikit-learn's, by name: ``"neighbours"`` with ``predict_proba`` (shares of the vote) and ``"linear"`` with
+        scikit-learn's, by name: ``"knn"`` with ``predict_proba`` (shares of the vote) and ``"linear"`` with
         ``decision_function``.
     """
     from sklearn.linear_model import RidgeClassifierCV
@@ -83,9 +83,9 @@ def classifiers(samples: int) -> dict[str, Any]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    near = KNeighborsClassifier(min(NEIGHBOURS, samples), metric="cosine")
+    near = KNeighborsClassifier(min(NEIGHBORS, samples), metric="cosine")
     return {
-        "neighbours": make_pipeline(StandardScaler(with_std=False), near),
+        "knn": make_pipeline(StandardScaler(with_std=False), near),
         "linear": make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 5, 11))),
     }
 
@@ -107,9 +107,9 @@ def _folds(labels: np.ndarray, split: np.ndarray | None, seed: int) -> Iterator[
 
 
 def cka(a: np.ndarray, b: np.ndarray) -> float:
-    """Return how alike two networks see the same images: linear centred kernel alignment, in [0, 1].
+    """Return the similarity of two networks on the same images: linear centered kernel alignment, in [0, 1].
 
-    ``||B'A||² / (||A'A|| ||B'B||)`` with centred columns and Frobenius norms: 1 for features that differ by a rotation
+    ``||B'A||² / (||A'A|| ||B'B||)`` with centered columns and Frobenius norms: 1 for features that differ by a rotation
     and a scale, near 0 for unrelated ones (but well above it where images are not many more than features).
 
     Args:

@@ -176,14 +176,19 @@ def replace_atomically(temporary: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; what the block writes there replaces ``target`` when it ends.
+    """Yield an empty temporary file beside ``target``; when the block ends, it replaces ``target``.
 
-    The folder is created. If the block raises, the temporary file is removed and ``target`` stays as it was.
+    The folder is created, and the file gets the permissions of the user's umask whatever the block does: safetensors
+    writes files that only their owner may read. If the block raises, the temporary file is removed and ``target``
+    stays as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        temporary.chmod(mode)
         replace_atomically(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):  # the first failure is the one to report

@@ -271,7 +271,7 @@ def test_two_commands_in_one_folder_are_refused(copy: Path, chips: Path) -> None
     assert result.exit_code == 1 and "another command works in" in result.output
 
 
-@pytest.mark.parametrize("method", ["linear", "neighbours"])
+@pytest.mark.parametrize("method", ["linear", "knn"])
 def test_scores_of_classes_that_were_not_learnt_are_missing(method: str) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 2], 10)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from sarhub_models.errors import ImageError, MissingDependencyError, OptionError
-from sarhub_models.features.extract import extract_features, journal_path, save_features
+from sarhub_models.features.extract import extract_features, save_features
+from sarhub_models.features.journal import journal_path
 from sarhub_models.transforms import SarTransform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -221,6 +223,21 @@ def test_a_journal_of_another_preprocessing_or_network_is_refused(tmp_path: Path
     extract_features(Moments(), other, chips, out=out, progress=False)
 
 
+@pytest.mark.parametrize(("change", "refused"), [(0.05, True), (1e-4, False)])
+def test_a_journal_is_refused_for_other_weights_but_not_for_another_device(
+    change: float, refused: bool, tmp_path: Path, chips: list[Path]
+) -> None:
+    out = tmp_path / "features.safetensors"
+    interrupt(out, chips)
+
+    class Changed(Moments):
+        def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+            return super().forward_head(x, pre_logits) * (1 + change)
+
+    with pytest.raises(OptionError, match="another network") if refused else contextlib.nullcontext():
+        extract_features(Changed(), transform(), chips, out=out, progress=False)
+
+
 def test_memory_formats_and_full_scale_reach_the_reader(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 500, (2, 12, 12)).astype(np.uint16)
     np.save(tmp_path / "a.npy", image)
@@ -278,6 +295,9 @@ def test_a_saved_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
         pytest.importorskip("pyarrow")
     values = np.random.default_rng(0).normal(size=(3, 5))
     assert save_features(out, ["a", "b", "ü"], values) == out
+    (tmp_path / "plain").touch()
+    assert out.stat().st_mode == (tmp_path / "plain").stat().st_mode, "others may read it, as far as the umask allows"
+    (tmp_path / "plain").unlink()
     if suffix == ".parquet":
         import pyarrow.parquet as pq
 
