@@ -28,7 +28,7 @@ BESIDE = {
     "io": {"errors"},
     "weights": {"zoo"},
     "transforms": {"zoo"},
-    "datasets": {"weights", "features"},  # downloads go through its HTTP client
+    "datasets": {"weights"},  # downloads go through its HTTP client
     "features": {"models"},
     "engine": {"models", ""},
     "benchmarks": {"training", "integrations"},

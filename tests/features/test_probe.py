@@ -40,7 +40,7 @@ def test_knn_takes_the_angle_between_centered_features() -> None:
     angle = np.where(names == "a", 0, np.pi) + rng.normal(scale=0.1, size=200)
     features = np.column_stack([np.cos(angle), np.sin(angle)]) * rng.uniform(1, 5, (200, 1))
     # Seen from zero, far behind one of the classes, all chips lie in one direction
-    assert probe(features + [1e4, 0], names).knn == 1
+    assert probe(features + np.array([1e4, 0]), names).knn == 1
 
 
 def test_knn_keeps_the_scale_of_each_feature_and_the_probe_does_not() -> None:

@@ -23,9 +23,7 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="CSV: image,label or image,label,split with split train or test."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the picture and the numbers.")] = Path(
-        "sarhub-compare"
-    ),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for pictures and numbers.")] = Path("sarhub-compare"),
     bands: Bands = None,
     unit: Unit = None,
     full_scale: FullScale = None,
@@ -38,8 +36,8 @@ def command(
     """Compare backbones on the same chips.
 
     Every network computes features of the chips, and so does its untrained twin, the control. With labels: accuracy of
-    nearest neighbours and of a linear probe. Always: similarity of the features (CKA) and a map of the chips. Prints a
-    table; writes a picture and the numbers. Without NAMEs, all weights that are on this disk.
+    kNN and of a linear probe. Always: similarity of the features (CKA) and a map of the chips. Prints a table; writes
+    pictures and the numbers. Without NAMEs, all weights that are on this disk.
 
     \b
     Examples:
@@ -47,7 +45,8 @@ def command(
       sarhub compare --images dsn/s1.npz
       sarhub compare resnet50_ssl4eo.moco resnet50_ben --images tiles/ --bands VV,VH --unit db
     """
-    from ...features.compare import TWIN, compare, open_chips, weights_here
+    from ...datasets.labelled import open_chips
+    from ...features.compare import compare, weights_here
 
     with open_chips(images, labels) as chips:
         result = compare(
@@ -69,11 +68,5 @@ def command(
     for name, reason in result.skipped.items():
         console.note(f"skipped {name}: {reason}")
     print(f"{result.images} chips, {len(result.classes)} classes, {result.protocol}\n")
-    header = ("network", "features", "nearest neighbours", "balanced", "linear probe", "balanced", "CKA with its twin")
-    rows = []
-    for row, name in enumerate(result.networks):
-        scores = [f"{value:.3f}" for value in vars(result.scores[name]).values()] if result.scores else ["-"] * 4
-        twin = "" if name.endswith(TWIN) else f"{result.similarity[row, row + 1]:.2f}"
-        rows.append((name, str(result.dimensions[name]), *scores, twin))
-    console.print_table(header, rows)
+    console.print_table(*result.table())
     print("\nWritten:", *result.files)

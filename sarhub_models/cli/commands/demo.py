@@ -9,7 +9,7 @@ import typer
 
 from ...errors import DownloadError, OptionError
 from .. import console
-from ..arguments import Checkpoint, Json, Model, Seed
+from ..arguments import Json, Model, Seed
 
 __all__ = ["command"]
 
@@ -20,19 +20,18 @@ def command(
         typer.Option(metavar="DIR", help="Folder with packed DSN-SLC patches: s1.npz, opensarship.npz."),
     ] = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="Simulated chips: fetch no real ones.")] = False,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the pictures.")] = Path("sarhub-demo"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for pictures and numbers.")] = Path("sarhub-demo"),
     model: Model = "mobilenetv3_dsn",
-    checkpoint: Checkpoint = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Show what the features are good for.
 
-    Radar chips are classified from 1, 5 and 20 labels a class, with the features of a pre-trained network and with
-    those of the same network untrained. Prints a table and draws two pictures; takes a minute or two on two cores.
+    A pre-trained network and the same network untrained compute features of radar chips, as in 'sarhub compare':
+    accuracy of kNN and of a linear probe, pictures of the features and of the chips. Takes about two minutes.
 
-    Without --data the chips are the DSN-SLC patches (public, MIT license), which are fetched once into the cache;
-    where they cannot be fetched, simulated ones.
+    Without --data the chips are the DSN-SLC patches (public, MIT license), which are downloaded once into the
+    cache; if that fails, simulated chips.
 
     \b
     Examples:
@@ -49,19 +48,11 @@ def command(
             data = demo.fetch_data()
         except DownloadError as err:
             console.note(f"no real chips, so these are simulated: {err}")
-    result = demo.run_demo(out, data=data, model=model, checkpoint=checkpoint, seed=seed)
-    rows = demo.summary(result)
+    results = demo.run_demo(out, data=data, model=model, seed=seed, progress=not as_json)
     if as_json:
-        console.print_json({"data": result.tasks, "accuracy": rows, "files": result.files})
+        console.print_json({name: {**result.to_dict(), "files": result.files} for name, result in results.items()})
         return
-    for title, origin in result.tasks.items():
-        print(f"{title}: {origin}")
-    print(f"\nBalanced accuracy of a linear classifier on features of {result.model}, mean and sd of the draws:\n")
-    console.print_table(
-        ("task", "network", "labels per class", "accuracy"),
-        [
-            (row["task"], row["network"], str(row["labels_per_class"]), f"{row['accuracy']:.3f} +- {row['sd']:.3f}")
-            for row in rows
-        ],
-    )
-    print("\nPictures:", *result.files)
+    for name, result in results.items():
+        print(f"{name}: {result.images} chips, {len(result.classes)} classes, {result.protocol}\n")
+        console.print_table(*result.table())
+        print("\nWritten:", *result.files, "\n")
