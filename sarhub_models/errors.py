@@ -1,8 +1,23 @@
-"""Every exception that this package raises on purpose.
+"""All exceptions and warnings of this package, and the rule for which one.
 
-Each subclasses the built-in exception that a caller would expect as well as :class:`SarHubError`, so
-``except ValueError`` and ``except SarHubError`` both work. The message is one paragraph for a person: what was
-expected, what came instead, and what to do.
+Each subclasses :class:`SarHubError` and the built-in exception that a caller would expect, so ``except ValueError`` and
+``except SarHubError`` both work. The message is one paragraph: what was expected, what came instead, and what to do.
+
+Choose by what has to change for the same call to succeed:
+
+- the call: a name (:class:`UnknownNameError`), an option (:class:`OptionError`), or a tensor or number handed to a
+  function (:class:`InputError`);
+- a file of the caller's: an image (:class:`ImageError`), weights (:class:`CheckpointError`), a data set
+  (:class:`DataError`, or :class:`IncompleteError` where the files that are missing or damaged are known), the list of
+  weights (:class:`ManifestError`);
+- what the other side of the network answers: :class:`DownloadError` in general, :class:`NotFoundError` where a server
+  has no such file, :class:`IntegrityError` for the wrong bytes, :class:`OfflineError` where the network must not be
+  used, :class:`PublishError` for uploads;
+- the environment: an optional package (:class:`MissingDependencyError`);
+- the computation: :class:`DivergedError` in training, :class:`ExportError` where an exported file computes something
+  else, :class:`StoppedError` where the user asked to stop.
+
+A broken promise of the package's own code is none of these: let the built-in exception through.
 """
 
 from __future__ import annotations
@@ -16,15 +31,19 @@ __all__ = [
     "DataError",
     "DivergedError",
     "DownloadError",
+    "ExportError",
     "ImageError",
     "IncompleteError",
     "InputError",
     "IntegrityError",
     "ManifestError",
     "MissingDependencyError",
+    "NotFoundError",
     "OfflineError",
     "OptionError",
+    "PublishError",
     "SarHubError",
+    "StoppedError",
     "UnitWarning",
     "UnknownNameError",
     "closest",
@@ -93,20 +112,36 @@ class IncompleteError(DataError):
         self.found = tuple(found)
 
 
-class DivergedError(SarHubError, ArithmeticError):
-    """A training's loss, or what it made of the weights, is not finite."""
-
-
 class DownloadError(SarHubError, OSError):
     """No source of a set of weights could deliver it."""
 
 
 class IntegrityError(DownloadError):
-    """Bytes arrived, but they are not the promised ones (size, checksum or pin)."""
+    """Bytes arrived, but size, checksum or pin differ from the expected ones."""
+
+
+class NotFoundError(DownloadError):
+    """The server answered that it has no such file (404, 410)."""
 
 
 class OfflineError(DownloadError):
     """The weights are not on this machine and the network must not be used."""
+
+
+class PublishError(SarHubError, OSError):
+    """The Hub refused a repository or could not be reached."""
+
+
+class ExportError(SarHubError, RuntimeError):
+    """An exported file does not compute what the network computes."""
+
+
+class DivergedError(SarHubError, ArithmeticError):
+    """The loss or the weights of a network in training are not finite."""
+
+
+class StoppedError(SarHubError, RuntimeError):
+    """The process was asked to stop before the work was done; the same command resumes it."""
 
 
 class MissingDependencyError(SarHubError, ImportError):

@@ -28,21 +28,17 @@ from sarhub_models.engine.report import write_csv
 from sarhub_models.engine.run import SUMMARY, load_run, train
 from sarhub_models.engine.scoring import Outputs, collect
 from sarhub_models.engine.splits import Source, mean_std, open_source, open_training
-from sarhub_models.errors import InputError, OptionError, SarHubError
+from sarhub_models.errors import InputError, OptionError, StoppedError
 from sarhub_models.features.probe import classifiers
 from sarhub_models.io.files import write_text
 from sarhub_models.transforms import SarTransform
 
 from .grid import Cell, settings_of
 
-__all__ = ["Finetune", "Finished", "Frozen", "StoppedError", "finished"]
+__all__ = ["Finetune", "Finished", "Frozen", "finished"]
 
 SCORES, PREDICTIONS = "scores.json", "predictions.csv"
 _CLASSIFIERS = {"probe": "linear", "neighbours": "knn"}  # by method, as the library calls them
-
-
-class StoppedError(SarHubError):
-    """The training was asked to stop; the same command goes on."""
 
 
 @dataclass(frozen=True)

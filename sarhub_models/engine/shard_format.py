@@ -23,8 +23,7 @@ from pydantic import Field, ValidationError
 from webdataset.tariterators import group_by_keys
 
 from ..datasets import Sample
-from ..errors import DataError
-from ..weights.http import NotThereError
+from ..errors import DataError, NotFoundError
 from .recipe import Count, Section
 from .stream import MEND, address, is_web, open_bytes
 
@@ -121,7 +120,7 @@ def read_index(location: str, split: str) -> Index:
         with open_bytes(location, f"{split}.json") as file:
             text = file.read()
         return Index.model_validate_json(text)
-    except (FileNotFoundError, NotADirectoryError, NotThereError) as err:
+    except (FileNotFoundError, NotADirectoryError, NotFoundError) as err:
         started = not is_web(location) and partial(Path(location).expanduser(), split).is_file()
         reason = "the packing was not finished, and the same command goes on" if started else "pack the split first"
         raise DataError(f"expected the index of the shards in {where}, found none; {reason}: {command}") from err

@@ -13,8 +13,8 @@ import requests
 import urllib3
 
 from .. import __version__
-from ..errors import DataError, DownloadError, IntegrityError, OfflineError
-from ..weights.http import RETRY_WAITS, TIMEOUT, NotThereError
+from ..errors import DataError, DownloadError, IntegrityError, NotFoundError, OfflineError
+from ..weights.http import RETRY_WAITS, TIMEOUT
 from ..weights.hub import offline
 
 _CHUNK = 64 * 1024  # what a cut connection loses at most
@@ -79,7 +79,7 @@ class WebFile(io.RawIOBase):
         size: bytes it must have; ``None`` takes what the server says.
 
     Reading raises:
-        NotThereError: the server says 404 or 410.
+        NotFoundError: the server says 404 or 410.
         IntegrityError: the file has another size.
         DownloadError: any other refusal, or four attempts in a row brought no byte.
     """
@@ -148,7 +148,7 @@ class WebFile(io.RawIOBase):
         if response.status_code in _TRANSIENT:
             raise requests.HTTPError(status)
         if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-            raise NotThereError(status)
+            raise NotFoundError(status)
         if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
             raise DownloadError(status)
         start, total = _span(response)

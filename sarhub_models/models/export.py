@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from .. import networks
-from ..errors import MissingDependencyError, OptionError, SarHubError
+from ..errors import ExportError, MissingDependencyError, OptionError
 from ..zoo.manifest import ModelInfo, model_info
 from .create import create_model
 
-__all__ = ["FORMATS", "Export", "ExportError", "describe_head", "export_model", "export_named"]
+__all__ = ["FORMATS", "Export", "describe_head", "export_model", "export_named"]
 
 FORMATS = ("onnx", "pt2")
 _INPUT, _OUTPUT = "image", "logits"
@@ -30,10 +30,6 @@ _TOLERANCE = 1e-3
 _ONNX_TORCH = "2.6"  # from here on torch.onnx.export documents its exporter through torch.export, with dynamic_shapes
 
 Run = Callable[[torch.Tensor], torch.Tensor]
-
-
-class ExportError(SarHubError, RuntimeError):
-    """The exported file does not compute what the network computes."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from .. import networks
 from .._version import __version__
-from ..errors import CheckpointError, DownloadError, OfflineError, OptionError
+from ..errors import CheckpointError, OfflineError, OptionError, PublishError
 from ..weights import offline
 from ..zoo import text
 from ..zoo.entries import LICENSES, ModelInfo, Preprocessing
@@ -23,13 +23,9 @@ from ..zoo.manifest import model_info
 from .create import create_model
 from .export import describe_head
 
-__all__ = ["PublishError", "publish", "write_repository"]
+__all__ = ["publish", "write_repository"]
 
 _FILES = ("config.json", "model.safetensors", "README.md")
-
-
-class PublishError(DownloadError):
-    """The Hub refused a repository or could not be reached."""
 
 
 def publish(

@@ -11,23 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._version import __version__
-from ..errors import DownloadError
+from ..errors import DownloadError, NotFoundError
 from ..io.files import replace_atomically, write_text
 from ..io.progress import Progress
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["NotThereError", "download"]
+__all__ = ["download"]
 
 RETRY_WAITS = (0.5, 1.0, 2.0)  # seconds before the second, third and fourth attempt
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two reads
 _CHUNK = 64 * 1024  # what a cut connection loses at most
 _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
-
-
-class NotThereError(DownloadError):
-    """The server answered that it has no such file."""
 
 
 class _TransientError(Exception):
@@ -60,7 +56,7 @@ def download(url: str, destination: Path, progress: Progress | None = None) -> N
         progress: called with the bytes received and the total.
 
     Raises:
-        NotThereError: the server says 404 or 410.
+        NotFoundError: the server says 404 or 410.
         DownloadError: any other refusal, or every attempt was cut.
         OSError: the disk refuses.
     """
@@ -136,7 +132,7 @@ def _check_status(response: requests.Response, part: Path) -> None:
         part.unlink(missing_ok=True)
         raise _TransientError(f"{status}: the partial file did not fit and was dropped")
     if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        raise NotThereError(status)
+        raise NotFoundError(status)
     if response.status_code in _TRANSIENT:
         raise _TransientError(status)
     if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):

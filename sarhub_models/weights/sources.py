@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..errors import DownloadError, ManifestError
+from ..errors import DownloadError, ManifestError, NotFoundError
 from ..io.files import check_name, replace_atomically
 from ..io.progress import Progress
 from . import http
@@ -224,7 +224,7 @@ class Mirror(Source):
             if self.needs_network():
                 try:
                     http.download(f"{self.location.rstrip('/')}/{name}", destination, progress)
-                except http.NotThereError:
+                except NotFoundError:
                     continue
                 return
             path = Path(self.location).expanduser() / name

@@ -17,7 +17,7 @@ from torch.torch_version import TorchVersion
 
 from sarhub_models import create_model, networks
 from sarhub_models.cli import main
-from sarhub_models.errors import MissingDependencyError, OptionError
+from sarhub_models.errors import ExportError, MissingDependencyError, OptionError
 from sarhub_models.models import export
 from sarhub_models.zoo.manifest import list_networks, model_info
 
@@ -178,7 +178,7 @@ def test_nothing_is_left_of_a_file_that_computes_something_else(
     monkeypatch.setattr(export, loader, lambda file: lambda images: load(file)(images) * 1.01)
     target = tmp_path / f"toy.{format}"
     target.write_text("the last good one")
-    with pytest.raises(export.ExportError, match="differs from the network"):
+    with pytest.raises(ExportError, match="differs from the network"):
         export.export_model(Toy(), target, format=format, input_shape=(3, 8, 8))
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
     assert target.read_text() == "the last good one"
@@ -188,7 +188,7 @@ def test_outputs_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     toy = Toy()
     with torch.no_grad():
         toy.layers[0].bias.fill_(torch.nan)
-    with pytest.raises(export.ExportError):
+    with pytest.raises(ExportError):
         export.export_model(toy, tmp_path / "toy.pt2", format="pt2", input_shape=(3, 8, 8))
 
 
