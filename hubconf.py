@@ -29,7 +29,7 @@ dependencies = [
 ]
 
 
-def create_transform(name: str, training: bool = False, **options: _t.Any) -> nn.Module:
+def create_transform(name: str, *, training: bool = False, **options: _t.Any) -> nn.Module:
     """Return the preprocessing of a model: ``torch.hub.load(..., "create_transform", "resnet50_ben")``.
 
     Args:
@@ -37,14 +37,14 @@ def create_transform(name: str, training: bool = False, **options: _t.Any) -> nn
         training: augment as in pre-training.
         **options: see ``sarhub_models.create_transform``.
     """
-    return _sarhub.create_transform(name, training, **options)
+    return _sarhub.create_transform(name, training=training, **options)
 
 
 def _entry(name: str) -> _t.Callable[..., nn.Module]:
     info = _sarhub.model_info(name)
 
     def create(pretrained: bool | str = False, **options: _t.Any) -> nn.Module:
-        return _sarhub.create_model(name, pretrained, **options)
+        return _sarhub.create_model(name, pretrained=pretrained, **options)
 
     create.__name__ = create.__qualname__ = name.replace(".", "_")
     create.__doc__ = f"""{info.network}, trained on {info.dataset.title}.
