@@ -1,4 +1,4 @@
-"""How the command line speaks: tables, JSON, and every error as one line with an exit code."""
+"""Output of the command line: tables, JSON, and every error as one line with an exit code."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _explain(err: BaseException) -> tuple[int, str]:
         return FAILED, str(err)
     if isinstance(err, OSError):
         return FAILED, f"{err.filename}: {err.strerror}" if err.filename and err.strerror else str(err)
-    return FAILED, f"unexpected {type(err).__name__}: {err} (SARHUB_DEBUG=1 shows where it came from)"
+    return FAILED, f"unexpected {type(err).__name__}: {err} (SARHUB_DEBUG=1 shows the traceback)"
 
 
 def note(message: str) -> None:

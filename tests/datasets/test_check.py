@@ -74,7 +74,7 @@ def test_what_is_missing_or_damaged_is_named(ssdd: Path, capsys: pytest.CaptureF
     (ssdd / "images/000002.jpg").write_bytes(b"\xff\xd8\xff")
     write_image(ssdd / "images/000003.jpg", 21, 30)
     code, out, err = run(capsys, "ssdd", ssdd, "--out", tmp_path / "index.csv")
-    assert code == 1 and err == f"sarhub: ssdd in {ssdd} is not what was published\n"
+    assert code == 1 and err == f"sarhub: ssdd in {ssdd} differs from what was published\n"
     assert ["train", "928", "928", "0", "2", "NOT", "OK"] in [line.split() for line in out.splitlines()]
     assert ["test", "232", "220", "12", "0", "NOT", "OK"] in [line.split() for line in out.splitlines()]
     assert "000002.jpg: cannot be read as .jpg" in out

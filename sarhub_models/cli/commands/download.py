@@ -1,4 +1,4 @@
-"""Fetch weights into the cache: ``sarhub download``."""
+"""Download weights into the cache: ``sarhub download``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def command(
     everything: Annotated[bool, typer.Option("--all", help="Download every model.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Fetch weights into the cache.
+    """Download weights into the cache.
 
-    They are checked, converted to safetensors and ready for use offline. Interrupted downloads go on where they
-    stopped. What is here already is not fetched again.
+    They are checked, converted to safetensors and ready for use offline. Interrupted downloads resume. Weights that are
+    in the cache already are not downloaded again.
 
     \b
     Examples:

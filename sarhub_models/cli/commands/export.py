@@ -20,7 +20,7 @@ def command(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
     format: Annotated[Literal["onnx", "pt2"], typer.Option(help="ONNX, or PyTorch's own (torch.export).")] = "onnx",
     checkpoint: Checkpoint = None,
-    untrained: Annotated[bool, typer.Option("--untrained", help="Random weights, to try the way out.")] = False,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Export random weights, to try the format.")] = False,
     num_classes: Annotated[
         int | None,
         typer.Option(
@@ -39,9 +39,8 @@ def command(
 ) -> None:
     """Write a network for other runtimes.
 
-    One file, in which the size of the batch stays free. It is run and compared with the network before it appears
-    (ONNX: where onnxruntime is installed). It takes prepared chips; the preprocessing is written into its metadata, key
-    "sarhub".
+    The size of the batch is dynamic. The file is run and compared with the network before it is put in place (ONNX: if
+    onnxruntime is installed). Its input is the output of the preprocessing, which stands in its metadata, key "sarhub".
 
     \b
     Examples:
@@ -68,6 +67,8 @@ def command(
     shape = " x ".join(map(str, export.input_shape))
     print(f"{export.file}  {export.format}  {text.size(export.bytes)}  input: batch x {shape}")
     if export.difference is None:
-        console.note("not compared with the network: pip install 'sarhub-models[export]' brings onnxruntime")
+        console.note(
+            "not compared with the network: onnxruntime is missing; to fix: pip install 'sarhub-models[export]'"
+        )
     else:
         print(f"largest difference from the network: {export.difference:.2g}")

@@ -30,13 +30,13 @@ def command(
     batch_size: BatchSize = 64,
     workers: Workers = 0,
     device: Device = "auto",
-    on_error: Annotated[Literal["stop", "skip"], typer.Option(help="What a bad image does.")] = "stop",
+    on_error: Annotated[Literal["stop", "skip"], typer.Option(help="Stop at a bad image, or skip it.")] = "stop",
     as_json: Json = False,
 ) -> None:
     """Compute the features of a folder of images.
 
-    One row an image, named by its path in the folder. A run that was interrupted goes on where it stopped when it is
-    started again. Reads .npy, .npz, GeoTIFF, PNG and JPEG.
+    One row per image, named by its path in the folder. Start an interrupted run again and it resumes. Reads .npy, .npz,
+    GeoTIFF, PNG and JPEG.
 
     \b
     Examples:
@@ -82,8 +82,8 @@ def command(
 
 
 def _full_scale_hint(model: str) -> str:
-    """Say how the command line is told what amplitude is in the images, and what these weights were trained with."""
-    hint = "--full-scale NUMBER gives the amplitude that becomes 1"
+    """Return how to state the scale of the images, and the one that the weights were trained with."""
+    hint = "--full-scale NUMBER states the value of amplitude 1"
     info = load_manifest().models.get(model)  # a published model is not in it
     full_scale = getattr(info.preprocessing, "full_scale", None) if info is not None else None
     if full_scale is None:

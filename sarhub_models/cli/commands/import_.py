@@ -19,14 +19,14 @@ def command(
     ],
     name: Annotated[
         str | None,
-        typer.Option(help="The model that it holds; without it, file name and contents decide."),
+        typer.Option(help="Name of the model in the file. Default: recognized by tensors and file name."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Cache a file of weights that you have.
+    """Check and convert a file of weights, and put it into the cache.
 
-    It is checked and converted; it stays as it is. For weights that no program may fetch: download them in a browser
-    ('sarhub info NAME' shows where), then import.
+    The file itself stays as it is. For weights that only a browser can download: 'sarhub info NAME' shows where, then
+    import the file.
 
     \b
     Examples:

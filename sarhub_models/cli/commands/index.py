@@ -44,7 +44,7 @@ def command(
     full: Annotated[bool, typer.Option("--full", help="Decode every pixel, not the headers alone.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a downloaded data set: what is there, what is missing or damaged.
+    """Check a downloaded data set: what is complete, missing or damaged.
 
     Counts images of each split and class against what was published, and opens every file. The exit code is 1 if
     anything is missing, damaged, or too many.
@@ -79,7 +79,7 @@ def command(
         if out is not None:
             print(f"\n{out}: {sum(len(index.entries) for index in found)} files")
     if not all(index.ok for index in found):
-        console.note(f"{dataset} in {root} is not what was published")
+        console.note(f"{dataset} in {root} differs from what was published")
         raise typer.Exit(console.FAILED)
 
 

@@ -14,7 +14,7 @@ __all__ = ["command"]
 def command(name: Name, as_json: Json = False) -> None:
     """Show all about one model.
 
-    Data, classes, preprocessing with its numbers, sources, checksum, terms, citation, and how to load it.
+    Data, classes, preprocessing with its numbers, sources, checksum, license, citation, and how to load it.
 
     \b
     Examples:

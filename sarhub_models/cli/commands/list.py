@@ -19,13 +19,13 @@ def command(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Shell-style wildcards; quote them.")] = "*",
     network: Annotated[str | None, typer.Option(help="Only this architecture.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only weights trained on this data.")] = None,
-    sensor: Annotated[str | None, typer.Option(help="Only weights that saw images of this radar.")] = None,
+    sensor: Annotated[str | None, typer.Option(help="Only weights trained on images of this radar.")] = None,
     bands: Annotated[
         str | None,
-        typer.Option(help="Only weights that take exactly these polarisations: VV, or VV,VH."),
+        typer.Option(help="Only weights that take exactly these polarizations: VV, or VV,VH."),
     ] = None,
     license: Annotated[str | None, typer.Option(help="Only this license; none: without one.")] = None,
-    method: Annotated[str | None, typer.Option(help="Only weights pre-trained in this way.")] = None,
+    method: Annotated[str | None, typer.Option(help="Only weights pre-trained with this method.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the models.

@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 def command(
     name: Name,
-    repo: Annotated[str, typer.Option(metavar="ORGANISATION/NAME", help="The repository on the Hugging Face Hub.")],
+    repo: Annotated[str, typer.Option(metavar="ORGANIZATION/NAME", help="The repository on the Hugging Face Hub.")],
     checkpoint: Checkpoint = None,
     private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files to --out and upload nothing.")] = False,
@@ -27,8 +27,8 @@ def command(
 ) -> None:
     """Put a model on the Hugging Face Hub.
 
-    Weights, configuration and a model card, in timm's format. Whoever has sarhub_models loads it, preprocessing
-    included, with create_model("hf-hub:ORGANISATION/NAME"). Log in first with 'hf auth login' or set HF_TOKEN.
+    Weights, configuration and a model card, in timm's format. Load it, preprocessing included, with
+    create_model("hf-hub:ORGANIZATION/NAME"). Log in first with 'hf auth login' or set HF_TOKEN.
 
     \b
     Examples:

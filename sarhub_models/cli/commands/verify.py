@@ -18,10 +18,10 @@ __all__ = ["command"]
 
 
 def command(names: Names = None, as_json: Json = False) -> None:
-    """Hash the weights on this disk anew.
+    """Check the hashes of the weights on this disk.
 
-    The exit code is 1 if a file is not what it was, or was made from another release than the published one. A damaged
-    file is put aside, so that the next use fetches it again.
+    The exit code is 1 if a file was changed, or comes from another release than the published one. A damaged file is
+    moved to quarantine, and downloaded again when it is next needed.
 
     \b
     Examples:
@@ -43,5 +43,5 @@ def command(names: Names = None, as_json: Json = False) -> None:
         if not found:
             print("no weights are on this disk")
     if not all(result.ok for result in found):
-        console.note("some weights are not what they should be")
+        console.note("some weights failed the check")
         raise typer.Exit(console.FAILED)

@@ -1,4 +1,4 @@
-"""Look into the cache, or empty it: ``sarhub cache``."""
+"""List or clear the weights in the cache: ``sarhub cache``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ group = typer.Typer(rich_markup_mode=None)
 
 @group.callback(invoke_without_command=True)
 def cache(context: typer.Context) -> None:
-    """Look into the cache, or empty it.
+    """List or clear the weights in the cache.
 
     \b
     Examples:

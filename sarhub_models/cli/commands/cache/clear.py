@@ -19,8 +19,8 @@ def command(
 ) -> None:
     """Delete all weights from the cache.
 
-    With them go what interrupted downloads left and the files in quarantine. Kept are the hashes of first downloads
-    (unless --forget-pins), the chips of 'sarhub demo' in data/, and files of yours.
+    This includes interrupted downloads and the files in quarantine. Kept are the hashes of first downloads (unless
+    --forget-pins), the chips of 'sarhub demo' in data/, and files that others put there.
     """
     from ....weights import Store
 

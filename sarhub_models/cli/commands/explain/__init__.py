@@ -38,10 +38,10 @@ Preprocessing = Annotated[
 ]
 Images = Annotated[Path, typer.Option(metavar="DIR", help="Folder of chips; its subfolders are read, too.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables, maps and pictures.")]
-Label = Annotated[str | None, typer.Option(help="What the network is called in them. Default: --model.")]
+Label = Annotated[str | None, typer.Option(help="Name of the network in them. Default: --model.")]
 Layer = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The layer to look at. Default: the last stage of the network."),
+    typer.Option(metavar="NAME", help="Layer to explain. Default: the last stage of the network."),
 ]
 Patch = Annotated[int, typer.Option(min=1, help="Side of a patch in pixels of the network's input.")]
 Masks = Annotated[
@@ -53,10 +53,10 @@ Masks = Annotated[
     ),
 ]
 Band = Annotated[int | None, typer.Option(min=1, help="Band to read, counted from 1.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Take the first so many chips only.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first so many chips.")]
 Table = Annotated[Literal["csv", "parquet"], typer.Option(help="Format of the tables.")]
 Figures = Annotated[Literal["png", "pdf"], typer.Option("--pictures", help="Format of the figures.")]
-Palette = Annotated[Literal["default", "colourblind"], typer.Option(help="Colours of the figures.")]
+Palette = Annotated[Literal["default", "colourblind"], typer.Option(help="Colors of the figures.")]
 
 
 @group.callback()
@@ -86,8 +86,8 @@ def open_network(model: str, preprocessing: str | None) -> tuple[nn.Module, SarT
     architecture = identify(read_tensors(file))
     if preprocessing is None:
         raise OptionError(
-            f"{file} is a {architecture}, but does not tell the preprocessing it was trained with: "
-            "give --preprocessing NAME, a name of 'sarhub list'"
+            f"{file} is a {architecture}, but does not say which preprocessing it was trained with; "
+            "to fix: --preprocessing NAME, a name of 'sarhub list'"
         )
     info = model_info(preprocessing)
     name = info.name if info.network == architecture else list_models(network=architecture)[0]

@@ -43,9 +43,7 @@ def command(
     layer: Layer = None,
     class_index: Annotated[
         int | None,
-        typer.Option(
-            "--class", min=0, help="The class to look for. Default: the one that the network gives each chip."
-        ),
+        typer.Option("--class", min=0, help="Class to explain. Default: the one that is predicted for each chip."),
     ] = None,
     patch: Patch = 8,
     masks: Masks = None,

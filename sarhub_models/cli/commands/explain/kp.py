@@ -54,14 +54,14 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="U-Net of --estimator unet: read if it is there, with the settings it was trained with; else written.",
+            help="U-Net of --estimator unet: read, with its training settings, if it exists; else written.",
         ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the direct estimator.")] = 150,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of the U-Net.")] = 500,
     alpha: Annotated[float, typer.Option(help="Weight of the entropy in the loss.")] = 0.25,
     draws: Annotated[int, typer.Option(min=1, help="Draws of noise whose mean disturbs a chip.")] = 15,
-    exact: Annotated[bool, typer.Option("--exact", help="Draw so often, instead of once with less noise.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Draw --draws times, not once with less noise.")] = False,
     b: Annotated[
         list[float] | None,
         typer.Option("--b", help="Threshold of knowledge points; may be repeated. Default: 0.25 0.3 0.4 0.5."),
@@ -110,7 +110,7 @@ def command(
 
 
 def _explainer(network: nn.Module, chips: Chips, unet: Path | None, options: dict[str, Any]) -> KnowledgePoints:
-    """Return what finds the points: with a U-Net from a file, with one trained on these chips, or without."""
+    """Return the explainer: with a U-Net from a file, with one trained on these chips, or without."""
     from ....explain import Direct, KnowledgePoints
 
     if unet is not None and unet.exists():
