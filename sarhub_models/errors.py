@@ -42,9 +42,9 @@ __all__ = [
     "OfflineError",
     "OptionError",
     "PublishError",
+    "RadiometryWarning",
     "SarHubError",
     "StoppedError",
-    "UnitWarning",
     "UnknownNameError",
     "closest",
 ]
@@ -54,8 +54,8 @@ class SarHubError(Exception):
     """Base class of all errors of this package."""
 
 
-class UnitWarning(UserWarning):
-    """An image is plainly not in the unit that it was said to be in; what follows is computed nonetheless."""
+class RadiometryWarning(UserWarning):
+    """The radiometry of an image is plainly not what it was said to be; what follows is computed nonetheless."""
 
 
 class UnknownNameError(SarHubError, KeyError):

@@ -27,7 +27,7 @@ BESIDE = {
     "losses": {"errors"},
     "io": {"errors"},
     "weights": {"zoo"},
-    "transforms": {"zoo"},
+    "zoo": {"transforms"},  # its tables of operators and radiometry, which need no torch
     "datasets": {"weights"},  # downloads go through its HTTP client
     "features": {"models"},
     "engine": {"models", ""},

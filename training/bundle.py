@@ -16,8 +16,9 @@ import typer
 from rich import print as show
 from safetensors.torch import load_file, save_file
 
+from sarhub_models.engine.augment import describe
 from sarhub_models.engine.checkpoint import BEST
-from sarhub_models.engine.run import Run, load_model, load_run, preprocessing_entry
+from sarhub_models.engine.run import Run, load_model, load_run
 from sarhub_models.engine.scoring import score
 from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import CheckpointError, SarHubError
@@ -98,8 +99,11 @@ def update_manifest(
         "num_classes": len(run.class_names),
         "class_names": list(run.class_names),
         "multilabel": False,
-        "preprocessing": {**(preprocessing_entry(recipe, run.mean, run.std) or {}), "note": _NOTE},
-        "input": {"bands": ["single"], "unit": "amplitude", "range": [0, 1], "channels": 3},
+        "preprocessing": {
+            **describe(recipe.preprocess, run.mean, run.std, recipe.data.full_scale),
+            "note": _NOTE,
+        },
+        "input": {"bands": ["single"], "radiometry": "amplitude", "range": [0, 1], "channels": 3},
     }
     tensors = load_file(file)
     buffers = ("running_mean", "running_var", "num_batches_tracked")

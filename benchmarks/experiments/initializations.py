@@ -16,7 +16,6 @@ from sarhub_models import networks as architectures
 from sarhub_models.engine.checkpoint import BEST
 from sarhub_models.engine.run import load_run
 from sarhub_models.errors import OptionError
-from sarhub_models.transforms import SarTransform
 
 __all__ = ["Start", "parse_start", "starts_of", "usual_starts", "without_imagenet"]
 
@@ -47,7 +46,7 @@ class Start:
         if self.init in ANY or Path(self.init).expanduser().is_file():
             return None
         transform = sarhub.create_transform(self.init)
-        return transform if isinstance(transform, SarTransform) else None
+        return transform if len(transform.bands) == 1 else None
 
 
 def parse_start(text: str) -> Start:

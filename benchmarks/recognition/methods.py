@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.experiments.provenance import Inputs
-from sarhub_models.engine.augment import evaluation_transform
+from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Files
 from sarhub_models.engine.checkpoint import BEST, LAST
 from sarhub_models.engine.initialization import build_network
@@ -31,7 +31,6 @@ from sarhub_models.engine.splits import Source, mean_std, open_source, open_trai
 from sarhub_models.errors import InputError, OptionError, StoppedError
 from sarhub_models.features.probe import classifiers
 from sarhub_models.io.files import write_text
-from sarhub_models.transforms import SarTransform
 
 from .grid import Cell, settings_of
 
@@ -190,10 +189,9 @@ def _features(cell: Cell, recipe: Recipe) -> tuple[Outputs, Outputs, tuple[str, 
     source = open_source(recipe.data, recipe.data.train)
     transform = cell.start.transform()
     if transform is None:
-        transform = evaluation_transform(recipe.preprocess, *mean_std(source, recipe.preprocess))
-    size = transform.size if isinstance(transform, SarTransform) else None
+        transform = make_transform(recipe.preprocess, *mean_std(source, recipe.preprocess))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = build_network(recipe.model, len(source.class_names), size or recipe.preprocess.size, cell.seed)
+    network = build_network(recipe.model, len(source.class_names), transform.size or recipe.preprocess.size, cell.seed)
     network = network.to(device).eval()
     test = _open_test(recipe, source.class_names)
     loaders = source.evaluation(recipe.evaluation.batch_size), test

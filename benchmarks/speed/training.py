@@ -28,12 +28,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sarhub_models.datasets import Sample
 from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips
+from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Batch, Files
 from sarhub_models.engine.memory import keep_freed_memory
 from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.trainer import Trainer, make_accelerator
 from sarhub_models.networks import build
-from sarhub_models.transforms import SarTransform
 from training.recipes import load_recipe
 
 from .timing import interleaved, print_table, write_report
@@ -93,9 +93,7 @@ def plain_loop(setup: Setup) -> Steps:
     recipe = setup.recipe()
     p, batch_size = recipe.preprocess, recipe.optim.batch_size
     chips, device = Chips(BATCHES * batch_size, SIZE), torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    transform = SarTransform(
-        p.operator, p.range.low, p.range.high, p.range.evaluation, p.mean or 0, p.std or 1, p.size, training=True
-    )
+    transform = make_transform(p, p.mean or 0, p.std or 1, geometry="flip_rotate")
     pairs = [(image, label) for image, label, _ in (chips[index] for index in range(len(chips)))]
     loader = DataLoader(
         pairs,  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from benchmarks.ablation import report
 from sarhub_models import cli
 from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.zoo import text
-from sarhub_models.zoo.entries import BandPreprocessing, Input, Preprocessing
+from sarhub_models.zoo.entries import Input, Preprocessing
 
 from . import zoo
 from .composed import content_figures, content_results
@@ -48,17 +48,15 @@ def everything(folder: Path) -> None:
 
 def models_table() -> str:
     """One row a model."""
-    header = ["name", "network", "pre-trained on", "bands", "unit", "classes", "parameters", "weights"]
+    header = ["name", "network", "pre-trained on", "bands", "radiometry", "classes", "parameters", "weights"]
     rows = [f"| {' | '.join(header)} |", "| --- " * len(header) + "|"]
     for name in sarhub.list_models():
         info = sarhub.model_info(name)
         where = ", ".join(dict.fromkeys(source["type"].replace("_", " ") for source in info.sources))
         params = f"{info.params / 1e6:.1f} M" if info.params else "–"
         classes = "in the file" if info.num_classes is None else info.num_classes or "none"
-        bands, unit = ", ".join(info.input.bands), info.input.unit or "not stated"
-        rows.append(
-            f"| `{name}` | {info.network} | {info.dataset.title} | {bands} | {unit} | {classes} | {params} | {where} |"
-        )
+        takes = f"{', '.join(info.input.bands)} | {info.input.radiometry or 'not stated'}"
+        rows.append(f"| `{name}` | {info.network} | {info.dataset.title} | {takes} | {classes} | {params} | {where} |")
     return "\n".join(rows) + "\n"
 
 
@@ -71,13 +69,13 @@ def preprocessing_table() -> str:
     groups: dict[Preprocessing, list[str]] = {}
     for name in sarhub.list_models():
         p = sarhub.model_info(name).preprocessing
-        if isinstance(p, Preprocessing):
+        if p.operator is not None:
             groups.setdefault(p, []).append(name)
     for p, names in groups.items():
         label = f"`{names[0]}`" if len(names) == 1 else f"`*_{sarhub.model_info(names[0]).dataset.name}`"
         span = f"{p.low:g} to {p.high:g}" if p.low != p.high else f"{p.low:g}"
         rows.append(
-            f"| {label} | {p.operator} | {span} | {p.evaluation:g} | {p.mean:.6g} | {p.std:.6g} "
+            f"| {label} | {p.operator} | {span} | {p.eval_value:g} | {p.mean[0]:.6g} | {p.std[0]:.6g} "
             f"| {p.size or 'no'} | {'not published' if p.full_scale is None else f'{p.full_scale:g}'} |"
         )
     return "\n".join(rows) + "\n"
@@ -85,18 +83,18 @@ def preprocessing_table() -> str:
 
 def bands_table() -> str:
     """One row for each distinct preprocessing of several bands."""
-    rows = ["| weights | bands | unit | steps |", "| --- | --- | --- | --- |"]
-    groups: dict[tuple[BandPreprocessing, Input], list[str]] = {}
+    rows = ["| weights | bands | radiometry | steps |", "| --- | --- | --- | --- |"]
+    groups: dict[tuple[Preprocessing, Input], list[str]] = {}
     for name in sarhub.list_models():
         info = sarhub.model_info(name)
-        if isinstance(info.preprocessing, BandPreprocessing):
+        if info.preprocessing.operator is None:
             groups.setdefault((info.preprocessing, info.input), []).append(name)
-    for (p, given), names in groups.items():
+    for (_, given), names in groups.items():
         starts = sorted({f"{sarhub.model_info(name).network.split('_')[0]}*" for name in names})
         data = sarhub.model_info(names[0]).dataset.name
         labels = ", ".join(f"`{start}_{data}.*`" for start in starts)
-        steps = "; ".join(text.preprocessing_steps(p))
-        rows.append(f"| {labels} | {', '.join(given.bands)} | {given.unit or 'not stated'} | {steps} |")
+        steps = "; ".join(text.preprocessing_steps(sarhub.model_info(names[0])))
+        rows.append(f"| {labels} | {', '.join(given.bands)} | {given.radiometry or 'not stated'} | {steps} |")
     return "\n".join(rows) + "\n"
 
 

@@ -17,7 +17,7 @@ _COLUMNS = {
     "data": True,
     "method": True,
     "bands": True,
-    "unit": True,
+    "radiometry": True,
     "parameters": False,
     "license": True,
 }
@@ -66,7 +66,7 @@ def _cells(info: sarhub.ModelInfo) -> list[tuple[str, str]]:
         info.dataset.title,
         info.method,
         bands,
-        info.input.unit or "not stated",
+        info.input.radiometry or "not stated",
     ]
     return [
         (_name(info), info.name),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..zoo.entries import UNITS
+from ..transforms.radiometry import RADIOMETRIES
 from ..zoo.manifest import list_models
 
 __all__ = [
@@ -20,8 +20,8 @@ __all__ = [
     "Model",
     "Name",
     "Names",
+    "Radiometry",
     "Seed",
-    "Unit",
     "Workers",
     "complete_name",
     "split_bands",
@@ -39,9 +39,9 @@ def split_bands(bands: str | None) -> list[str] | None:
 
 
 if TYPE_CHECKING:
-    _Unit = str
+    _Radiometry = str
 else:
-    _Unit = Literal[UNITS]  # typer's choices are the rows of the table
+    _Radiometry = Literal[tuple(RADIOMETRIES)]  # typer's choices are the rows of the table
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)]
 Names = Annotated[
@@ -54,7 +54,10 @@ Checkpoint = Annotated[
     typer.Option(help="Use this file of weights (.pth or .safetensors) instead of the registered ones."),
 ]
 Bands = Annotated[str | None, typer.Option(help="Polarizations of the images, in their order: VV,VH.")]
-Unit = Annotated[_Unit | None, typer.Option(help="Unit of the images. Default: the one that the weights expect.")]
+Radiometry = Annotated[
+    _Radiometry | None,
+    typer.Option(help="What the pixels hold; it is converted. Default: what the weights expect."),
+]
 FullScale = Annotated[
     float | None,
     typer.Option(help="Value of amplitude 1. Default: the maximum of integer types; floats are in [0, 1]."),

@@ -32,7 +32,7 @@ class Chips:
         names: one for each file.
         labels: class of each image by name, or ``None``.
         split: ``"train"`` or ``"test"`` for each image, or ``None``: then accuracies are cross-validated.
-        unit: what the images hold, where their data set says so.
+        radiometry: what the images hold, where their data set says so.
         full_scale: the digital number of amplitude 1, where their data set says so.
     """
 
@@ -40,7 +40,7 @@ class Chips:
     names: tuple[str, ...]
     labels: tuple[str, ...] | None = None
     split: tuple[str, ...] | None = None
-    unit: str | None = None
+    radiometry: str | None = None
     full_scale: float | None = None
 
 
@@ -50,8 +50,8 @@ def open_chips(images: str | os.PathLike[str], labels: str | os.PathLike[str] | 
 
     Args:
         images: a folder of images that :func:`~sarhub_models.io.images.read_image` reads; or packed DSN-SLC patches, a
-            folder of them or one file (:func:`~sarhub_models.datasets.load_dsn`), which bring labels, splits and unit
-            along.
+            folder of them or one file (:func:`~sarhub_models.datasets.load_dsn`), which bring labels, splits and
+            radiometry along.
         labels: CSV file, a line ``image,label`` or ``image,label,split`` for each chip, with the path of the image in
             the folder and the split ``train`` or ``test``; a first line with these very words is passed over. Images
             that it does not name are left out.

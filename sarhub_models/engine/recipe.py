@@ -52,11 +52,11 @@ class Section(BaseModel):
 
 
 class Range(Section):
-    """The parameter of a dynamic-range operator: drawn from [low, high] with DRAA, else ``evaluation``."""
+    """The parameter of a dynamic-range operator: drawn from [low, high] with DRAA, else ``eval_value``."""
 
     low: float
     high: float
-    evaluation: float
+    eval_value: float
 
     @model_validator(mode="after")
     def _low_is_below_high(self) -> Range:
@@ -112,9 +112,9 @@ class Preprocess(Section):
     operator: str = "ptls"
     draa: bool = True
     operators: dict[str, Range] = {
-        "log_amplitude": Range(low=15, high=17, evaluation=16),
-        "reinhard_devlin": Range(low=3.5, high=4.5, evaluation=4.0),
-        "ptls": Range(low=0, high=2, evaluation=1),
+        "log_amplitude": Range(low=15, high=17, eval_value=16),
+        "reinhard_devlin": Range(low=3.5, high=4.5, eval_value=4.0),
+        "ptls": Range(low=0, high=2, eval_value=1),
     }
     size: Count = 128
     #: Of the pixels after the operator; null: measured on the training split.
@@ -133,7 +133,7 @@ class Preprocess(Section):
     @property
     def range(self) -> Range:
         """The parameter range of the chosen operator."""
-        return self.operators.get(self.operator, Range(low=0, high=0, evaluation=0))
+        return self.operators.get(self.operator, Range(low=0, high=0, eval_value=0))
 
 
 class Augment(Section):

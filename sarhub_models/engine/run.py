@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -21,12 +20,12 @@ from torch.utils.tensorboard import SummaryWriter
 from ..errors import DataError, OptionError
 from ..io.files import write_text
 from ..networks import build, spec
-from ..transforms import SarTransform
-from .augment import evaluation_transform
+from ..transforms import Pipeline
+from .augment import describe, make_transform
 from .checkpoint import BEST
 from .memory import keep_freed_memory
 from .provenance import check_same_run, split_digests
-from .recipe import NO_OPERATOR, Recipe, override
+from .recipe import Recipe, override
 from .report import RUNNING, plot_curves, plot_detail, write_csv
 from .splits import Source, open_source, open_training
 from .trainer import Row, Trainer, make_accelerator
@@ -59,9 +58,9 @@ class Run:
     multilabel: bool
     val: dict[str, float]
 
-    def transform(self) -> SarTransform:
+    def transform(self) -> Pipeline:
         """Return the preprocessing at evaluation."""
-        return evaluation_transform(self.recipe.preprocess, self.mean, self.std)
+        return make_transform(self.recipe.preprocess, self.mean, self.std)
 
     def model(self) -> nn.Module:
         """Return the network with the kept weights, in evaluation mode."""
@@ -195,35 +194,13 @@ def _train(recipe: Recipe, splits: tuple[Source, Source | None], out: Path, acce
     return finished
 
 
-def preprocessing_entry(recipe: Recipe, mean: float, std: float) -> dict[str, Any] | None:
-    """Return the preprocessing of a recipe as the manifest describes it.
-
-    ``None`` where it cannot: without an operator, and where the middle of each image is cut out. Without DRAA the
-    operator's parameter is one number, in training, too.
-    """
-    p = recipe.preprocess
-    if p.operator == NO_OPERATOR or p.crop is not None:
-        return None
-    limits = p.range
-    return {
-        "operator": p.operator,
-        "low": limits.low if p.draa else limits.evaluation,
-        "high": limits.high if p.draa else limits.evaluation,
-        "evaluation": limits.evaluation,
-        "mean": mean,
-        "std": std,
-        "size": p.size,
-        "full_scale": recipe.data.full_scale,
-    }
-
-
 def _finish(trainer: Trainer) -> None:
     """Write the summary that makes the folder a run."""
     summary = {
         "recipe": trainer.recipe.model_dump(mode="json"),
         "mean": trainer.mean,
         "std": trainer.std,
-        "preprocessing": preprocessing_entry(trainer.recipe, trainer.mean, trainer.std),
+        "preprocessing": describe(trainer.recipe.preprocess, trainer.mean, trainer.std, trainer.recipe.data.full_scale),
         "data": trainer.data,
         "class_names": list(trainer.train.class_names),
         "multilabel": trainer.train.multilabel,

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError
-from .augment import by_size
 from .metrics import make_detail, make_metrics, plain, probabilities
 
 
@@ -39,7 +38,7 @@ def collect(
     Args:
         function: network inputs (B, 3, S, S) on the device → (B, D).
         loader: batches of :mod:`sarhub_models.engine.batches`.
-        transform: amplitude (B, 1, H, W) → input.
+        transform: amplitude (B, 1, H, W), or a list of (1, H, W) of several sizes, → input.
         device: where to compute.
 
     Returns:
@@ -54,7 +53,7 @@ def collect(
         if not batch.names:
             continue
         batch = batch.to(torch.device(device))
-        inputs = by_size(batch.images, torch.zeros(len(batch.names)), lambda x, _: transform(x))
+        inputs = transform(batch.images)
         names += batch.names
         labels.append(batch.labels.cpu())
         values.append(function(inputs).float().cpu())
@@ -77,7 +76,7 @@ def score(
     Args:
         model: network on the device; it is left in evaluation mode.
         loader: batches of :mod:`sarhub_models.engine.batches`, this process's share.
-        transform: amplitude (B, 1, H, W) → input.
+        transform: amplitude (B, 1, H, W), or a list of (1, H, W) of several sizes, → input.
         num_classes: outputs of the network.
         multilabel: whether a sample carries several labels.
         device: where to compute.
@@ -92,7 +91,7 @@ def score(
         if not batch.names:  # all of it was damaged
             continue
         batch = batch.to(torch.device(device))
-        images = by_size(batch.images, torch.zeros(len(batch.names)), lambda x, _: transform(x))
+        images = transform(batch.images)
         predicted, labels = probabilities(model(images), multilabel), batch.labels.long()
         metrics.update(predicted, labels)
         detail.update(predicted, labels)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from ..errors import DataError, OptionError
-from .augment import evaluation_transform
+from .augment import make_transform
 from .batches import Batch, Files, Plan, Rank
 from .readers import Subset, open_split, stratified
 from .recipe import Data, Preprocess
@@ -77,12 +77,12 @@ def mean_std(source: Source, preprocess: Preprocess) -> tuple[float, float]:
     """
     if preprocess.mean is not None and preprocess.std is not None:
         return preprocess.mean, preprocess.std
-    transform = evaluation_transform(preprocess, 0.0, 1.0)
+    transform = make_transform(preprocess, 0.0, 1.0).until("normalize")
     count, total, squares = 0, 0.0, 0.0
     for batch in source.evaluation(256, Rank(0, max(1, len(source) // _PROBE))):
         images = batch.images if isinstance(batch.images, list) else [batch.images]
         for image in images:
-            pixels = transform.dynamic_range(transform.cropped(image)).double()
+            pixels = transform(image).double()
             count += pixels.numel()
             total += pixels.sum().item()
             squares += pixels.square().sum().item()

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import DivergedError, InputError, OptionError
 from ..losses import make_loss
-from .augment import TrainingTransform, cutmix, draw, evaluation_transform
+from .augment import cutmix, draw, make_transform
 from .batches import Batch, Plan, Rank, noting_skipped, steps_per_epoch
 from .checkpoint import LAST, load_last, save_best, save_last
 from .initialization import build_network
@@ -106,8 +106,8 @@ class Trainer:
         if saved is not None:
             self._check_same(saved)
         self.mean, self.std = mean_std(train, recipe.preprocess) if saved is None else (saved["mean"], saved["std"])
-        self.augment = TrainingTransform(recipe.preprocess, recipe.augment.geometry, self.mean, self.std)
-        self.transform = evaluation_transform(recipe.preprocess, self.mean, self.std)
+        self.augment = make_transform(recipe.preprocess, self.mean, self.std, geometry=recipe.augment.geometry)
+        self.transform = make_transform(recipe.preprocess, self.mean, self.std)
         self._prepare(fresh=saved is None)
         self.history: list[Row] = []
         self.best: Row = {}
@@ -253,7 +253,7 @@ class Trainer:
         torch.manual_seed(key(seed, "step", self.step, rank))  # dropout and drop path
         numbers = draw(seed, self.step, recipe.optim.batch_size, rank, self.process.world)
         rng = generator(seed, "cutmix", self.step)  # alike everywhere: the losses of all processes meet in each call
-        images = self.augment(batch.images, numbers)
+        images = self.augment(batch.images, numbers=numbers)
         images, pasted, kept = cutmix(images, batch.labels, recipe.augment.cutmix, rng)
         layout = torch.channels_last if recipe.runtime.channels_last else torch.contiguous_format
         with self.accelerator.accumulate(self.model):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ImageError, OptionError
 from ..io.images import read_image
-from ..transforms import SarTransform, normalize_amplitude
+from ..transforms import Pipeline, normalize_amplitude
 
 __all__ = ["Chips", "check_chips", "prepare", "prepare_chips", "read_chips"]
 
@@ -36,7 +36,7 @@ class Chips:
         return len(self.names)
 
 
-def prepare(transform: SarTransform, amplitude: np.ndarray | Tensor) -> Tensor:
+def prepare(transform: Pipeline, amplitude: np.ndarray | Tensor) -> Tensor:
     """Return a chip as the network sees it but for mean and standard deviation.
 
     Args:
@@ -46,11 +46,11 @@ def prepare(transform: SarTransform, amplitude: np.ndarray | Tensor) -> Tensor:
     Returns:
         float32 in [0, 1], (C, S, S) for one chip and (B, C, S, S) for a batch.
     """
-    return transform(amplitude) * transform.std + transform.mean
+    return transform.without("normalize")(amplitude)
 
 
 def prepare_chips(
-    images: Iterable[np.ndarray], names: Sequence[str], transform: SarTransform, *, full_scale: float | None = None
+    images: Iterable[np.ndarray], names: Sequence[str], transform: Pipeline, *, full_scale: float | None = None
 ) -> Chips:
     """Prepare images.
 
@@ -89,7 +89,7 @@ def prepare_chips(
 
 def read_chips(
     files: Sequence[str | os.PathLike[str]],
-    transform: SarTransform,
+    transform: Pipeline,
     *,
     names: Sequence[str] | None = None,
     full_scale: float | None = None,

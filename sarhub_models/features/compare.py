@@ -102,7 +102,7 @@ def compare(
     out: str | os.PathLike[str],
     *,
     bands: Sequence[str] | None = None,
-    unit: str | None = None,
+    radiometry: str | None = None,
     full_scale: float | None = None,
     batch_size: int = 64,
     workers: int = 0,
@@ -121,8 +121,8 @@ def compare(
         out: folder for ``comparison.json``, ``comparison.png`` and ``chips.png`` (some chips of each class); it is
             created.
         bands: polarisations in the images, in their order; needed by models of several bands.
-        unit: radiometry of the images (see :func:`~sarhub_models.create_transform`); by default what the chips' data
-            set says, or what all the models expect, if that is one unit.
+        radiometry: what the images hold (see :func:`~sarhub_models.create_transform`); by default what the chips' data
+            set says, or what all the models expect, if that is one.
         full_scale: the digital number that stands for amplitude 1.
         batch_size: images that go through a network at once.
         workers: processes that read images.
@@ -132,7 +132,7 @@ def compare(
 
     Raises:
         MissingDependencyError: the extra ``demo`` is not installed.
-        OptionError: no model, a unit that must be said, or bands that a model cannot use.
+        OptionError: no model, a radiometry that must be said, or bands that a model cannot use.
         ImageError: none of the images could be used.
         SarHubError: weights cannot be had, see :func:`~sarhub_models.create_model`.
     """
@@ -142,13 +142,13 @@ def compare(
     if not models:
         raise OptionError("no models to compare: give names of 'sarhub list'; no weights are on this disk")
     infos = [model_info(name) for name in dict.fromkeys(models)]
-    unit = unit or chips.unit or _common_unit(infos)
+    radiometry = radiometry or chips.radiometry or _common_radiometry(infos)
     full_scale = full_scale or chips.full_scale
     run: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
     found: dict[str, Features] = {}
     for info in infos:
         options, positions = _view(info, bands)
-        transform = create_transform(info.name, unit=unit, full_scale=full_scale, **options)
+        transform = create_transform(info.name, radiometry=radiometry, full_scale=full_scale, **options)
         for name, pretrained in ((info.name, True), (info.name + TWIN, False)):
             torch.manual_seed(seed)
             model = create_model(info.name, pretrained, num_classes=0, **options)
@@ -164,13 +164,14 @@ def compare(
     return _report(chips, rows, features, skipped, Path(out), seed)
 
 
-def _common_unit(infos: Sequence[ModelInfo]) -> str | None:
-    units = {info.input.unit for info in infos if info.input.unit is not None}
-    if len(units) > 1:
+def _common_radiometry(infos: Sequence[ModelInfo]) -> str | None:
+    expected = {info.input.radiometry for info in infos if info.input.radiometry is not None}
+    if len(expected) > 1:
         raise OptionError(
-            f"these models expect different units ({', '.join(sorted(units))}): say what the images hold with unit=…"
+            f"these models expect different radiometry ({', '.join(sorted(expected))}): say what the images hold with "
+            "radiometry=…"
         )
-    return next(iter(units), None)
+    return next(iter(expected), None)
 
 
 def _view(info: ModelInfo, bands: Sequence[str] | None) -> tuple[dict[str, Any], int | list[int] | None]:

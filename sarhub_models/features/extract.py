@@ -105,7 +105,7 @@ def extract_features(
             f"expected a network with timm's forward_features and forward_head, got {type(model).__name__}"
         )
     if full_scale is not None and not _takes_amplitude(transform):
-        raise OptionError("this transform converts units itself: give full_scale to create_transform")
+        raise OptionError("this transform converts by itself: give full_scale to create_transform")
     images = _Images([Path(path) for path in paths], transform, full_scale, band)
     labels = _labels(images.files, names)
     target = _checked_target(out) if out is not None else None

@@ -28,7 +28,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..errors import ImageError, MissingDependencyError, OptionError
 from ..models.create import create_model, create_transform
 from ..networks import on_meta_device
-from ..transforms import SarTransform, normalize_amplitude
+from ..transforms import normalize_amplitude
 
 try:
     from mmcv.transforms import BaseTransform
@@ -282,7 +282,7 @@ class SARHubPreprocess(BaseTransform):
 
     Required key ``img``: (H, W) or (H, W, C), as an image loader gives it. Of weights for one band all C channels must
     be equal; integers of 8 or 16 bits are divided by the largest value of their type, floating point is amplitude in
-    [0, 1]. Weights of several bands take these, in their order and unit. Modified key ``img``: (H, W, channels),
+    [0, 1]. Weights of several bands take these, in their order and radiometry. Modified key ``img``: (H, W, channels),
     float32.
 
     Args:
@@ -290,7 +290,8 @@ class SARHubPreprocess(BaseTransform):
             weights one compares with.
         training: draw the operator's parameter anew for every image (DRAA), from torch's random numbers.
         in_channels: as for :class:`SARHubBackbone`.
-        unit: what the image holds, as for :func:`~sarhub_models.create_transform`; ``None`` is what the weights expect.
+        radiometry: what the image holds, as for :func:`~sarhub_models.create_transform`; by default what the weights
+            expect.
         full_scale: the digital number that stands for amplitude 1, for images that do not use the range of their type.
 
     Raises:
@@ -304,17 +305,13 @@ class SARHubPreprocess(BaseTransform):
         name: str,
         training: bool = False,
         in_channels: int | None = None,
-        unit: str | None = None,
+        radiometry: str | None = None,
         full_scale: float | None = None,
     ) -> None:
         self.name, self.training = name, training
         self.full_scale = full_scale
-        self.chain = create_transform(name, in_chans=in_channels, unit=unit, full_scale=full_scale)
-        self.chain.size = None
-        if isinstance(self.chain, SarTransform):
-            self.chain.dynamic_range.train(training)  # the operator alone: flips and sizes are the pipeline's work
-        else:
-            self.chain.crop = None
+        chain = create_transform(name, in_chans=in_channels, radiometry=radiometry, full_scale=full_scale)
+        self.chain = chain.without("resize", "crop", "augment").train(training)  # they are the MM pipeline's work
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Prepare the image of a sample, in place."""
@@ -333,7 +330,7 @@ class SARHubPreprocess(BaseTransform):
 
     def _values(self, image: np.ndarray) -> np.ndarray:
         """Return (H, W) of weights for one band, else (C, H, W)."""
-        if not isinstance(self.chain, SarTransform):
+        if len(self.chain.bands) > 1:
             return np.moveaxis(image, -1, 0)
         if not (image == image[..., :1]).all():
             raise ImageError("expected one band, got a colour picture: load it with color_type='grayscale'")

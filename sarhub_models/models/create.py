@@ -13,9 +13,9 @@ from torch import nn
 
 from .. import networks
 from ..errors import CheckpointError, OptionError
-from ..transforms import BandTransform, SarTransform
+from ..transforms import Pipeline
 from ..weights import Layout, Store, fetch_hub_config, fetch_hub_model, load_checkpoint, read_tensors
-from ..zoo.entries import SINGLE, BandPreprocessing, ModelInfo
+from ..zoo.entries import SINGLE, ModelInfo
 from ..zoo.manifest import model_info
 
 __all__ = ["NO_HEAD", "create_model", "create_transform", "layout_of"]
@@ -101,9 +101,9 @@ def create_transform(
     *,
     in_chans: int | None = None,
     bands: Sequence[str] | None = None,
-    unit: str | None = None,
+    radiometry: str | None = None,
     full_scale: float | None = None,
-) -> SarTransform | BandTransform:
+) -> Pipeline:
     """Return the preprocessing that belongs to a set of weights: an image in physical units → input of the network.
 
     Args:
@@ -111,10 +111,11 @@ def create_transform(
         training: draw the operator's parameter anew for every chip (DRAA), flip and rotate.
         in_chans: channels of the network's input, by the rule of :func:`create_model`.
         bands: the bands of the image, by name and in their order, as for :func:`create_model`.
-        unit: what the image holds: ``"amplitude"``, ``"intensity"`` (its square), ``"db"`` (10 log10 of the intensity)
-            or ``"dn"`` (digital numbers). It is converted to what the weights expect; ``None`` is just that, amplitude
-            in [0, 1] for weights of one band. Values that are plainly not in that unit draw a
-            :class:`~sarhub_models.errors.UnitWarning`, impossible ones are an error.
+        radiometry: what the image holds, a name of :data:`~sarhub_models.transforms.RADIOMETRIES`: ``"amplitude"``,
+            ``"intensity"`` (its square), ``"db"`` (10 log10 of the intensity), ``"dn"`` (digital numbers), … It is
+            converted to what the weights expect; ``None`` is just that, amplitude in [0, 1] for weights of one band.
+            Values that are plainly something else draw a :class:`~sarhub_models.errors.RadiometryWarning`, impossible
+            ones are an error.
         full_scale: the digital number that stands for amplitude 1, to get from or to ``"dn"``; by default that of the
             weights, where it is known.
 
@@ -125,37 +126,17 @@ def create_transform(
 
     Raises:
         UnknownNameError: no model has that name; the message gives the closest.
-        OptionError: the bands are not those of the weights, there is no such unit, or it cannot be converted.
+        OptionError: the bands are not those of the weights, there is no such radiometry, or it cannot be
+            converted.
     """
     info = _info(name)
-    p, channels = info.preprocessing, _channels(info, in_chans, bands)
-    if isinstance(p, BandPreprocessing):
-        mean, std = info.statistics(channels)
-        return BandTransform(
-            mean=mean,
-            std=std,
-            size=p.size,
-            crop=p.crop,
-            clip=p.clip,
-            bands=tuple(info.input.bands[channel] for channel in channels),
-            trained_unit=info.input.unit,
-            unit=unit or info.input.unit,
-            full_scale=full_scale,
-            training=training,
-        )
-    return SarTransform(
-        operator=p.operator,
-        low=p.low,
-        high=p.high,
-        evaluation=p.evaluation,
-        mean=p.mean,
-        std=p.std,
-        size=p.size,
-        channels=len(channels),
-        training=training,
-        unit=unit or "amplitude",
-        full_scale=p.full_scale if full_scale is None else full_scale,
-    )
+    channels = _channels(info, in_chans, bands)
+    fields = info.to_dict()
+    fields["input"]["channels"] = len(channels)
+    if len(info.input.bands) > 1:
+        fields["input"]["bands"] = [info.input.bands[channel] for channel in channels]
+        fields["preprocessing"]["mean"], fields["preprocessing"]["std"] = info.statistics(channels)
+    return Pipeline.from_dict(fields, radiometry=radiometry, full_scale=full_scale, training=training)
 
 
 def _channels(info: ModelInfo, in_chans: int | None, bands: Sequence[str] | None) -> list[int]:

@@ -18,7 +18,7 @@ from .._version import __version__
 from ..errors import CheckpointError, OfflineError, OptionError, PublishError
 from ..weights import offline
 from ..zoo import text
-from ..zoo.entries import LICENSES, ModelInfo, Preprocessing
+from ..zoo.entries import LICENSES, ModelInfo, Preprocessing, with_tuples
 from ..zoo.manifest import model_info
 from .create import create_model
 from .export import describe_head
@@ -120,9 +120,7 @@ def model_card(info: ModelInfo, repo: str) -> str:
     """Return the model card (Markdown with the Hub's YAML header) of a published model."""
     in_timm = not networks.spec(info.network).timm_name.startswith("sarhub_")
     license = info.license
-    steps = "\n".join(
-        f"{number}. {step}" for number, step in enumerate(text.preprocessing_steps(info.preprocessing), 1)
-    )
+    steps = "\n".join(f"{number}. {step}" for number, step in enumerate(text.preprocessing_steps(info), 1))
     note = f"\n\n{info.preprocessing.note}" if info.preprocessing.note else ""
     unlicensed = (
         "\n\n**No license was published with these weights.** Without one, the law of most countries reserves their "
@@ -184,7 +182,7 @@ def _of_run(info: ModelInfo, checkpoint: Path) -> ModelInfo:
     """Return what is true of a checkpoint of one's own: nothing of how the registered weights were made.
 
     Raises:
-        OptionError: its run trained another network, on other data, or with a preprocessing that no entry can say.
+        OptionError: its run trained another network, or on other data.
         CheckpointError: the record of the run is damaged.
     """
     info, file = dataclasses.replace(info, training=None), checkpoint.parent / "run.json"
@@ -199,14 +197,9 @@ def _of_run(info: ModelInfo, checkpoint: Path) -> ModelInfo:
         raise CheckpointError(f"{file} does not describe a run ({err!r}); move {checkpoint} out of its folder") from err
     if trained != f"{info.network}_{info.dataset.name}":
         raise OptionError(f"{checkpoint} is of a run of {trained}, not of {info.name}")
-    if preprocessing is None:
-        raise OptionError(
-            f"the run of {checkpoint} has no dynamic-range operator, or cuts out the middle of each image: no entry of "
-            "the list of weights can say so"
-        )
     return dataclasses.replace(
         info,
-        preprocessing=Preprocessing(**preprocessing, note=info.preprocessing.note),
+        preprocessing=Preprocessing(**with_tuples(preprocessing), note=info.preprocessing.note),
         dataset=dataclasses.replace(info.dataset, num_classes=len(classes), class_names=classes),
         num_classes=len(classes),
         class_names=classes,

@@ -1,19 +1,71 @@
-"""Amplitude chips become network inputs: dynamic-range operators, their augmentation, and the whole chain."""
+"""Images become network inputs: radiometry, dynamic-range operators with their augmentation, and the whole chain.
 
-from .bands import BandTransform
-from .operators import DRAA, OPERATORS, log_amplitude, ptls, reinhard_devlin
-from .pipeline import SarTransform, flip_and_rotate, normalize_amplitude
-from .radiometry import convert_unit
+Importing the package, or its tables of operators and of radiometry, loads no torch: names are resolved on first use
+(PEP 562).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .amplitude import normalize_amplitude
+    from .draa import DRAA
+    from .geometry import GEOMETRIES, Geometry, flip_and_rotate
+    from .operators import OPERATORS, log_amplitude, ptls, register_operator, reinhard_devlin
+    from .pipeline import Pipeline
+    from .radiometry import RADIOMETRIES, convert_radiometry
+    from .steps import Clip, Crop, Normalize, Repeat, Resize, ToRadiometry
+
+_HOME = {
+    "Clip": "steps",
+    "Crop": "steps",
+    "DRAA": "draa",
+    "GEOMETRIES": "geometry",
+    "Geometry": "geometry",
+    "Normalize": "steps",
+    "OPERATORS": "operators",
+    "Pipeline": "pipeline",
+    "RADIOMETRIES": "radiometry",
+    "Repeat": "steps",
+    "Resize": "steps",
+    "ToRadiometry": "steps",
+    "convert_radiometry": "radiometry",
+    "flip_and_rotate": "geometry",
+    "log_amplitude": "operators",
+    "normalize_amplitude": "amplitude",
+    "ptls": "operators",
+    "register_operator": "operators",
+    "reinhard_devlin": "operators",
+}
 
 __all__ = [
     "DRAA",
+    "GEOMETRIES",
     "OPERATORS",
-    "BandTransform",
-    "SarTransform",
-    "convert_unit",
+    "RADIOMETRIES",
+    "Clip",
+    "Crop",
+    "Geometry",
+    "Normalize",
+    "Pipeline",
+    "Repeat",
+    "Resize",
+    "ToRadiometry",
+    "convert_radiometry",
     "flip_and_rotate",
     "log_amplitude",
     "normalize_amplitude",
     "ptls",
+    "register_operator",
     "reinhard_devlin",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value

@@ -1,28 +1,42 @@
-"""Dynamic-range operators for SAR amplitude, and DRAA, the augmentation that draws their parameter.
+"""Dynamic-range operators for SAR amplitude: each is one function, registered.
 
 All operators take NumPy arrays or tensors of shape (..., H, W) with amplitude in [0, 1], on any device, and treat
 every (H, W) chip by itself; their parameter is one number, or one for each chip (shape ``x.shape[:-2]``). The result
 has the type, shape, dtype and device of the input; half precision is computed in float32. A chip that holds a NaN
 comes out as all NaN, never as something plausible. Values are not checked otherwise: see
-:class:`~sarhub_models.transforms.SarTransform` for the chain that does. Nothing here waits for an accelerator.
+:class:`~sarhub_models.transforms.Pipeline` for the chain that does. Nothing here waits for an accelerator.
+
+Whoever has no tensor needs no torch: this module is imported without it, for what it says of the operators.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from ..errors import ImageError, OptionError, UnknownNameError, closest
 
-__all__ = ["DRAA", "OPERATORS", "log_amplitude", "ptls", "reinhard_devlin"]
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Array = TypeVar("Array", np.ndarray, Tensor)
-Parameter = float | np.ndarray | Tensor
+    Parameter = float | np.ndarray | Tensor
+
+__all__ = [
+    "OPERATORS",
+    "Operator",
+    "log_amplitude",
+    "operator_named",
+    "ptls",
+    "register_operator",
+    "reinhard_devlin",
+]
+
+Array = TypeVar("Array", np.ndarray, "Tensor")
+Function = Callable[[Any, Any], Any]
 
 _ADAPTATION = 0.169  # u: the level that the eye is adapted to
 _LOCAL = 1e-4  # l: share of the pixel itself in the adaptation
@@ -30,6 +44,68 @@ _LOCAL = 1e-4  # l: share of the pixel itself in the adaptation
 _LEAST_RANGE = 1e-6
 
 
+@dataclass(frozen=True)
+class Operator:
+    """A registered operator.
+
+    Attributes:
+        function: of amplitude and parameter.
+        title: what it is called in texts; empty for the one that changes nothing.
+        parameter: name of the parameter.
+        low: smallest possible parameter.
+        high: largest possible parameter.
+    """
+
+    function: Function
+    title: str
+    parameter: str
+    low: float
+    high: float
+
+    def __call__(self, x: Array, parameter: Any) -> Array:
+        """Apply the function."""
+        result: Array = self.function(x, parameter)
+        return result
+
+
+OPERATORS: dict[str, Operator] = {}
+"""The operators by name."""
+
+
+def register_operator(
+    name: str, *, title: str, parameter: str, low: float = -math.inf, high: float = math.inf
+) -> Callable[[Function], Function]:
+    """Register a function (amplitude, parameter) as an operator, under the name that recipes and the manifest use.
+
+    Args:
+        name: of the operator.
+        title: what it is called in texts.
+        parameter: name of its parameter in texts.
+        low: smallest possible parameter.
+        high: largest possible parameter.
+    """
+
+    def register(function: Function) -> Function:
+        OPERATORS[name] = Operator(function, title, parameter, low, high)
+        return function
+
+    return register
+
+
+def operator_named(name: str) -> Operator:
+    """Return an operator.
+
+    Raises:
+        UnknownNameError: there is no such operator; the message gives the closest.
+    """
+    if name not in OPERATORS:
+        raise UnknownNameError(
+            f"no dynamic-range operator is called {name!r}{closest(name, OPERATORS)}; known: {', '.join(OPERATORS)}"
+        )
+    return OPERATORS[name]
+
+
+@register_operator("reinhard_devlin", title="Reinhard-Devlin operator", parameter="b", low=math.ulp(0.0))
 def reinhard_devlin(x: Array, b: Parameter) -> Array:
     """Photoreceptor tone mapping on one channel.
 
@@ -53,7 +129,7 @@ def reinhard_devlin(x: Array, b: Parameter) -> Array:
     Source: Reinhard and Devlin, Dynamic range reduction inspired by photoreceptor physiology, IEEE TVCG 11(1), 2005.
     """
     xp, work = _working(x)
-    brightness = _per_pixel(_parameter("b", b, x, math.ulp(0.0), math.inf), work)
+    brightness = _per_pixel(_parameter("reinhard_devlin", b, x), work)
     darkest = xp.amin(work, axis=(-2, -1), keepdims=True)
     exponent = 0.3 + 0.7 * ((1 - _ADAPTATION) / xp.clip(1 - darkest, _LEAST_RANGE, None)) ** 1.4
     adaptation = _LOCAL * work + (1 - _LOCAL) * _ADAPTATION
@@ -61,6 +137,9 @@ def reinhard_devlin(x: Array, b: Parameter) -> Array:
         return _like(work / (work + (brightness * adaptation) ** exponent), x)
 
 
+@register_operator(
+    "ptls", title="percent-truncated linear stretch (PTLS)", parameter="p", low=0.0, high=math.nextafter(50.0, 0.0)
+)
 def ptls(x: Array, p: Parameter) -> Array:
     """Percent-truncated linear stretch: the chip's p-th percentile becomes 0, its (100 - p)-th becomes 1.
 
@@ -80,14 +159,17 @@ def ptls(x: Array, p: Parameter) -> Array:
         ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
         OptionError: ``p`` has the wrong shape or is outside [0, 50) (its values are not looked at on an accelerator).
     """
-    _, work = _working(x)
-    if isinstance(work, Tensor) and work.device.type == "cpu" and not _differentiated(work, p):
+    xp, work = _working(x)
+    if not isinstance(work, np.ndarray) and work.device.type == "cpu" and not _differentiated(work, p):
         # selecting few order statistics, as NumPy does, beats the sort that torch offers
-        return _like(torch.from_numpy(ptls(work.detach().numpy(), p)), x)
-    percent = _parameter("p", p, x, 0.0, math.nextafter(50.0, 0.0))
+        return _like(xp.from_numpy(ptls(work.detach().numpy(), p)), x)
+    percent = _parameter("ptls", p, x)
     return _like((_ptls_numpy if isinstance(work, np.ndarray) else _ptls_sorting)(work, percent), x)
 
 
+@register_operator(
+    "log_amplitude", title="log2(1 + (2^bits - 1) x) / bits", parameter="bits", low=math.ulp(0.0), high=64.0
+)
 def log_amplitude(x: Array, bits: Parameter) -> Array:
     """Logarithm of amplitude that was quantised with so many bits: ``y = log2(1 + (2^bits - 1) x) / bits``.
 
@@ -105,11 +187,12 @@ def log_amplitude(x: Array, bits: Parameter) -> Array:
         OptionError: ``bits`` has the wrong shape or is outside (0, 64] (not looked at on an accelerator).
     """
     xp, work = _working(x)
-    depth = _per_pixel(_parameter("bits", bits, x, math.ulp(0.0), 64.0), work)
+    depth = _per_pixel(_parameter("log_amplitude", bits, x), work)
     poisoned = work + 0 * xp.amin(work, axis=(-2, -1), keepdims=True)  # one NaN makes the whole chip NaN
     return _like(xp.clip(xp.log2(1 + (2.0**depth - 1) * poisoned) / depth, 0, 1), x)
 
 
+@register_operator("none", title="", parameter="parameter")
 def unchanged(x: Array, parameter: Parameter) -> Array:
     """Return the amplitude as it is, the operator of data sets that are trained without one.
 
@@ -127,84 +210,17 @@ def unchanged(x: Array, parameter: Parameter) -> Array:
     return _like(work + 0 * xp.amin(work, axis=(-2, -1), keepdims=True), x)
 
 
-OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
-    "log_amplitude": log_amplitude,
-    "ptls": ptls,
-    "reinhard_devlin": reinhard_devlin,
-    "none": unchanged,
-}
-
-
-class DRAA(nn.Module):
-    """Dynamic range adapted augmentation: a dynamic-range operator with a parameter drawn anew for every chip.
-
-    In training mode each (H, W) chip of the input gets its own parameter, uniform in [low, high]; in evaluation
-    mode all get ``evaluation``. The module holds no tensors, works in any ``torchvision.transforms.v2.Compose``,
-    and draws from torch's random numbers, which ``DataLoader`` seeds differently in each worker.
-
-    Args:
-        operator: ``"reinhard_devlin"``, ``"ptls"``, ``"log_amplitude"`` or ``"none"``.
-        low: lower end of the parameter's range.
-        high: upper end of the parameter's range.
-        evaluation: parameter in evaluation mode; by default the middle of the range.
-
-    Raises:
-        UnknownNameError: there is no such operator.
-        OptionError: ``low`` is above ``high``, or one of the numbers is not finite.
-
-    >>> draa = DRAA("ptls", 0.0, 3.0).eval()
-    >>> draa(torch.linspace(0, 1, 16).reshape(4, 4)).max()
-    tensor(1.)
-    """
-
-    def __init__(self, operator: str, low: float, high: float, evaluation: float | None = None) -> None:
-        super().__init__()
-        if operator not in OPERATORS:
-            hint = closest(operator, OPERATORS)
-            raise UnknownNameError(
-                f"no dynamic-range operator is called {operator!r}{hint}; known: {', '.join(OPERATORS)}"
-            )
-        middle = (low + high) / 2 if evaluation is None else evaluation
-        if not (low <= high and all(map(math.isfinite, (low, high, middle)))):
-            raise OptionError(f"expected finite low <= high, got low={low}, high={high}, evaluation={evaluation}")
-        self.operator = operator
-        self.low, self.high, self.evaluation = float(low), float(high), float(middle)
-
-    def forward(self, x: Array, generator: torch.Generator | None = None) -> Array:
-        """Apply the operator to every chip of ``x``.
-
-        Args:
-            x: amplitude in [0, 1], NumPy array or tensor of shape (..., H, W), floating point.
-            generator: source of the drawn parameters; by default torch's generator of the device of ``x``.
-
-        Returns:
-            Array like ``x`` with values in [0, 1].
-
-        Raises:
-            ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
-        """
-        operator = OPERATORS[self.operator]
-        if not self.training:
-            return operator(x, self.evaluation)
-        device = generator.device if generator is not None else getattr(x, "device", "cpu")
-        device = "cpu" if isinstance(x, np.ndarray) else device
-        drawn = torch.rand(x.shape[:-2], generator=generator, device=device)
-        return operator(x, self.low + (self.high - self.low) * drawn)
-
-    def extra_repr(self) -> str:
-        """Return the arguments for ``repr``."""
-        return f"operator={self.operator!r}, low={self.low}, high={self.high}, evaluation={self.evaluation}"
-
-
 def _working(x: Any) -> tuple[Any, Any]:
     """Check ``x``; return the library it belongs to and ``x`` in the precision to compute in."""
     xp: Any
-    if isinstance(x, Tensor):
-        xp, floating, narrow = torch, x.dtype.is_floating_point, x.dtype in (torch.float16, torch.bfloat16)
-    elif isinstance(x, np.ndarray):
+    if isinstance(x, np.ndarray):
         xp, floating, narrow = np, x.dtype.kind == "f", x.dtype == np.float16
     else:
-        raise ImageError(f"expected a NumPy array or a tensor, got {type(x).__name__}")
+        import torch
+
+        if not isinstance(x, torch.Tensor):
+            raise ImageError(f"expected a NumPy array or a tensor, got {type(x).__name__}")
+        xp, floating, narrow = torch, x.dtype.is_floating_point, x.dtype in (torch.float16, torch.bfloat16)
     if not floating:
         raise ImageError(
             f"expected floating-point amplitude in [0, 1], got {x.dtype}; call normalize_amplitude on it first"
@@ -213,23 +229,26 @@ def _working(x: Any) -> tuple[Any, Any]:
         raise ImageError(f"expected chips of shape (..., H, W) with at least one pixel, got {tuple(x.shape)}")
     if not narrow:
         return xp, x
-    return xp, x.float() if isinstance(x, Tensor) else x.astype(np.float32)
+    return xp, x.astype(np.float32) if isinstance(x, np.ndarray) else x.float()
 
 
 def _like(y: Any, x: Any) -> Any:
-    if isinstance(y, Tensor):
-        return y.to(x.dtype)
-    return y.astype(x.dtype, copy=False)
+    return y.astype(x.dtype, copy=False) if isinstance(y, np.ndarray) else y.to(x.dtype)
 
 
-def _parameter(name: str, value: Parameter, x: Any, low: float, high: float) -> Any:
+def _parameter(operator: str, value: Any, x: Any) -> Any:
     """Return a parameter as float64, of the kind and on the device of ``x``, with shape () or ``x.shape[:-2]``."""
-    double = torch.float32 if isinstance(x, Tensor) and x.device.type == "mps" else torch.float64  # mps lacks it
+    row, on_array = OPERATORS[operator], isinstance(x, np.ndarray)
+    name, limits = row.parameter, f"[{row.low:g}, {row.high:g}]"
     if isinstance(value, float | int):
-        if not low <= value <= high:
-            raise OptionError(f"expected {name} in [{low:g}, {high:g}], got {value}")
-        if isinstance(x, np.ndarray):
+        if not row.low <= value <= row.high:
+            raise OptionError(f"expected {name} in {limits}, got {value}")
+        if on_array:
             return np.float64(value)
+    import torch
+
+    double = torch.float64 if on_array or x.device.type != "mps" else torch.float32  # mps lacks it
+    if isinstance(value, float | int):
         return torch.full((), value, dtype=double, device=x.device)  # a copy from the host would wait for the device
     if isinstance(value, np.ndarray):
         value = np.array(value, dtype=np.float64)  # torch takes neither a foreign byte order nor negative strides
@@ -239,20 +258,22 @@ def _parameter(name: str, value: Parameter, x: Any, low: float, high: float) -> 
             f"expected {name} as a scalar or of shape {tuple(x.shape[:-2])}, one for each chip, "
             f"got shape {tuple(numbers.shape)}"
         )
-    if numbers.device.type == "cpu" and not ((numbers >= low) & (numbers <= high)).all():
-        raise OptionError(f"expected {name} in [{low:g}, {high:g}], got {numbers.tolist()}")
-    if isinstance(x, np.ndarray):
+    if numbers.device.type == "cpu" and not ((numbers >= row.low) & (numbers <= row.high)).all():
+        raise OptionError(f"expected {name} in {limits}, got {numbers.tolist()}")
+    if on_array:
         return numbers.detach().cpu().numpy().astype(np.float64)
     return numbers.to(x.device, double, non_blocking=True)
 
 
 def _differentiated(*values: Any) -> bool:
-    return torch.is_grad_enabled() and any(isinstance(v, Tensor) and v.requires_grad for v in values)
+    import torch
+
+    return torch.is_grad_enabled() and any(isinstance(v, torch.Tensor) and v.requires_grad for v in values)
 
 
 def _per_pixel(parameter: Any, work: Any) -> Any:
     """Return a parameter in the dtype of ``work`` with two axes that broadcast over the pixels."""
-    cast = parameter.to(work.dtype) if isinstance(work, Tensor) else parameter.astype(work.dtype)
+    cast = parameter.astype(work.dtype) if isinstance(work, np.ndarray) else parameter.to(work.dtype)
     return cast[..., None, None]
 
 
@@ -299,6 +320,8 @@ def _limits(flat: np.ndarray, percent: float) -> tuple[float, float]:
 
 def _ptls_sorting(x: Tensor, p: Tensor) -> Tensor:
     """PTLS of all chips at once, differentiable, without a look at any value from the host."""
+    import torch
+
     ordered = x.flatten(-2).sort(dim=-1).values
     last = ordered.shape[-1] - 1
     position = (last * (p / 100)).expand(x.shape[:-2]).unsqueeze(-1)

@@ -1,138 +1,204 @@
-"""Units of radar images: amplitude, intensity, decibels, digital numbers; conversion, and what gives them away.
+"""Radiometry of radar images: one table of what pixels can hold, conversion, and what gives wrong values away.
 
-With a the amplitude: intensity is a², decibels are 10 log10(a²), digital numbers are ``full_scale`` · a.
+With a the amplitude: intensity is a², decibels are 10 log10(a²), digital numbers are ``full_scale`` · a. Another one
+is a row of :data:`RADIOMETRIES`. Importing this module loads no torch.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from ..errors import ImageError, OptionError, RadiometryWarning, closest
 
-from ..errors import ImageError, OptionError, UnitWarning, closest
-from ..zoo.entries import UNITS
+if TYPE_CHECKING:
+    from torch import Tensor
 
-__all__ = ["check_option", "check_values", "convert_unit"]
+__all__ = ["RADIOMETRIES", "Radiometry", "Scale", "check_option", "check_values", "convert_radiometry"]
 
 # Amplitude of -50 dB, below the noise of every mission: darker pixels, zeros above all, have no useful logarithm.
 _DARKEST = 10.0 ** (-50 / 20)
-_NAMES = {
-    "amplitude": "amplitude",
-    "intensity": "intensity",
-    "db": "decibels",
-    "dn": "digital numbers",
+_DN = "if these are digital numbers, say radiometry='dn' and full_scale"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How numbers follow from amplitude.
+
+    Attributes:
+        to_amplitude: of values and the digital number of amplitude 1.
+        from_amplitude: the way back.
+        magnitude: complex values stand for it by their magnitude.
+        signed: values can be negative.
+        scaled: ``full_scale`` is needed.
+        doubt: of the smallest and the largest value, what was expected and what they look like instead, or ``None``.
+    """
+
+    to_amplitude: Callable[[Tensor, float], Tensor]
+    from_amplitude: Callable[[Tensor, float], Tensor]
+    doubt: Callable[[float, float], tuple[str, str] | None]
+    magnitude: bool = False
+    signed: bool = False
+    scaled: bool = False
+
+
+@dataclass(frozen=True)
+class Radiometry:
+    """What the pixels of an image hold.
+
+    Attributes:
+        title: its name in texts.
+        formula: what it is of the amplitude a.
+        scale: how the numbers follow from amplitude.
+        calibration: the area that backscatter is related to, ``"sigma0"``, ``"gamma0"`` or ``"beta0"``, where it is
+            said; one becomes another only with the angle of incidence.
+    """
+
+    title: str
+    formula: str
+    scale: Scale
+    calibration: str | None = None
+
+
+def _below_one(title: str) -> Callable[[float, float], tuple[str, str] | None]:
+    expected = f"{title} of backscatter, most of it below 1"
+    return lambda low, high: (expected, _DN) if low > 1 else None
+
+
+def _doubt_decibels(low: float, high: float) -> tuple[str, str] | None:
+    if low < 0:
+        return None
+    guess = (
+        "this looks like amplitude or intensity; say radiometry='amplitude' or radiometry='intensity'"
+        if high <= 1
+        else f"nearly all backscatter is below 0 dB; {_DN}"
+    )
+    return "decibels of backscatter, most of them negative", guess
+
+
+def _doubt_numbers(low: float, high: float) -> tuple[str, str] | None:
+    expected = "digital numbers, integers up to some hundreds or thousands"
+    return (expected, "this looks like amplitude or intensity") if 0 < high <= 1 else None
+
+
+_AMPLITUDE = Scale(lambda x, _: x, lambda a, _: a, _below_one("amplitude"), magnitude=True)
+_POWER = Scale(lambda x, _: x.sqrt(), lambda a, _: a.square(), _below_one("intensity"))
+_DECIBELS = Scale(
+    lambda x, _: 10.0 ** (x / 20), lambda a, _: 20 * a.clamp(min=_DARKEST).log10(), _doubt_decibels, signed=True
+)
+_NUMBERS = Scale(lambda x, full: x / full, lambda a, full: a * full, _doubt_numbers, magnitude=True, scaled=True)
+
+RADIOMETRIES: dict[str, Radiometry] = {
+    "amplitude": Radiometry("amplitude", "a", _AMPLITUDE),
+    "intensity": Radiometry("intensity", "a²", _POWER),
+    "db": Radiometry("decibels", "10 log₁₀ a²", _DECIBELS),
+    "dn": Radiometry("digital numbers", "full_scale · a", _NUMBERS),
+    "sigma0": Radiometry("sigma nought, linear", "a²", _POWER, "sigma0"),
+    "gamma0": Radiometry("gamma nought, linear", "a²", _POWER, "gamma0"),
+    "beta0": Radiometry("beta nought, linear", "a²", _POWER, "beta0"),
+    "sigma0_db": Radiometry("sigma nought in decibels", "10 log₁₀ a²", _DECIBELS, "sigma0"),
+    "gamma0_db": Radiometry("gamma nought in decibels", "10 log₁₀ a²", _DECIBELS, "gamma0"),
+    "beta0_db": Radiometry("beta nought in decibels", "10 log₁₀ a²", _DECIBELS, "beta0"),
 }
+"""What the pixels of an image can hold, by the name that the manifest, files of weights and the command line use."""
 
 
-def check_option(unit: str | None, trained_unit: str | None, full_scale: float | None) -> None:
-    """Refuse units that do not exist or cannot be converted, before any image is seen.
+def check_option(given: str | None, expected: str | None, full_scale: float | None) -> None:
+    """Refuse a radiometry that does not exist or cannot be converted, before any image is seen.
 
     Args:
-        unit: of the images; ``None`` takes them as they are.
-        trained_unit: what the weights expect, or ``None`` where nobody published it.
+        given: of the images; ``None`` takes them as they are.
+        expected: by the weights, or ``None`` where nobody published it.
         full_scale: the digital number of amplitude 1.
 
     Raises:
-        OptionError: there is no such unit, or the way from or to digital numbers needs ``full_scale``.
+        OptionError: there is no such radiometry, the way from or to digital numbers needs ``full_scale``, or one
+            calibration would have to become another.
     """
-    if unit is not None and unit not in UNITS:
-        raise OptionError(f"no unit is called {unit!r}{closest(unit, UNITS)}; known: {', '.join(UNITS)}")
+    for name in (given, expected):
+        if name is not None and name not in RADIOMETRIES:
+            raise OptionError(
+                f"no radiometry is called {name!r}{closest(name, RADIOMETRIES)}; known: {', '.join(RADIOMETRIES)}"
+            )
     if full_scale is not None and not (math.isfinite(full_scale) and full_scale > 0):
         raise OptionError(f"expected full_scale to be a positive number, got {full_scale}")
-    needed = None not in (unit, trained_unit) and unit != trained_unit and "dn" in (unit, trained_unit)
-    if needed and full_scale is None:
+    if given is None or expected is None or given == expected:
+        return
+    images, weights = RADIOMETRIES[given], RADIOMETRIES[expected]
+    if None not in (images.calibration, weights.calibration) and images.calibration != weights.calibration:
         raise OptionError(
-            f"the images hold {_NAMES[str(unit)]} and {_NAMES[str(trained_unit)]} is expected: give full_scale, the "
+            f"the images hold {images.title} and {weights.title} is expected: that takes the angle of incidence of "
+            "every pixel; calibrate the product anew"
+        )
+    if images.scale.scaled != weights.scale.scaled and full_scale is None:
+        raise OptionError(
+            f"the images hold {images.title} and {weights.title} is expected: give full_scale, the "
             "digital number that stands for amplitude 1 (the calibration constant of the product)"
         )
 
 
-def convert_unit(x: Tensor, source: str, target: str, full_scale: float | None = None) -> Tensor:
-    """Convert an image from one unit to another.
+def convert_radiometry(x: Tensor, source: str, target: str, full_scale: float | None = None) -> Tensor:
+    """Convert an image from one radiometry to another.
 
     Decibels of anything darker than -50 dB, zeros included, are -50.
 
     Args:
         x: values in ``source``, any shape and number type.
-        source: one of ``"amplitude"``, ``"intensity"``, ``"db"``, ``"dn"``.
+        source: a name of :data:`RADIOMETRIES`.
         target: another or the same one.
         full_scale: the digital number that stands for amplitude 1; needed where exactly one of both is ``"dn"``.
 
     Returns:
-        float32 tensor of the shape of ``x``; the values unchanged where the units are the same.
+        float32 tensor of the shape of ``x``; the values unchanged where both are on the same scale.
 
     Raises:
-        OptionError: there is no such unit, or ``full_scale`` is missing.
+        OptionError: as :func:`check_option` says.
 
-    >>> convert_unit(torch.tensor([-20.0, 0.0]), "db", "amplitude")
+    >>> import torch
+    >>> convert_radiometry(torch.tensor([-20.0, 0.0]), "db", "amplitude")
     tensor([0.1000, 1.0000])
     """
     check_option(source, target, full_scale)
-    check_option(target, source, full_scale)
-    x = x.float()
-    if source == target:
+    here, there, x = RADIOMETRIES[source].scale, RADIOMETRIES[target].scale, x.float()
+    if here is there:
         return x
-    if source == "db":
-        amplitude = torch.pow(10.0, x / 20)
-    elif source == "intensity":
-        amplitude = x.sqrt()
-    elif source == "dn":
-        amplitude = x / float(full_scale or 1)
-    else:
-        amplitude = x
-    if target == "db":
-        return 20 * amplitude.clamp(min=_DARKEST).log10()
-    if target == "intensity":
-        return amplitude.square()
-    return amplitude * float(full_scale or 1) if target == "dn" else amplitude
+    full = float(full_scale or 1)
+    return there.from_amplitude(here.to_amplitude(x, full), full)
 
 
-def check_values(x: Tensor, unit: str | None) -> None:
-    """Refuse values that an image in this unit cannot hold; warn of those that are plainly of another unit.
+def check_values(x: Tensor, given: str | None, *, stacklevel: int = 2) -> None:
+    """Refuse values that an image cannot hold; warn of those that are plainly of another radiometry.
 
     Waits for the device of ``x`` once.
 
     Args:
         x: real values, with at least one pixel.
-        unit: what they are said to be; ``None`` says nothing.
+        given: what they are said to be; ``None`` says nothing.
+        stacklevel: of the warning, 2 for the caller's line.
 
     Raises:
         ImageError: NaN, infinity, or a negative amplitude, intensity or digital number.
 
     Warns:
-        UnitWarning: "decibels" that are all positive, or all in [0, 1]; "digital numbers" that are all in [0, 1] and
-            not all 0; "amplitude" or "intensity" that is everywhere above 1.
+        RadiometryWarning: "decibels" that are all positive, or all in [0, 1]; "digital numbers" that are all in [0, 1]
+            and not all 0; "amplitude" or "intensity" that is everywhere above 1.
     """
+    import torch
+
+    row = RADIOMETRIES.get(given or "")
     low, high = torch.stack(torch.aminmax(x.detach())).tolist()
     seen = f"values from {low:.7g} to {high:.7g}"
     if not (math.isfinite(low) and math.isfinite(high)):
         kind = "NaN" if math.isnan(low) else "infinite values"
-        raise ImageError(f"expected finite {_NAMES.get(str(unit), 'values')}, got {kind}; mask or replace them first")
-    if unit in ("amplitude", "intensity", "dn") and low < 0:
+        raise ImageError(f"expected finite {row.title if row else 'values'}, got {kind}; mask or replace them first")
+    if row is None:
+        return
+    if low < 0 and not row.scale.signed:
         raise ImageError(
-            f"expected {_NAMES[unit]}, which is never negative, got {seen}; if these are decibels, say unit='db'"
+            f"expected {row.title}, which is never negative, got {seen}; if these are decibels, say radiometry='db'"
         )
-    if (doubt := _doubt(unit, low, high)) is not None:
-        expected, guess = doubt
-        warnings.warn(f"expected {expected}, got {seen}: {guess}", UnitWarning, stacklevel=5)
-
-
-def _doubt(unit: str | None, low: float, high: float) -> tuple[str, str] | None:
-    """Return what was expected and what these values look like instead, or ``None``."""
-    if unit == "db" and low >= 0:
-        guess = (
-            "this looks like amplitude or intensity; say unit='amplitude' or unit='intensity'"
-            if high <= 1
-            else "nearly all backscatter is below 0 dB; if these are digital numbers, say unit='dn' and full_scale"
-        )
-        return "decibels of backscatter, most of them negative", guess
-    if unit == "dn" and 0 < high <= 1:
-        return "digital numbers, integers up to some hundreds or thousands", "this looks like amplitude or intensity"
-    if unit in ("amplitude", "intensity") and low > 1:
-        return (
-            f"{unit} of backscatter, most of it below 1",
-            "if these are digital numbers, say unit='dn' and full_scale",
-        )
-    return None
+    if (doubt := row.scale.doubt(low, high)) is not None:
+        warnings.warn(f"expected {doubt[0]}, got {seen}: {doubt[1]}", RadiometryWarning, stacklevel=stacklevel)

@@ -12,20 +12,14 @@ from ..errors import ManifestError
 __all__ = [
     "LICENSES",
     "SINGLE",
-    "UNITS",
-    "BandPreprocessing",
     "Checksum",
     "DatasetInfo",
     "Input",
     "ModelInfo",
     "Preprocessing",
-    "input_from",
     "optional_tuple",
-    "preprocessing_from",
+    "with_tuples",
 ]
-
-UNITS = ("amplitude", "intensity", "db", "dn")
-"""Units of a radar image: amplitude; intensity, its square; decibels of the intensity; digital numbers."""
 
 SINGLE = "single"
 """Stands for one polarisation whose name was not published."""
@@ -49,77 +43,57 @@ class Input:
     Attributes:
         bands: polarisations in the order in which the weights take them; ``"single"`` is one polarisation whose name
             was not published.
-        unit: one of :data:`UNITS`, or ``None`` where it was not published.
-        range: smallest and largest value in that unit, or ``None`` where there is no limit.
+        radiometry: what the pixels hold, a name of :data:`~sarhub_models.transforms.RADIOMETRIES`, or ``None`` where
+            it was not published.
+        range: smallest and largest value, or ``None`` where there is no limit.
         channels: channels of the trained network: the bands, or one band repeated.
     """
 
     bands: tuple[str, ...] = (SINGLE,)
-    unit: str | None = "amplitude"
+    radiometry: str | None = "amplitude"
     range: tuple[float, float] | None = (0.0, 1.0)
     channels: int = 3
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How one amplitude chip in [0, 1] becomes the input of a network.
+    """How an image in the radiometry of the weights becomes the input of a network.
+
+    :meth:`Pipeline.from_dict <sarhub_models.transforms.Pipeline.from_dict>` builds the chain and says its order.
 
     Attributes:
-        operator: dynamic-range operator, ``"reinhard_devlin"``, ``"ptls"`` or ``"log_amplitude"``.
+        mean: subtracted, one number a band.
+        std: divided by after the mean, one number a band; the value the weights were trained with, whatever it is
+            called.
+        size: side of the square that the image is resized to, in pixels; ``None`` keeps its size.
+        crop: side of the square that is cut from the middle (what is missing is 0); ``None`` cuts nothing.
+        clip: values are held between these, or ``None``.
+        operator: dynamic-range operator, a name of :data:`~sarhub_models.transforms.OPERATORS`, or ``None``.
         low: lower end of the operator's parameter in training (DRAA).
         high: upper end of the operator's parameter in training.
-        evaluation: the operator's parameter at evaluation.
-        mean: subtracted after the operator.
-        std: divided by after the mean; the value the weights were trained with, whatever it is called.
-        size: side of the square that the chip is resized to, in pixels; ``None`` keeps the chip's size.
+        eval_value: the operator's parameter at evaluation.
         full_scale: amplitude that maps to 1 in the raw data the weights were trained on (digital numbers), or
             ``None`` where that is not known and users bring chips in [0, 1].
         note: what a user must know about these numbers, or ``None``.
     """
 
-    operator: str
-    low: float
-    high: float
-    evaluation: float
-    mean: float
-    std: float
-    size: int | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int | None = None
+    crop: int | None = None
+    clip: tuple[float, float] | None = None
+    operator: str | None = None
+    low: float | None = None
+    high: float | None = None
+    eval_value: float | None = None
     full_scale: float | None = None
     note: str | None = None
 
     @property
     def side(self) -> int | None:
         """Side of the network's input in pixels, or ``None``: that of the image."""
-        return self.size
-
-
-@dataclass(frozen=True)
-class BandPreprocessing:
-    """How the bands of an image, in the unit of the weights, become the input of a network.
-
-    In this order: clip → resize → centre crop → ``(x - mean) / std``, band by band.
-
-    Attributes:
-        mean: subtracted, one number a band.
-        std: divided by after the mean, one number a band.
-        size: side of the square that the image is resized to, in pixels; ``None`` keeps its size.
-        crop: side of the square that is cut from the middle afterwards (what is missing is filled with 0); ``None``
-            cuts nothing.
-        clip: values are held between these, or ``None``.
-        note: what a user must know about these numbers, or ``None``.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    size: int | None
-    crop: int | None
-    clip: tuple[float, float] | None
-    note: str | None = None
-
-    @property
-    def side(self) -> int | None:
-        """Side of the network's input in pixels, or ``None``: that of the image."""
-        return self.crop or self.size
+        last, first = (self.size, self.crop) if self.operator is not None else (self.crop, self.size)
+        return last or first
 
 
 @dataclass(frozen=True)
@@ -173,14 +147,13 @@ class ModelInfo:
         num_classes: outputs of the trained head, 0 where there is none, or ``None`` where only the file tells.
         class_names: their names, or ``None``.
         params: number of parameters with the trained head, or ``None`` while the head size is unknown.
-        preprocessing: how images must be prepared: an operator for the dynamic range of one band, or statistics of
-            several bands.
+        preprocessing: how images must be prepared.
         sources: where the file is, in the order in which they are tried; each has a ``"type"``.
         checksum: of the released file, or ``None`` where none was published.
         citation: the paper to cite.
         terms: license or terms of use.
         training: how the weights were made and what they reached, where this project made them.
-        input: bands and unit of the images that :attr:`preprocessing` begins with.
+        input: bands and radiometry of the images that :attr:`preprocessing` begins with.
         method: how it was pre-trained, ``"supervised"`` or the name of a method without labels.
     """
 
@@ -190,7 +163,7 @@ class ModelInfo:
     num_classes: int | None
     class_names: tuple[str, ...] | None
     params: int | None
-    preprocessing: Preprocessing | BandPreprocessing
+    preprocessing: Preprocessing
     sources: tuple[Mapping[str, Any], ...]
     checksum: Checksum | None
     citation: str
@@ -217,8 +190,8 @@ class ModelInfo:
                     **data,
                     "dataset": DatasetInfo(**{**dataset, "class_names": optional_tuple(dataset["class_names"])}),
                     "class_names": optional_tuple(data["class_names"]),
-                    "preprocessing": preprocessing_from(data["preprocessing"]),
-                    "input": input_from(data.get("input", {})),
+                    "preprocessing": Preprocessing(**with_tuples(data["preprocessing"])),
+                    "input": Input(**with_tuples(data.get("input", {}))),
                     "sources": tuple(data["sources"]),
                     "checksum": Checksum(**checksum) if checksum is not None else None,
                 }
@@ -239,9 +212,8 @@ class ModelInfo:
     def statistics(self, channels: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and standard deviation of these channels of the trained network's input."""
         p = self.preprocessing
-        if isinstance(p, Preprocessing):
-            return (p.mean,) * len(channels), (p.std,) * len(channels)
-        return tuple(p.mean[channel] for channel in channels), tuple(p.std[channel] for channel in channels)
+        bands = channels if len(p.mean) > 1 else [0] * len(channels)  # one band is repeated
+        return tuple(p.mean[band] for band in bands), tuple(p.std[band] for band in bands)
 
 
 def optional_tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -249,19 +221,6 @@ def optional_tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
     return tuple(names) if names is not None else None
 
 
-def preprocessing_from(fields: Mapping[str, Any]) -> Preprocessing | BandPreprocessing:
-    """Build the preprocessing that a JSON object describes: with an operator for one band, or of several bands."""
-    if "operator" in fields:
-        return Preprocessing(**fields)
-    lists: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in fields.items()
-    }
-    return BandPreprocessing(**lists)
-
-
-def input_from(fields: Mapping[str, Any]) -> Input:
-    """Build the input that a JSON object describes; what it leaves out is one band of amplitude in [0, 1]."""
-    lists: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in fields.items()
-    }
-    return Input(**lists)
+def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with tuples in place of JSON's lists."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}

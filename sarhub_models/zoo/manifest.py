@@ -13,20 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ManifestError, UnknownNameError, closest
-from .entries import (
-    BandPreprocessing,
-    Checksum,
-    DatasetInfo,
-    Input,
-    ModelInfo,
-    Preprocessing,
-    input_from,
-    optional_tuple,
-    preprocessing_from,
-)
+from .entries import Checksum, DatasetInfo, Input, ModelInfo, Preprocessing, optional_tuple, with_tuples
 
 __all__ = [
-    "BandPreprocessing",
     "Checksum",
     "DatasetInfo",
     "Input",
@@ -140,13 +129,13 @@ def _model(
         num_classes=num_classes,
         class_names=dataset.class_names if num_classes == dataset.num_classes else None,
         params=fields["params"],
-        preprocessing=preprocessing_from(fields.get("preprocessing", data["datasets"][dataset.name]["preprocessing"])),
+        preprocessing=Preprocessing(**with_tuples({**data["datasets"][dataset.name], **fields}["preprocessing"])),
         sources=tuple(fields["sources"]),
         checksum=Checksum(**checksum) if checksum is not None else None,
         citation=data["citations"][fields["citation"]],
         terms=data["terms"][fields["terms"]],
         training=fields.get("training"),
-        input=input_from(fields.get("input", data["datasets"][dataset.name].get("input", {}))),
+        input=Input(**with_tuples({"input": {}, **data["datasets"][dataset.name], **fields}["input"])),
         method=fields.get("method", "supervised"),
     )
 
@@ -158,6 +147,7 @@ def list_models(
     dataset: str | None = None,
     sensor: str | None = None,
     bands: str | Sequence[str] | None = None,
+    radiometry: str | None = None,
     license: str | None = None,
     method: str | None = None,
 ) -> list[str]:
@@ -170,11 +160,12 @@ def list_models(
         sensor: keep only weights that saw images of this radar.
         bands: keep only weights that take exactly these polarisations, in any order: ``"VV"``, ``("VV", "VH")``, or
             ``"single"`` where the release names none.
+        radiometry: keep only weights that expect this of the pixels: ``"amplitude"``, ``"db"``, …
         license: keep only this license; ``"none"`` keeps the weights without one.
         method: keep only weights pre-trained in this way.
 
     Raises:
-        UnknownNameError: nothing in the list has that network, data set, sensor, band, license or method.
+        UnknownNameError: nothing in the list has that network, data set, sensor, band, radiometry, license or method.
 
     >>> list_models("resnet*", dataset="ben")
     ['resnet101_ben', 'resnet18_ben', 'resnet50_ben']
@@ -192,6 +183,8 @@ def list_models(
         _check("sensor", sensor, {name for info in infos for name in info.dataset.sensors})
     for band in wanted or ():
         _check("band", band, {name for info in infos for name in info.input.bands})
+    if radiometry is not None:
+        _check("radiometry", radiometry, {info.input.radiometry for info in infos if info.input.radiometry is not None})
     if license is not None:
         _check("license", license, {info.license or "none" for info in infos})
     if method is not None:
@@ -204,6 +197,7 @@ def list_models(
         and dataset in (None, info.dataset.name)
         and (sensor is None or sensor in info.dataset.sensors)
         and wanted in (None, frozenset(info.input.bands))
+        and radiometry in (None, info.input.radiometry)
         and license in (None, info.license or "none")
         and method in (None, info.method)
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .entries import SINGLE, BandPreprocessing, ModelInfo, Preprocessing
+from ..transforms.radiometry import RADIOMETRIES
+from .entries import SINGLE, ModelInfo, Preprocessing
 from .manifest import load_manifest
 
 __all__ = [
@@ -16,25 +17,12 @@ __all__ = [
     "input_text",
     "network_title",
     "preprocessing_steps",
+    "radiometry",
     "size",
     "sources",
     "summary",
     "thousands",
-    "unit",
 ]
-
-_UNITS = {
-    "amplitude": "amplitude",
-    "intensity": "intensity",
-    "db": "decibels",
-    "dn": "digital numbers",
-    None: "a unit that was not published",
-}
-_OPERATORS = {
-    "reinhard_devlin": ("Reinhard-Devlin operator", "b"),
-    "ptls": ("percent-truncated linear stretch (PTLS)", "p"),
-    "log_amplitude": ("log2(1 + (2^bits - 1) x) / bits", "bits"),
-}
 
 
 def data(info: ModelInfo) -> str:
@@ -56,44 +44,43 @@ def classes(info: ModelInfo) -> str:
 
 
 def input_text(info: ModelInfo) -> str:
-    """Return bands and unit of the images that the weights were trained on."""
+    """Return bands and radiometry of the images that the weights were trained on."""
     bands = ", ".join("one polarisation (not published which)" if band == SINGLE else band for band in info.input.bands)
     limits = info.input.range
     span = f" from {limits[0]:g} to {limits[1]:g}" if limits is not None else ""
-    return f"{bands}; {unit(info)}{span}"
+    return f"{bands}; {radiometry(info)}{span}"
 
 
-def unit(info: ModelInfo) -> str:
-    """Return the unit of the images in words."""
-    return _UNITS[info.input.unit]
+def radiometry(info: ModelInfo) -> str:
+    """Return in words what the pixels of the images hold."""
+    name = info.input.radiometry
+    return RADIOMETRIES[name].title if name is not None else "a radiometry that was not published"
 
 
-def preprocessing_steps(preprocessing: Preprocessing | BandPreprocessing) -> list[str]:
-    """Return the way of a chip to the network's input, step by step, with every number."""
-    if isinstance(preprocessing, BandPreprocessing):
-        return _band_steps(preprocessing)
-    p = preprocessing
-    title, parameter = _OPERATORS.get(p.operator, (p.operator, "parameter"))
-    drawn = f"; in training {parameter} is drawn from U({p.low:g}, {p.high:g})" if p.low != p.high else ""
-    steps = ["amplitude of one polarisation, in [0, 1]"]
-    if p.full_scale is not None:
-        steps[0] += f" (the training data were digital numbers divided by {p.full_scale:g})"
-    steps += [
-        f"{title}, {parameter} = {p.evaluation:g}{drawn}",
-        f"(x - {p.mean!r}) / {p.std!r}",
-        "repeated to 3 channels",
-    ]
-    return [*steps, f"resized to {p.size} x {p.size}"] if p.size is not None else steps
-
-
-def _band_steps(p: BandPreprocessing) -> list[str]:
-    steps = [f"held between {p.clip[0]:g} and {p.clip[1]:g}"] if p.clip is not None else []
-    steps += [f"resized to {p.size} x {p.size}"] if p.size is not None else []
-    steps += [f"cut from the middle, {p.crop} x {p.crop}"] if p.crop is not None else []
+def preprocessing_steps(info: ModelInfo) -> list[str]:
+    """Return the way of an image to the network's input, step by step, with every number."""
+    p = info.preprocessing
+    clip = [f"held between {p.clip[0]:g} and {p.clip[1]:g}"] if p.clip is not None else []
+    resize = [f"resized to {p.size} x {p.size}"] if p.size is not None else []
+    crop = [f"cut from the middle, {p.crop} x {p.crop}"] if p.crop is not None else []
+    if p.operator is not None:
+        first = "amplitude of one polarisation, in [0, 1]"
+        if p.full_scale is not None:
+            first += f" (the training data were digital numbers divided by {p.full_scale:g})"
+        repeat = [f"repeated to {info.input.channels} channels"]
+        return [first, *clip, *crop, *_operator(p), f"(x - {p.mean[0]!r}) / {p.std[0]!r}", *repeat, *resize]
     if set(p.mean) == {0} and set(p.std) == {1}:
-        return [*steps, "nothing else: the values as they are"]
+        return [*clip, *resize, *crop, "nothing else: the values as they are"]
     mean, std = (", ".join(f"{number:g}" for number in numbers) for numbers in (p.mean, p.std))
-    return [*steps, f"(x - mean) / std of each band: mean {mean}; std {std}"]
+    return [*clip, *resize, *crop, f"(x - mean) / std of each band: mean {mean}; std {std}"]
+
+
+def _operator(p: Preprocessing) -> list[str]:
+    from ..transforms.operators import OPERATORS
+
+    row = OPERATORS[str(p.operator)]
+    drawn = f"; in training {row.parameter} is drawn from U({p.low:g}, {p.high:g})" if p.low != p.high else ""
+    return [f"{row.title}, {row.parameter} = {p.eval_value:g}{drawn}"] if row.title else []
 
 
 def sources(info: ModelInfo) -> list[str]:
@@ -122,7 +109,7 @@ def example(name: str, info: ModelInfo) -> str:
     """
     chip = "(H, W) amplitude in [0, 1]"
     if len(info.input.bands) > 1:
-        chip = f"({len(info.input.bands)}, H, W), {', '.join(info.input.bands)} in {unit(info)}"
+        chip = f"({len(info.input.bands)}, H, W), {', '.join(info.input.bands)} in {radiometry(info)}"
     return (
         "import sarhub_models as sarhub\n"
         f'model = sarhub.create_model("{name}", pretrained=True).eval()\n'
@@ -138,7 +125,7 @@ def facts(info: ModelInfo, here: str | None) -> list[tuple[str, str]]:
         info: the model.
         here: ``"cached"``, ``"bundled"``, or ``None`` where its weights are not on this disk.
     """
-    steps = preprocessing_steps(info.preprocessing)
+    steps = preprocessing_steps(info)
     rows = [
         ("name", info.name),
         ("network", f"{info.network}: {network_title(info)}"),
@@ -179,7 +166,7 @@ def summary(info: ModelInfo, here: str | None) -> dict[str, Any]:
         "num_classes": info.num_classes,
         "params": info.params,
         "bands": list(info.input.bands),
-        "unit": info.input.unit,
+        "radiometry": info.input.radiometry,
         "method": info.method,
         "license": info.license,
         "here": here,

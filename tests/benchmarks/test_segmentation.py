@@ -266,8 +266,8 @@ def test_heads_tell_the_classes_of_the_folder_apart(tmp_path: Path) -> None:
 def test_grey_levels_are_normalised_as_the_bundled_weights_want_it(file: str) -> None:
     config = load_config(CONFIGS.parent.parent / f"{file}.py")
     wanted = sarhub.model_info("mobilenetv3_dsn").preprocessing
-    assert (wanted.operator, wanted.evaluation) == ("log_amplitude", 16)
-    assert config.model.data_preprocessor.mean == pytest.approx([255 * wanted.mean] * 3)
+    assert (wanted.operator, wanted.eval_value) == ("log_amplitude", 16)
+    assert config.model.data_preprocessor.mean == pytest.approx([255 * wanted.mean[0]] * 3)
     assert config.model.data_preprocessor.std == pytest.approx([255 * wanted.std] * 3)
 
 

@@ -34,7 +34,7 @@ def test_bundled_weights_are_listed_without_heavy_imports(tmp_path: Path) -> Non
 def test_list_prints_every_model_unbroken(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
-    assert header.split() == ["name", "network", "data", "bands", "unit", "classes", "params", "here"]
+    assert header.split() == ["name", "network", "data", "bands", "radiometry", "classes", "params", "here"]
     assert [line.split()[0] for line in lines] == list_models()
 
 

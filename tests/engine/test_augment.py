@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sarhub_models.engine.augment import DRAWS, TrainingTransform, cutmix, draw, evaluation_transform, geometric
+from sarhub_models.engine.augment import DRAWS, cutmix, draw, make_transform
 from sarhub_models.engine.recipe import Preprocess
 from sarhub_models.engine.seeds import generator, key
 from sarhub_models.transforms import OPERATORS
@@ -22,56 +22,29 @@ def numbers(count: int, step: int = 0) -> Tensor:
     return draw(0, step, count, rank=0, world=1)
 
 
-def symmetries(image: Tensor, quarter_turns: bool) -> list[Tensor]:
-    found = [image, image.flip(-1), image.flip(-2), image.flip(-1, -2)]
-    return found + [other.transpose(-1, -2) for other in found] if quarter_turns else found
-
-
-@pytest.mark.parametrize(("kind", "count"), [("none", 1), ("flip", 4), ("dihedral", 8)])
-def test_every_sample_gets_its_own_symmetry_and_all_occur(kind: str, count: int) -> None:
-    image = torch.arange(16.0).reshape(1, 4, 4)
-    known = symmetries(image, kind == "dihedral")
-    turned = geometric(image.repeat(200, 1, 1, 1), kind, numbers(200)[1:])
-    seen = [[torch.equal(x, other) for other in known].index(True) for x in turned]
-    assert set(seen) == set(range(count))
-
-
-def test_flip_and_rotation_keep_the_centre_and_stay_within_ten_degrees() -> None:
-    x = torch.zeros(64, 1, 65, 65)
-    x[:, :, 32, 32] = 1  # the centre, and a mark to the right of it
-    x[:, :, 31:34, 60] = 1
-    y = geometric(x, "flip_rotate", numbers(64)[1:])
-    assert y.shape == x.shape and torch.all(y[:, 0, 32, 32] > 0.4)
-    right = y[:, 0, :, 33:].flatten(1).sum(1) > y[:, 0, :, :32].flatten(1).sum(1)
-    assert 0.25 < right.float().mean() < 0.75  # about half are flipped
-    marks = torch.where(right[:, None, None], y[:, 0, :, 45:], y[:, 0, :, :20].flip(-1)).sum(2)
-    rows = (marks * torch.arange(65)).sum(1) / marks.sum(1) - 32
-    assert rows.abs().max() < 28 * 0.18 and rows.std() > 1  # sin 10° is 0.17
-
-
 @pytest.mark.parametrize("operator", ["ptls", "reinhard_devlin", "log_amplitude"])
 def test_draa_draws_the_parameter_of_each_sample_from_the_range(operator: str) -> None:
     recipe = preprocess(operator)
     chips = torch.rand(3, 1, 24, 24, generator=generator(1, "chips"))
-    transform = TrainingTransform(recipe, "none", MEAN, STD)
+    transform = make_transform(recipe, MEAN, STD, geometry="none")
     drawn = torch.zeros(DRAWS, 3)
     drawn[0] = torch.tensor([0.0, 0.5, 0.999])
-    made = transform(chips, drawn)
+    made = transform(chips, numbers=drawn)
     limits = recipe.range
     for chip, number, result in zip(chips, drawn[0], made, strict=True):
         parameter = limits.low + (limits.high - limits.low) * number.item()
         expected = (OPERATORS[operator](chip, parameter) - MEAN) / STD
         torch.testing.assert_close(result, expected.expand(3, -1, -1), rtol=1e-4, atol=1e-4)
-    assert not torch.equal(made[0], transform(chips[:1], drawn[:, 2:])[0])
+    assert not torch.equal(made[0], transform(chips[:1], numbers=drawn[:, 2:])[0])
 
 
 @pytest.mark.parametrize("operator", ["ptls", "reinhard_devlin", "log_amplitude"])
 def test_without_anything_random_training_sees_what_evaluation_sees(operator: str) -> None:
     recipe = preprocess(operator, draa=False, size=32)
     chips = torch.rand(5, 1, 24, 40, generator=generator(2, "chips"))
-    made = TrainingTransform(recipe, "none", MEAN, STD)(chips, numbers(5))
+    made = make_transform(recipe, MEAN, STD, geometry="none")(chips, numbers=numbers(5))
     assert made.shape == (5, 3, 32, 32) and made.dtype == torch.float32
-    torch.testing.assert_close(made, evaluation_transform(recipe, MEAN, STD)(chips))
+    torch.testing.assert_close(made, make_transform(recipe, MEAN, STD)(chips))
 
 
 def test_training_and_evaluation_cut_out_the_same_middle() -> None:
@@ -79,25 +52,25 @@ def test_training_and_evaluation_cut_out_the_same_middle() -> None:
     recipe = load_recipe("resnet18_folder", values).preprocess
     chips = torch.rand(2, 1, 24, 40, generator=generator(4, "chips"))
     expected = ((chips[:, :, 4:20, 12:28] - MEAN) / STD).expand(-1, 3, -1, -1)
-    torch.testing.assert_close(evaluation_transform(recipe, MEAN, STD)(chips), expected)
-    torch.testing.assert_close(TrainingTransform(recipe, "none", MEAN, STD)(chips, numbers(2)), expected)
+    torch.testing.assert_close(make_transform(recipe, MEAN, STD)(chips), expected)
+    torch.testing.assert_close(make_transform(recipe, MEAN, STD, geometry="none")(chips, numbers=numbers(2)), expected)
 
 
 def test_evaluation_uses_the_parameter_of_the_recipe() -> None:
     recipe = load_recipe("resnet18_osu", ["preprocess.size=24"]).preprocess
     chips = torch.rand(2, 1, 24, 24, generator=generator(3, "chips"))
     expected = (OPERATORS["ptls"](chips, 1.5) - MEAN) / STD
-    torch.testing.assert_close(evaluation_transform(recipe, MEAN, STD)(chips), expected.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(make_transform(recipe, MEAN, STD)(chips), expected.expand(-1, 3, -1, -1))
 
 
 def test_images_of_several_sizes_keep_their_places_and_their_numbers() -> None:
-    transform = TrainingTransform(preprocess(), "flip", MEAN, STD)
+    transform = make_transform(preprocess(), MEAN, STD, geometry="flip")
     shapes = [(20, 20), (30, 20), (20, 20), (24, 24), (30, 20)]
     chips = [torch.rand(1, *shape, generator=generator(4, index)) for index, shape in enumerate(shapes)]
     drawn = numbers(len(chips))
-    together = transform(chips, drawn)
+    together = transform(chips, numbers=drawn)
     for index, chip in enumerate(chips):
-        alone = transform(chip[None], drawn[:, index : index + 1])[0]
+        alone = transform(chip[None], numbers=drawn[:, index : index + 1])[0]
         torch.testing.assert_close(together[index], alone)
 
 
@@ -145,3 +118,15 @@ def test_cutmix_is_alike_for_batches_of_one_size() -> None:
     labels = torch.arange(4)
     a, b = (cutmix(x, labels, 0.5, generator(2, "cutmix", 0)) for x in (first, second))
     assert a[2] == b[2] and torch.equal(a[1], b[1])
+
+
+def test_the_area_that_cutmix_keeps_is_uniform() -> None:
+    """As Beta(1, 1) says: without the square root of the box's side, three quarters of the images would stay whole."""
+    rng, x = generator(3, "cutmix"), torch.zeros(1, 1, 200, 200)
+    kept = torch.tensor([cutmix(x, torch.zeros(1), 1.0, rng)[2] for _ in range(400)])
+    torch.testing.assert_close(
+        kept.quantile(torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9])),
+        torch.tensor([0.1, 0.25, 0.5, 0.75, 0.9]),
+        atol=0.08,
+        rtol=0,
+    )

@@ -40,7 +40,7 @@ OTHER_VALUES: dict[str, Any] = {
     "preprocess.draa": False,
     **{
         f"preprocess.operators.{operator}.{value}": 2.0
-        for operator, value in itertools.product(RANGED, ("low", "evaluation"))
+        for operator, value in itertools.product(RANGED, ("low", "eval_value"))
     },
     **{f"preprocess.operators.{operator}.high": 20.0 for operator in RANGED},
     "preprocess.size": 64,
@@ -99,9 +99,9 @@ def leaves(recipe: Recipe) -> dict[str, Any]:
 @pytest.mark.parametrize("data", CONSTANTS)
 def test_constants_of_the_paper(network: str, data: str) -> None:
     recipe = load_recipe(f"{network}_{data}")
-    operator, (low, high, evaluation), mean, std = CONSTANTS[data]
+    operator, (low, high, eval_value), mean, std = CONSTANTS[data]
     assert (recipe.preprocess.operator, recipe.preprocess.draa, recipe.preprocess.size) == (operator, True, 128)
-    assert recipe.preprocess.range == Range(low=low, high=high, evaluation=evaluation)
+    assert recipe.preprocess.range == Range(low=low, high=high, eval_value=eval_value)
     assert (recipe.preprocess.mean, recipe.preprocess.std) == (mean, std)
     assert recipe.augment.geometry == "flip_rotate"
     optim = recipe.optim
@@ -263,7 +263,7 @@ def test_constants_of_the_target_tasks(name: str, train: str, expected: tuple[ob
     recipe = load_recipe(name, [f"data.train={train}"], finetune=True)
     p = recipe.preprocess
     assert (recipe.data.test, p.crop, p.size, p.mean, p.std) == expected
-    assert (p.operator, p.range) == ("none", Range(low=0, high=0, evaluation=0))
+    assert (p.operator, p.range) == ("none", Range(low=0, high=0, eval_value=0))
     own = load_recipe(name, [f"data.train={train}", "data.test=other", "preprocess.mean=null"])
     assert (own.data.test, own.preprocess.mean) == ("other", None)
 

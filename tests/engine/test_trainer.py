@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import sarhub_models as sarhub
 from sarhub_models.engine import trainer
-from sarhub_models.engine.augment import evaluation_transform
+from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Plan, StepSampler
 from sarhub_models.engine.initialization import build_network
 from sarhub_models.engine.recipe import Recipe, from_dict
@@ -183,7 +183,7 @@ def by_hand(recipe: Recipe) -> float:
     (everything,) = source.evaluation(len(source))
     network = build_network(recipe.model, 2, recipe.preprocess.size, recipe.runtime.seed).train()
     assert recipe.preprocess.mean is not None and recipe.preprocess.std is not None
-    x = evaluation_transform(recipe.preprocess, recipe.preprocess.mean, recipe.preprocess.std)(everything.images)
+    x = make_transform(recipe.preprocess, recipe.preprocess.mean, recipe.preprocess.std)(everything.images)
     losses = []
     for chosen in StepSampler(len(source), Plan(len(source) // 8, 1, 8, recipe.runtime.seed)):
         labels, loss = everything.labels[chosen], recipe.loss

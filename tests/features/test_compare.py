@@ -91,7 +91,7 @@ def test_the_table(chips: Path, tmp_path: Path, capsys) -> None:
     assert "skipped water/99.npy" in err
 
 
-def test_packed_patches_bring_labels_splits_and_unit(tmp_path: Path) -> None:
+def test_packed_patches_bring_labels_splits_and_radiometry(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     label = np.tile([0, 1], 12)
     scale = np.where(label == 0, 20.0, 4000.0)[:, None, None, None]
@@ -107,7 +107,7 @@ def test_packed_patches_bring_labels_splits_and_unit(tmp_path: Path) -> None:
         with open_chips(source) as opened:
             files = opened.files
             assert len(files) == 16 and all(file.is_file() for file in files)
-            assert opened.unit == "dn" and opened.split.count("test") == 8
+            assert opened.radiometry == "dn" and opened.split.count("test") == 8
             assert set(opened.labels) == {"opensarship/dark", "opensarship/bright"}
     assert not files[0].exists()
     with open_chips(tmp_path) as opened:
@@ -137,8 +137,8 @@ def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(module, "create_model", small)
     models = ["vit_small_patch16_ssl4eo.mae", "resnet18_osu", "resnet18_tsx"]
     with open_chips(tmp_path / "tiles") as opened:
-        compare(opened, models, tmp_path / "out", bands=("VH", "VV"), unit="db", progress=False)
-        with pytest.raises(OptionError, match="different units"):
+        compare(opened, models, tmp_path / "out", bands=("VH", "VV"), radiometry="db", progress=False)
+        with pytest.raises(OptionError, match="different radiometry"):
             compare(opened, models, tmp_path / "out", bands=("VH", "VV"))
         with pytest.raises(OptionError, match="which bands"):
             compare(opened, models[:1], tmp_path / "out")
@@ -149,7 +149,7 @@ def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: 
     dual = sarhub_models.create_transform(models[0])(np.stack([vv, vh], axis=1))
     np.testing.assert_allclose(seen[models[0]], dual, atol=1e-5)
     for name, band in (("resnet18_osu", vv), ("resnet18_tsx", vh)):
-        single = sarhub_models.create_transform(name, unit="db")(band[:, None])
+        single = sarhub_models.create_transform(name, radiometry="db")(band[:, None])
         np.testing.assert_allclose(seen[name], single, rtol=1e-4, atol=1e-4)
 
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from sarhub_models.errors import ImageError, MissingDependencyError, OptionError
 from sarhub_models.features.extract import extract_features, save_features
 from sarhub_models.features.journal import journal_path
-from sarhub_models.transforms import SarTransform
+from sarhub_models.transforms import Pipeline
+from tests.transforms.chains import chain
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,11 +49,11 @@ class Moments(nn.Module):
         return torch.stack([x.mean((1, 2, 3)), x.std((1, 2, 3))], dim=1)
 
 
-def transform(size: int | None = 16) -> SarTransform:
-    return SarTransform("ptls", 0, 3, 1.5, mean=0.3, std=0.1, size=size)
+def transform(size: int | None = 16) -> Pipeline:
+    return chain("ptls", 0, 3, 1.5, mean=0.3, std=0.1, size=size)
 
 
-def expected(path: Path, prepare: SarTransform) -> list[float]:
+def expected(path: Path, prepare: Pipeline) -> list[float]:
     x = prepare(np.load(path))
     return [float(x.mean()), float(x.std())]
 
@@ -214,7 +215,7 @@ def test_a_journal_of_another_preprocessing_or_network_is_refused(tmp_path: Path
         def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
             return super().forward_head(x, pre_logits).repeat(1, 2)
 
-    other = SarTransform("reinhard_devlin", 3.5, 4.5, 4.0, mean=0.3, std=0.1, size=16)
+    other = chain("reinhard_devlin", 3.5, 4.5, 4.0, mean=0.3, std=0.1, size=16)
     for model, prepare in ((Moments(), other), (Wider(), transform())):
         with pytest.raises(OptionError, match="another network or preprocessing"):
             extract_features(model, prepare, chips, out=out, progress=False)
@@ -241,7 +242,7 @@ def test_a_journal_is_refused_for_other_weights_but_not_for_another_device(
 def test_memory_formats_and_full_scale_reach_the_reader(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 500, (2, 12, 12)).astype(np.uint16)
     np.save(tmp_path / "a.npy", image)
-    prepare = SarTransform("log_amplitude", 8, 8, 8, mean=0.0, std=1.0, size=None)
+    prepare = chain("log_amplitude", 8, 8, 8, mean=0.0, std=1.0, size=None)
     result = extract_features(Moments(), prepare, [tmp_path / "a.npy"], full_scale=500, band=2, progress=False)
     x = prepare((image[1] / 500).astype(np.float32))
     np.testing.assert_allclose(result.values, [[float(x.mean()), float(x.std())]], rtol=1e-4)

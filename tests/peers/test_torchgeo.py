@@ -72,7 +72,7 @@ def test_the_whole_network_has_the_tensors_of_torchgeo(network: str) -> None:
 @pytest.mark.parametrize("shape", [(2, 300, 280), (2, 200, 264)])
 def test_the_same_image_becomes_the_same_input(name: str, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
-    if sarhub.model_info(name).input.unit == "dn":
+    if sarhub.model_info(name).input.radiometry == "dn":
         image = rng.integers(0, 256, shape).astype(np.float32)
     else:
         image = rng.normal(-15, 5, shape).astype(np.float32)

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from sarhub_models.engine.run import load_run, train
 from sarhub_models.errors import CheckpointError
 from sarhub_models.networks import build
-from sarhub_models.zoo.entries import Preprocessing
 from sarhub_models.zoo.manifest import load_manifest
 from training import bundle
 from training.recipes import load_recipe
@@ -39,9 +38,8 @@ def test_bundling_writes_half_precision_and_the_manifest(tiny_dsn: Path, tmp_pat
     assert info.params == sum(p.numel() for p in build("mobilenetv3", num_classes=3).parameters())
     assert info.class_names == ("s1/forest", "s1/water", "tsx/ships")
     assert info.input == load_manifest().models["mobilenetv3_dsn"].input
-    assert isinstance(info.preprocessing, Preprocessing)
-    assert info.preprocessing.low == info.preprocessing.high == info.preprocessing.evaluation == 16, "there is no DRAA"
-    assert info.preprocessing.mean == run.mean and info.preprocessing.full_scale == 65535
+    assert info.preprocessing.low == info.preprocessing.high == info.preprocessing.eval_value == 16, "there is no DRAA"
+    assert info.preprocessing.mean == (run.mean,) and info.preprocessing.full_scale == 65535
     assert info.training is not None and info.training["command"] == "train it"
     assert info.training["val"]["overall_accuracy"] == pytest.approx(run.val["overall_accuracy"], abs=0.03)
     assert json.loads(manifest.read_text())["models"].keys() == load_manifest().models.keys()

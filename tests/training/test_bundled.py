@@ -13,7 +13,7 @@ import sarhub_models
 from sarhub_models.engine.scoring import score
 from sarhub_models.engine.splits import open_source
 from sarhub_models.networks import tensor_layout
-from sarhub_models.transforms import SarTransform
+from sarhub_models.transforms import Pipeline
 from sarhub_models.zoo.manifest import ModelInfo, model_info
 from training.bundle import BUNDLED, LARGEST
 from training.recipes import load_recipe
@@ -63,7 +63,7 @@ def test_it_reaches_the_published_scores(info: ModelInfo, test_data: Path) -> No
     model = sarhub_models.create_model(NAME, pretrained=True)
     assert info.class_names is not None and info.training is not None
     p = info.preprocessing
-    transform = SarTransform(p.operator, p.low, p.high, p.evaluation, p.mean, p.std, p.size)
+    transform = Pipeline.from_dict(info.to_dict(), validate=False)
     data = load_recipe(NAME, [f"data.root={test_data / 'data' / 'dsn'}", f"data.full_scale={p.full_scale}"]).data
     for name in {"val", "test"} & set(info.training):
         source = open_source(data, name)

@@ -12,7 +12,7 @@ import sarhub_models as sarhub
 from sarhub_models.engine.run import load_run, train
 from sarhub_models.errors import CheckpointError, OptionError
 from sarhub_models.models.publish import write_repository
-from sarhub_models.zoo.entries import ModelInfo, Preprocessing
+from sarhub_models.zoo.entries import ModelInfo
 from tests.engine.conftest import tiny
 
 REPO = "organisation/model"
@@ -31,8 +31,7 @@ def test_nothing_of_the_registered_weights_is_said_of_them(run: Path, tmp_path: 
     info = ModelInfo.from_dict(json.loads((tmp_path / "config.json").read_text())["sarhub"])
     registered, finished = sarhub.model_info("mobilenetv3_dsn"), load_run(run)
     p, limits = info.preprocessing, finished.recipe.preprocess.range
-    assert isinstance(p, Preprocessing)
-    assert (p.operator, p.low, p.high, p.evaluation) == ("ptls", limits.low, limits.high, limits.evaluation)
+    assert (p.operator, p.low, p.high, p.eval_value) == ("ptls", limits.low, limits.high, limits.eval_value)
     assert (p.mean, p.std, p.size) == (finished.mean, finished.std, 32) and p.mean != registered.preprocessing.mean
     assert info.class_names == info.dataset.class_names == ("s1/forest", "s1/water", "tsx/ships")
     assert info.training == {"recipe": "mobilenetv3_dsn", "seed": 3, "epochs": 2, "validation": finished.val}

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sarhub_models.errors import ImageError, UnknownNameError
-from sarhub_models.transforms import DRAA, OPERATORS, SarTransform, log_amplitude, ptls, reinhard_devlin
+from sarhub_models.errors import ImageError
+from sarhub_models.transforms import OPERATORS, log_amplitude, ptls, reinhard_devlin
+
+from .chains import chain
 
 RANGES = {"reinhard_devlin": (3.0, 5.0), "ptls": (0.0, 49.0), "log_amplitude": (1.0, 32.0), "none": (0.0, 0.0)}
 PIXELS = [1, 2, 3, 50, 98]
@@ -110,7 +112,7 @@ def test_a_batch_equals_its_chips_on_every_path(x: np.ndarray, name: str, data: 
 @given(chips(), st.floats(-1, 1))
 def test_no_operator_leaves_the_chip_as_it_is(x: np.ndarray, parameter: float) -> None:
     np.testing.assert_array_equal(OPERATORS["none"](x, parameter), x)
-    np.testing.assert_array_equal(SarTransform("none", 0, 0, 0, mean=0, std=1, size=None, channels=1)(x)[0], x)
+    np.testing.assert_array_equal(chain("none", 0, 0, 0, mean=0, std=1, channels=1)(x)[0], x)
 
 
 @given(chips(), st.floats(0, 49), st.sampled_from([0.5, 0.25]))
@@ -212,22 +214,6 @@ def test_parameters_of_the_wrong_shape_are_refused() -> None:
             reinhard_devlin(np.zeros((4, 4), np.float32), value)
 
 
-@settings(max_examples=25)
-@given(st.sampled_from([(6, 6), (5, 6, 6), (5, 1, 6, 6)]), st.booleans())
-def test_draa_draws_one_parameter_a_chip(shape: tuple[int, ...], as_array: bool) -> None:
-    chip = torch.linspace(0, 1, 36).reshape(6, 6)
-    batch = chip.expand(shape).clone()
-    draa = DRAA("ptls", 0.0, 20.0).train()
-    x = batch.numpy() if as_array else batch
-    drawn = torch.as_tensor(draa(x, torch.Generator().manual_seed(3))).reshape(-1, 6, 6)
-    again = torch.as_tensor(draa(x, torch.Generator().manual_seed(3))).reshape(-1, 6, 6)
-    assert torch.equal(drawn, again)
-    # On a ramp the pixel in the middle of the left half tells p: y = (x − p/100)/(1 − 2p/100)
-    percents = 100 * (chip[1, 4] - drawn[:, 1, 4]) / (1 - 2 * drawn[:, 1, 4])
-    assert ((percents > -1e-3) & (percents < 20.001)).all()
-    assert len(percents.unique()) == len(percents)
-
-
 def test_parameters_of_any_memory_and_byte_order_are_taken() -> None:
     batch = np.random.default_rng(0).random((3, 6, 6))
     values = np.array([4.5, 4.0, 3.5])
@@ -235,41 +221,3 @@ def test_parameters_of_any_memory_and_byte_order_are_taken() -> None:
         expected = reinhard_devlin(x, values)
         for same in (values[::-1].copy()[::-1], values.astype(">f8"), values.astype(">f4")):
             np.testing.assert_array_equal(reinhard_devlin(x, same), expected)
-
-
-def test_draa_covers_its_range_and_follows_the_seed() -> None:
-    chip = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(2000, 8, 8)
-    draa = DRAA("log_amplitude", 2.0, 6.0).train()
-    torch.manual_seed(5)
-    first = draa(chip)
-    torch.manual_seed(5)
-    assert torch.equal(first, draa(chip))
-    assert not torch.equal(first, draa(chip))
-    candidates = torch.linspace(2, 6, 41)
-    pixel = log_amplitude(chip[:41], candidates)[:, 0, 0]
-    drawn = candidates[(first[:, 0, 0, None] - pixel).abs().argmin(1)]
-    assert drawn.min() < 2.15
-    assert drawn.max() > 5.85
-    assert abs(drawn.mean() - 4.0) < 0.15
-
-
-def test_draa_evaluates_at_the_middle_unless_told() -> None:
-    chip = np.random.default_rng(0).random((9, 9))
-    np.testing.assert_array_equal(DRAA("ptls", 0, 3).eval()(chip), ptls(chip, 1.5))
-    np.testing.assert_array_equal(DRAA("ptls", 0, 3, evaluation=0.5).eval()(chip), ptls(chip, 0.5))
-    assert "low=0.0, high=3.0, evaluation=1.5" in repr(DRAA("ptls", 0, 3))
-
-
-def test_draa_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean 'ptls'"):
-        DRAA("ptsl", 0, 1)
-    with pytest.raises(ValueError, match="low <= high"):
-        DRAA("ptls", 2, 1)
-    with pytest.raises(ValueError, match="finite"):
-        DRAA("ptls", 0, float("inf"))
-
-
-def test_draa_composes_with_torchvision() -> None:
-    v2 = pytest.importorskip("torchvision.transforms.v2")
-    pipeline = v2.Compose([DRAA("reinhard_devlin", 3.5, 4.5).eval(), v2.Resize(8, antialias=True)])
-    assert pipeline(torch.rand(1, 16, 16)).shape == (1, 8, 8)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 
@@ -8,10 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
+import sarhub_models as sarhub
 from sarhub_models.errors import ImageError, UnknownNameError
-from sarhub_models.transforms import OPERATORS, SarTransform, normalize_amplitude
+from sarhub_models.transforms import OPERATORS, Normalize, Pipeline, Resize, ToRadiometry, normalize_amplitude
+from sarhub_models.zoo.entries import Input, Preprocessing, with_tuples
+
+from .chains import VIEWS, chain, speckle
 
 RECIPES = {
     "tsx": ("reinhard_devlin", 3.5, 4.5, 4.0, 0.17721633016340846, 0.023696591996910408),
@@ -20,162 +24,8 @@ RECIPES = {
 }
 
 
-def transform(name: str = "osu", size: int | None = 32, **options: object) -> SarTransform:
-    return SarTransform(*RECIPES[name], size=size, **options)
-
-
-def speckle(*shape: int) -> np.ndarray:
-    return np.random.default_rng(7).rayleigh(0.1, shape).clip(0, 1).astype(np.float32)
-
-
-# ----------------------------------------------------------------------------------------- normalize_amplitude
-
-
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
-def test_integers_are_divided_by_the_largest_value_of_their_dtype(dtype: type) -> None:
-    largest = np.iinfo(dtype).max
-    image = np.array([[0, largest // 2, largest]], dtype=dtype)
-    result = normalize_amplitude(image)
-    assert result.dtype == np.float32
-    np.testing.assert_allclose(result, [[0, 0.5, 1]], atol=0.005)
-
-
-@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.int64, np.uint64])
-def test_wide_integers_need_a_full_scale(dtype: type) -> None:
-    image = np.array([[0, 500, 2000]], dtype=dtype)
-    for x in (image, torch.from_numpy(image)):
-        with pytest.raises(ImageError, match=f"full_scale.*wider than 16 bits, got {dtype.__name__}"):
-            normalize_amplitude(x)
-        result = np.asarray(normalize_amplitude(x, 1000))
-        assert result.dtype == np.float32
-        np.testing.assert_array_equal(result, [[0, 0.5, 1]])
-
-
-def test_the_dtype_decides_and_never_the_values() -> None:
-    dark = np.array([[0, 1]], dtype=np.uint8)
-    np.testing.assert_allclose(normalize_amplitude(dark), [[0, 1 / 255]])
-    np.testing.assert_array_equal(normalize_amplitude(np.array([[0.0, 0.1]])), [[0.0, 0.1]])
-
-
-@given(
-    hnp.arrays(
-        st.sampled_from([np.uint8, np.int16, np.float16, np.float32, np.float64, np.complex64, np.complex128]),
-        hnp.array_shapes(min_dims=1, max_dims=4),
-        elements=st.integers(0, 100),
-    ),
-    st.floats(1, 200),
-)
-def test_full_scale_divides_and_clips_every_dtype(image: np.ndarray, full_scale: float) -> None:
-    for x in (image, torch.from_numpy(image)):
-        result = np.asarray(normalize_amplitude(x, full_scale))
-        assert result.shape == image.shape
-        expected = np.clip(np.abs(image.astype(np.complex128)) / full_scale, 0, 1)
-        np.testing.assert_allclose(result, expected, atol=1e-3 if image.dtype == np.float16 else 1e-6)
-
-
-def test_complex_becomes_its_magnitude_in_its_precision() -> None:
-    for complex_dtype, dtype in ((np.complex64, np.float32), (np.complex128, np.float64)):
-        result = normalize_amplitude(np.array([[0.6 + 0.8j, -0.5]], dtype=complex_dtype))
-        assert result.dtype == dtype
-        np.testing.assert_allclose(result, [[1.0, 0.5]], atol=1e-6)
-        assert result.max() <= 1
-
-
-NARROW = ["int8", "int16", "float16", "float32", "float64", "bfloat16"]
-
-
-@pytest.mark.parametrize(
-    ("dtype", "full_scale"),
-    [(dtype, scale) for scale in (1.0, 1e6) for dtype in (*NARROW, "int32", "int64")]
-    + [(dtype, None) for dtype in NARROW],
-)
-def test_negative_values_are_refused_as_decibels(dtype: str, full_scale: float | None) -> None:
-    decibels = torch.tensor([[-23, 0, 1]]).to(getattr(torch, dtype))
-    for x in (decibels, decibels.numpy()) if dtype != "bfloat16" else (decibels,):
-        with pytest.raises(
-            ImageError, match=r"never negative, got values from -23 to 1; .*decibels\? use 10\*\*\(x/20\)"
-        ):
-            normalize_amplitude(x, full_scale)
-
-
-@pytest.mark.parametrize("value", [-1e-3, -1e-45])
-def test_not_even_a_little_below_zero_is_clipped(value: float) -> None:
-    with pytest.raises(ImageError, match="never negative"):
-        normalize_amplitude(np.array([[value, 0.5]]), 10)
-    np.testing.assert_array_equal(normalize_amplitude(np.array([[-0.0, 0.5]])), [[0, 0.5]])
-
-
-def test_the_sign_of_complex_values_is_free() -> None:
-    np.testing.assert_allclose(normalize_amplitude(np.array([[-30 - 40j, -10]]), 100), [[0.5, 0.1]])
-
-
-@pytest.mark.parametrize(
-    ("image", "hint"),
-    [
-        (np.array([[0.5, 1.5]]), "full_scale"),
-        (np.array([[0.25, 1.00002]]), r"must be in \[0, 1\], got values from 0.25 to 1.00002; pass full_scale"),
-        (np.array([[300 + 4j]]), "full_scale"),
-        (np.array([[np.nan, 0.5]]), "NaN"),
-        (np.array([[np.inf, 0.5]]), "infinite"),
-        (np.array([[complex(np.nan, 0)]]), "NaN"),
-        (np.zeros((0, 3)), r"\(0, 3\)"),
-        (np.array([["a"]]), "<U1"),
-        (np.array([[None]], dtype=object), "object"),
-        (np.array([[True]]), "bool"),
-        pytest.param(
-            np.array([[0.5]], dtype=np.longdouble),
-            "up to 64 bits",
-            marks=pytest.mark.skipif(np.dtype(np.longdouble).itemsize == 8, reason="long double is double here"),
-        ),
-        ([[0.1, 0.2]], "list.*numpy.asarray"),
-        (np.float32(0.5), "float32.*numpy.asarray"),
-        (0.5, "got float;"),
-    ],
-)
-def test_an_image_that_has_no_amplitude_in_range_is_refused(image: np.ndarray, hint: str) -> None:
-    with pytest.raises(ImageError, match=hint):
-        normalize_amplitude(image)
-
-
-def test_nan_is_refused_with_full_scale_too() -> None:
-    for bad in (math.nan, math.inf):
-        with pytest.raises(ImageError, match="finite"):
-            normalize_amplitude(np.array([[bad, 3.0]]), 10)
-
-
-@pytest.mark.parametrize("full_scale", [0, -1.0, math.nan, math.inf])
-def test_full_scale_must_be_positive(full_scale: float) -> None:
-    with pytest.raises(ValueError, match="full_scale"):
-        normalize_amplitude(np.array([[1.0]]), full_scale)
-
-
-VIEWS = [np.flipud, np.fliplr, np.rot90, np.transpose, lambda x: x[:, ::-2], lambda x: x[1:, 1:-1]]
-
-
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", ">i2", ">f2", "<f4", ">f4", ">f8", ">c8", ">c16"])
-def test_every_byte_order_and_memory_order_is_taken(view: Callable[[np.ndarray], np.ndarray], dtype: str) -> None:
-    full = np.arange(20).reshape(4, 5).astype(dtype)
-    image = view(full)
-    before = image.copy()
-    result = normalize_amplitude(image, 19)
-    np.testing.assert_array_equal(result, view(normalize_amplitude(full, 19)))
-    np.testing.assert_allclose(result, np.abs(before.astype(complex)) / 19, atol=1e-3)
-    assert result.dtype.isnative
-    assert not np.shares_memory(result, full)
-    np.testing.assert_array_equal(image, before)
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.complex64])
-def test_a_single_value_without_axes_stays_one(dtype: type) -> None:
-    for x in (np.array(3, dtype), torch.from_numpy(np.array(3, dtype)), np.array([7, 3], dtype)[::-1][0, ...]):
-        result = normalize_amplitude(x, 4)
-        assert type(result) is type(x)
-        assert result.shape == ()
-        assert float(result) == 0.75
-
-
-# ------------------------------------------------------------------------------------------------ SarTransform
+def transform(name: str = "osu", size: int | None = 32, **options: object) -> Pipeline:
+    return chain(*RECIPES[name], size=size, **options)
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -253,7 +103,7 @@ def test_the_input_is_left_alone() -> None:
 @pytest.mark.parametrize(
     ("x", "hint"),
     [
-        (np.zeros((8, 8), np.uint8), "normalize_amplitude"),
+        (np.zeros((8, 8), np.int32), "full_scale for integers wider than 16 bits"),
         (np.zeros((3, 8, 8), np.float32), r"x\[:, None\]"),
         (np.zeros((2, 3, 8, 8), np.float32), r"\(2, 3, 8, 8\)"),
         (np.zeros(8, np.float32), r"\(8,\)"),
@@ -286,17 +136,14 @@ def test_values_are_not_looked_at_without_validation() -> None:
 def test_impossible_numbers_are_refused(options: dict[str, float]) -> None:
     arguments = {"mean": 0.0, "std": 1.0, "size": 8, "channels": 3} | options
     with pytest.raises(ValueError, match="expected"):
-        SarTransform("ptls", 0, 1, None, **arguments)
+        chain("ptls", 0, 1, 0.5, **arguments)
     with pytest.raises(UnknownNameError):
-        SarTransform("gamma", 0, 1, None, 0.0, 1.0, 8)
-
-
-# ---------------------------------------------------------------------------------------------- training mode
+        chain("gamma", 0, 1, 0.5, 0.0, 1.0, 8)
 
 
 def geometry(x: torch.Tensor, seed: int = 0) -> torch.Tensor:
     """Run the chain in training mode with an operator that does not vary, so that only the geometry is random."""
-    prepare = SarTransform("log_amplitude", 8.0, 8.0, 8.0, mean=0.0, std=1.0, size=None, channels=1, training=True)
+    prepare = chain("log_amplitude", 8.0, 8.0, 8.0, mean=0.0, std=1.0, channels=1, training=True)
     return prepare(x, torch.Generator().manual_seed(seed))[:, 0]
 
 
@@ -325,7 +172,7 @@ def test_training_flips_half_and_rotates_by_up_to_ten_degrees(shape: tuple[int, 
 
 
 def test_pixels_from_outside_become_the_mean() -> None:
-    prepare = SarTransform("log_amplitude", 8.0, 8.0, 8.0, mean=0.3, std=0.1, size=None, channels=1, training=True)
+    prepare = chain("log_amplitude", 8.0, 8.0, 8.0, mean=0.3, std=0.1, channels=1, training=True)
     corners = prepare(torch.ones(50, 1, 33, 33), torch.Generator().manual_seed(0))[:, 0, 0, 0]
     assert (corners == 0).any()
     assert (corners >= 0).all()
@@ -352,3 +199,101 @@ def test_a_batch_is_prepared_without_a_look_at_its_values(name: str, training: b
     assert prepare(torch.empty(4, 1, 20, 20, device="meta")).shape == (4, 3, 32, 32)
     with pytest.raises((NotImplementedError, RuntimeError)):
         transform(name, training=training)(torch.empty(4, 1, 20, 20, device="meta"))
+
+
+# ------------------------------------------------------------------------------------------- steps and description
+
+
+WITH_OPERATOR = ["radiometry", "crop", "operator", "normalize", "resize", "augment", "repeat"]
+
+
+@pytest.mark.parametrize("name", sarhub.list_models())
+def test_every_entry_becomes_a_chain_and_is_read_back_from_it(name: str) -> None:
+    info = sarhub.model_info(name)
+    made = Pipeline.from_dict(json.loads(json.dumps(info.to_dict())))
+    fields = json.loads(json.dumps(made.to_dict()))
+    assert Preprocessing(**with_tuples(fields["preprocessing"])) == info.preprocessing
+    assert Input(**with_tuples(fields["input"])) == info.input
+    again = Pipeline.from_dict(fields)
+    assert repr(again) == repr(made) and again.to_dict() == fields
+
+
+def test_the_order_of_bands_without_an_operator_is_size_first() -> None:
+    image = np.random.default_rng(0).uniform(-30, 0, (2, 100, 80)).astype(np.float32)
+    made = sarhub.create_transform("vit_base_patch16_ssl4eo.mae")
+    assert list(made.steps) == ["radiometry", "resize", "crop", "normalize", "augment"]
+    resized = torch.nn.functional.interpolate(
+        torch.from_numpy(image)[None], (256, 256), mode="bilinear", antialias=True
+    )
+    mean, std = torch.tensor([-12.59, -20.26])[:, None, None], torch.tensor([5.26, 5.91])[:, None, None]
+    torch.testing.assert_close(made(image), (resized[0, :, 16:240, 16:240] - mean) / std)
+    assert (made.mean, made.std, made.size) == ((-12.59, -20.26), (5.26, 5.91), 224)
+
+
+def test_steps_are_left_out_by_name() -> None:
+    made, chip = transform(size=32, crop=30), speckle(40, 40)
+    assert list(made.steps) == WITH_OPERATOR
+    shown = made.without("normalize", "repeat")
+    assert shown(chip).shape == (1, 32, 32) and shown(chip).min() >= 0 and shown(chip).max() <= 1
+    mean, std = RECIPES["osu"][-2:]
+    torch.testing.assert_close(shown(chip), made(chip)[:1] * std + mean, atol=1e-6, rtol=0)
+    assert torch.equal(made.without("clip")(chip), made(chip)), "a step that it does not have"
+    operated = made.until("normalize")
+    assert list(operated.steps) == WITH_OPERATOR[:3]
+    np.testing.assert_array_equal(operated(chip)[0], OPERATORS["ptls"](chip[5:35, 5:35], 1.5))
+    assert list(made.steps) == WITH_OPERATOR, "the chain itself stays as it is"
+
+
+def test_a_part_of_a_chain_has_a_mode_of_its_own() -> None:
+    made = transform(training=True)
+    part = made.without("augment")
+    assert part.training and part["operator"].training
+    part.eval()
+    assert made.training and made["operator"].training and not part["operator"].training
+
+
+def test_steps_that_are_not_there_are_named() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'normalize'"):
+        transform().without("normalise")
+    with pytest.raises(UnknownNameError, match="no step 'clip'"):
+        transform().until("clip")
+    with pytest.raises(ValueError, match="different names, got resize, resize"):
+        Pipeline([Resize(3), None, Resize(4)])
+    with pytest.raises(ValueError, match="got none"):
+        Pipeline([None])
+
+
+def test_a_chain_without_statistics_is_written_down_as_one_that_changes_nothing() -> None:
+    part = transform().without("normalize")
+    fields = part.to_dict()
+    assert (fields["preprocessing"]["mean"], fields["preprocessing"]["std"]) == ([0.0], [1.0])
+    chip = speckle(20, 20)
+    assert torch.equal(Pipeline.from_dict(fields)(chip), part(chip))
+
+
+def test_only_orders_that_the_fields_describe_are_written_down() -> None:
+    first = ToRadiometry(["VV"], "amplitude", (0, 1))
+    Pipeline([first, Resize(8), Normalize((0.0,), (1.0,))]).to_dict()
+    with pytest.raises(ValueError, match=r"steps in the order radiometry, clip, resize.*not radiometry, normalize"):
+        Pipeline([first, Normalize((0.0,), (1.0,)), Resize(8)]).to_dict()
+
+
+def test_modules_of_others_are_steps() -> None:
+    made = Pipeline([ToRadiometry(["VV"], "amplitude", (0, 1)), torch.nn.AvgPool2d(2), torch.nn.Identity()])
+    assert list(made.steps) == ["radiometry", "avgpool2d", "identity"]
+    assert made(speckle(8, 8)).shape == (1, 4, 4)
+
+
+def test_integers_become_amplitude_by_their_type() -> None:
+    chip = (speckle(20, 20) * 255).astype(np.uint8)
+    assert torch.equal(transform()(chip), transform()(normalize_amplitude(chip)))
+
+
+def test_images_of_several_sizes_keep_their_order_and_their_numbers() -> None:
+    prepare = transform(size=16, training=True, validate=False)
+    images = [torch.from_numpy(speckle(1, *shape)) for shape in ((20, 20), (30, 20), (20, 20), (24, 24))]
+    numbers = torch.rand(4, 4, generator=torch.Generator().manual_seed(0))
+    together = prepare(images, numbers=numbers)
+    for index, image in enumerate(images):
+        assert torch.equal(together[index], prepare(image, numbers=numbers[:, index : index + 1]))
+    assert not torch.equal(together[0], together[2]), "the same chip, with other numbers"

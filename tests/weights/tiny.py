@@ -27,7 +27,7 @@ INFO = ModelInfo(
     num_classes=3,
     class_names=None,
     params=None,
-    preprocessing=Preprocessing("ptls", 0.0, 2.0, 1.0, 0.5, 0.5, None),
+    preprocessing=Preprocessing((0.5,), (0.5,), operator="ptls", low=0.0, high=2.0, eval_value=1.0),
     sources=(),
     checksum=None,
     citation="none",

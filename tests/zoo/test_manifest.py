@@ -8,6 +8,7 @@ import jsonschema
 import pytest
 
 from sarhub_models import errors
+from sarhub_models.transforms import OPERATORS, RADIOMETRIES
 from sarhub_models.zoo import manifest
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,12 @@ def test_schema_refuses_an_invented_hash():
             jsonschema.validate(broken, schema)
 
 
+def test_schema_knows_the_registered_operators_and_radiometry():
+    schema = json.loads((ROOT / "sarhub_models" / "zoo" / "weights_manifest.schema.json").read_text())["$defs"]
+    assert schema["preprocessing"]["properties"]["operator"]["enum"] == list(OPERATORS)
+    assert schema["input"]["properties"]["radiometry"]["enum"] == [*RADIOMETRIES, None]
+
+
 def test_every_network_of_every_data_set_is_listed():
     expected = {f"{network}_{data}" for network in NETWORKS for data in ("tsx", "ben", "osu")}
     assert expected <= set(manifest.list_models())
@@ -66,16 +73,17 @@ def test_every_entry_says_what_a_user_must_know():
         assert info.class_names is None or len(info.class_names) == info.num_classes
         assert info.input.bands and info.method
         p = info.preprocessing
-        if isinstance(p, manifest.Preprocessing):
-            assert p.low <= p.evaluation <= p.high
-            assert len(info.input.bands) == 1 and info.input.unit == "amplitude"
+        assert len(p.mean) == len(p.std) == len(info.input.bands)
+        if p.operator is not None:
+            assert p.low <= p.eval_value <= p.high
+            assert len(info.input.bands) == 1 and info.input.radiometry == "amplitude"
         else:
-            assert len(p.mean) == len(p.std) == len(info.input.bands) == info.input.channels
-            assert info.input.unit is not None or p.note
+            assert len(info.input.bands) == info.input.channels
+            assert info.input.radiometry is not None or p.note
 
 
 @pytest.mark.parametrize(
-    ("dataset", "operator", "low", "high", "evaluation", "mean", "std", "classes"),
+    ("dataset", "operator", "low", "high", "eval_value", "mean", "std", "classes"),
     [
         ("tsx", "reinhard_devlin", 3.5, 4.5, 4.0, 0.17721633016340846, 0.023696591996910408, 32),
         ("ben", "ptls", 0, 2, 1, 0.5995, 0.0005743462, 19),
@@ -83,19 +91,21 @@ def test_every_entry_says_what_a_user_must_know():
     ],
 )
 def test_preprocessing_is_what_the_weights_were_trained_with(
-    dataset, operator, low, high, evaluation, mean, std, classes
+    dataset, operator, low, high, eval_value, mean, std, classes
 ):
     for name in manifest.list_models(dataset=dataset):
         if name.endswith(".grsl2020"):
             continue
         info = manifest.model_info(name)
-        expected = manifest.Preprocessing(operator, low, high, evaluation, mean, std, size=128)
+        expected = manifest.Preprocessing(
+            (mean,), (std,), 128, operator=operator, low=low, high=high, eval_value=eval_value
+        )
         assert info.preprocessing == expected
         assert info.num_classes == classes
 
 
 @pytest.mark.parametrize(
-    ("dataset", "bands", "unit", "limits", "channels"),
+    ("dataset", "bands", "radiometry", "limits", "channels"),
     [
         ("ben", ("VV",), "amplitude", (0, 1), 3),
         ("tsx", ("single",), "amplitude", (0, 1), 3),
@@ -104,15 +114,15 @@ def test_preprocessing_is_what_the_weights_were_trained_with(
         ("satlas", ("VH", "VV"), "dn", (0, 255), 2),
     ],
 )
-def test_bands_and_units_are_known(dataset, bands, unit, limits, channels):
+def test_bands_and_radiometry_are_known(dataset, bands, radiometry, limits, channels):
     for name in manifest.list_models(dataset=dataset):
-        assert manifest.model_info(name).input == manifest.Input(bands, unit, limits, channels)
+        assert manifest.model_info(name).input == manifest.Input(bands, radiometry, limits, channels)
 
 
 def test_statistics_of_the_public_weights():
     for name in manifest.list_models(dataset="ssl4eo"):
         p = manifest.model_info(name).preprocessing
-        assert p == manifest.BandPreprocessing((-12.59, -20.26), (5.26, 5.91), size=256, crop=224, clip=None)
+        assert p == manifest.Preprocessing((-12.59, -20.26), (5.26, 5.91), size=256, crop=224)
         assert manifest.model_info(name).statistics([1]) == ((-20.26,), (5.91,))
     for name in manifest.list_models(dataset="satlas"):
         assert manifest.model_info(name).preprocessing.clip == (0, 255)
@@ -152,6 +162,7 @@ def test_filters_by_sensor_bands_license_and_method():
     assert set(manifest.list_models(bands="VV")) == {name for name in everything if name.endswith(("_ben", "_osu"))}
     assert manifest.list_models(license="Apache-2.0") == ["mobilenetv3_dsn", "resnet50_ssl4eo.decur"]
     assert "resnet50_ben" in manifest.list_models(license="none")
+    assert manifest.list_models(bands=("VV", "VH"), radiometry="dn") == ["swin_v2_b_satlas.mi", "swin_v2_b_satlas.si"]
     assert manifest.list_models("*small*", method="softcon") == ["vit_small_patch14_dinov2_ssl4eo.softcon"]
     assert set(manifest.list_models(method="supervised")) >= {"swin_v2_b_satlas.si", "resnet18_tsx"}
 
@@ -173,6 +184,7 @@ def test_wildcards_and_filters():
         (lambda: manifest.list_models(sensor="Sentinel"), "Sentinel-1"),
         (lambda: manifest.list_models(bands=("VV", "vh")), "VH"),
         (lambda: manifest.list_models(license="CC-BY"), "CC-BY-4.0"),
+        (lambda: manifest.list_models(radiometry="amplitud"), "amplitude"),
         (lambda: manifest.list_models(method="moco-v2"), "moco"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import console
-from ..arguments import Bands, BatchSize, Device, FullScale, Json, Names, Seed, Unit, Workers, split_bands
+from ..arguments import Bands, BatchSize, Device, FullScale, Json, Names, Radiometry, Seed, Workers, split_bands
 from ..local import usable_device
 
 __all__ = ["command"]
@@ -25,7 +25,7 @@ def command(
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for pictures and numbers.")] = Path("sarhub-compare"),
     bands: Bands = None,
-    unit: Unit = None,
+    radiometry: Radiometry = None,
     full_scale: FullScale = None,
     batch_size: BatchSize = 64,
     workers: Workers = 0,
@@ -41,9 +41,9 @@ def command(
 
     \b
     Examples:
-      sarhub compare mobilenetv3_dsn resnet50_ben --images chips/ --labels labels.csv --unit dn --full-scale 65535
+      sarhub compare mobilenetv3_dsn resnet50_ben --images chips/ --labels labels.csv --radiometry dn --full-scale 65535
       sarhub compare --images dsn/s1.npz
-      sarhub compare resnet50_ssl4eo.moco resnet50_ben --images tiles/ --bands VV,VH --unit db
+      sarhub compare resnet50_ssl4eo.moco resnet50_ben --images tiles/ --bands VV,VH --radiometry db
     """
     from ...datasets.labelled import open_chips
     from ...features.compare import compare, weights_here
@@ -54,7 +54,7 @@ def command(
             models or weights_here(),
             out,
             bands=split_bands(bands),
-            unit=unit,
+            radiometry=radiometry,
             full_scale=full_scale,
             batch_size=batch_size,
             workers=workers,

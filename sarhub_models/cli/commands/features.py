@@ -10,7 +10,7 @@ import typer
 from ...errors import ImageError
 from ...zoo.manifest import load_manifest
 from .. import console
-from ..arguments import BatchSize, Checkpoint, Device, FullScale, Json, Model, Unit, Workers
+from ..arguments import BatchSize, Checkpoint, Device, FullScale, Json, Model, Radiometry, Workers
 from ..local import usable_device
 
 __all__ = ["command"]
@@ -22,7 +22,7 @@ def command(
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, .safetensors or .parquet.")],
     checkpoint: Checkpoint = None,
     full_scale: FullScale = None,
-    unit: Unit = None,
+    radiometry: Radiometry = None,
     band: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Band to read, counted from 1; several times for weights of several bands, in order."),
@@ -42,7 +42,7 @@ def command(
     Examples:
       sarhub features chips/ --model mobilenetv3_dsn --out features.safetensors --full-scale 65535
       sarhub features tiles/ --model resnet50_ben --out features.parquet --band 1 --on-error skip
-      sarhub features tiles/ --model resnet50_ssl4eo.moco --out features.safetensors --unit intensity
+      sarhub features tiles/ --model resnet50_ssl4eo.moco --out features.safetensors --radiometry intensity
     """
     from ...features.extract import extract_features
     from ...io.images import list_images
@@ -50,7 +50,7 @@ def command(
 
     files = list_images(folder)
     network = create_model(model, pretrained=True, checkpoint_path=checkpoint)
-    transform = create_transform(model, unit=unit, full_scale=full_scale)
+    transform = create_transform(model, radiometry=radiometry, full_scale=full_scale)
     hint = _full_scale_hint(model) if full_scale is None else None
     try:
         features = extract_features(

@@ -24,6 +24,7 @@ def command(
         str | None,
         typer.Option(help="Only weights that take exactly these polarizations: VV, or VV,VH."),
     ] = None,
+    radiometry: Annotated[str | None, typer.Option(help="Only weights that expect this of the pixels.")] = None,
     license: Annotated[str | None, typer.Option(help="Only this license; none: without one.")] = None,
     method: Annotated[str | None, typer.Option(help="Only weights pre-trained with this method.")] = None,
     as_json: Json = False,
@@ -43,6 +44,7 @@ def command(
         dataset=dataset,
         sensor=sensor,
         bands=split_bands(bands),
+        radiometry=radiometry,
         license=license,
         method=method,
     )
@@ -52,14 +54,14 @@ def command(
         console.print_json([text.summary(info, here) for info, here in rows])
     elif rows:
         console.print_table(
-            ("name", "network", "data", "bands", "unit", "classes", "params", "here"),
+            ("name", "network", "data", "bands", "radiometry", "classes", "params", "here"),
             [
                 (
                     info.name,
                     info.network,
                     info.dataset.title,
                     ",".join(info.input.bands),
-                    info.input.unit or "-",
+                    info.input.radiometry or "-",
                     str(info.num_classes or "-"),
                     text.thousands(info.params),
                     here or "",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ....explain import Chips, Regions
-    from ....transforms import SarTransform
+    from ....transforms import Pipeline
 
 __all__ = ["group"]
 
@@ -71,7 +71,7 @@ def explain() -> None:
     """
 
 
-def open_network(model: str, preprocessing: str | None) -> tuple[nn.Module, SarTransform]:
+def open_network(model: str, preprocessing: str | None) -> tuple[nn.Module, Pipeline]:
     """Return the network of a name or of a checkpoint, and its preprocessing."""
     from ....models.create import create_model, create_transform
 
@@ -94,16 +94,14 @@ def open_network(model: str, preprocessing: str | None) -> tuple[nn.Module, SarT
     return create_model(name, checkpoint_path=file), _one_band(create_transform(preprocessing), preprocessing)
 
 
-def _one_band(transform: nn.Module, name: str) -> SarTransform:
-    from ....transforms import SarTransform
-
-    if not isinstance(transform, SarTransform):
+def _one_band(transform: Pipeline, name: str) -> Pipeline:
+    if len(transform.bands) > 1:
         raise OptionError(f"chips of one band are explained, and {name} takes several bands: see 'sarhub info {name}'")
     return transform
 
 
 def open_chips(
-    folder: Path, transform: SarTransform, full_scale: float | None, band: int | None, limit: int | None
+    folder: Path, transform: Pipeline, full_scale: float | None, band: int | None, limit: int | None
 ) -> Chips:
     from ....explain import read_chips
     from ....io.images import list_images

@@ -1,0 +1,277 @@
+"""Steps of a preprocessing chain: each is a module for batches (B, C, H, W), with the name it is left out by."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as F
+
+from ..errors import ImageError, OptionError, RadiometryWarning
+from .amplitude import as_tensor, check_range, real_amplitude
+from .radiometry import RADIOMETRIES, check_option, check_values, convert_radiometry
+
+__all__ = ["Clip", "Crop", "Normalize", "Repeat", "Resize", "ToRadiometry"]
+
+# From the warning to the line that calls the pipeline: this module and the pipeline are each called by torch's two.
+_TO_CALLER = 8
+
+
+class ToRadiometry(nn.Module):
+    """An image as it comes, NumPy or torch, single or a batch, becomes float32 of the radiometry that is expected.
+
+    Complex values are replaced by their magnitude where that has a meaning. Where amplitude in [0, 1] is expected and
+    given, integers of 8 and 16 bits are divided by the largest value of their type, as
+    :func:`~sarhub_models.transforms.normalize_amplitude` does; where another radiometry becomes such amplitude, what
+    exceeds 1 becomes 1.
+
+    Args:
+        bands: names of the bands, in the order of the channels.
+        expected: radiometry that the next step expects, or ``None`` where nobody published it.
+        range: smallest and largest value of ``expected``, or ``None``; amplitude is held to it.
+        given: radiometry of the images; ``None`` is ``expected``.
+        full_scale: the digital number that stands for amplitude 1, in the images; by default ``trained_full_scale``.
+        trained_full_scale: the same of the data that the weights were trained on, where it is known.
+        validate: look for NaN, infinity, and values that cannot be or are plainly of another radiometry; without it
+            nothing waits for the device.
+
+    Attributes:
+        takes_amplitude: amplitude in [0, 1] is expected and given.
+
+    Raises:
+        OptionError: there is no such radiometry, or it cannot be converted.
+    """
+
+    step: ClassVar[str] = "radiometry"
+
+    def __init__(
+        self,
+        bands: Sequence[str],
+        expected: str | None,
+        range: Sequence[float] | None = None,
+        *,
+        given: str | None = None,
+        full_scale: float | None = None,
+        trained_full_scale: float | None = None,
+        validate: bool = True,
+    ) -> None:
+        super().__init__()
+        full_scale = trained_full_scale if full_scale is None else full_scale
+        if not bands:
+            raise OptionError("expected the names of the bands, got none")
+        check_option(given, expected, full_scale)
+        if expected is None and given is not None:
+            warnings.warn(
+                f"nobody published the radiometry that these weights expect: {given} is not converted, values go to "
+                "the network as they are",
+                RadiometryWarning,
+                stacklevel=4,
+            )
+        self.bands, self.expected, self.given = tuple(bands), expected, given or expected
+        self.range = None if range is None else tuple(range)
+        self.full_scale, self.trained_full_scale, self.validate = full_scale, trained_full_scale, validate
+        self.bounded = expected == "amplitude" and range is not None
+        self.takes_amplitude = self.bounded and self.given == expected
+
+    def forward(self, x: Any) -> Tensor:
+        """Return float32 (B, C, H, W) on the device of ``x``.
+
+        Raises:
+            ImageError: as :class:`~sarhub_models.transforms.Pipeline` says.
+        """
+        x = as_tensor(x)
+        self._check_shape(x)
+        x = self._real(x).reshape(-1, *x.shape[-3:] if x.ndim > 2 else (1, *x.shape)).float()
+        if self.takes_amplitude:
+            if self.validate:
+                check_range(x)
+                x = x.clamp(0, 1)
+            return x
+        if self.validate:
+            check_values(x, self.given, stacklevel=_TO_CALLER)
+        if self.expected is not None and self.given is not None:
+            x = convert_radiometry(x, self.given, self.expected, self.full_scale)
+        return x.clamp(0, 1) if self.bounded else x
+
+    def _check_shape(self, x: Tensor) -> None:
+        count = len(self.bands)
+        if x.numel() and ((x.ndim in (3, 4) and x.shape[-3] == count) or (x.ndim == 2 and count == 1)):
+            return
+        if count == 1:
+            raise ImageError(
+                "expected one channel of shape (H, W), (1, H, W) or (B, 1, H, W) with at least one pixel, "
+                f"got {tuple(x.shape)}; pick one band, and add the channel axis to a batch with x[:, None]"
+            )
+        raise ImageError(
+            f"expected {count} bands ({', '.join(self.bands)}) of shape ({count}, H, W) or (B, {count}, H, W) with at "
+            f"least one pixel, got {tuple(x.shape)}; bands=… of create_model and create_transform names those that "
+            "there are"
+        )
+
+    def _real(self, x: Tensor) -> Tensor:
+        if self.takes_amplitude:
+            values, largest = real_amplitude(x)
+            return values if largest is None else values / largest
+        row = RADIOMETRIES.get(self.given or "")
+        if x.is_complex() and row is not None and row.scale.magnitude:
+            return x.abs()
+        if x.is_complex() or x.dtype == torch.bool:
+            what = "values" if row is None else row.title
+            raise ImageError(f"expected real values ({what}), got {x.dtype}; SLC data have radiometry='dn'")
+        return x
+
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        scale = "" if self.full_scale is None else f", full_scale={self.full_scale:g}"
+        return f"bands={self.bands}, expected={self.expected!r}, given={self.given!r}{scale}"
+
+
+class Clip(nn.Module):
+    """Values are held between two numbers.
+
+    Args:
+        low: the smaller.
+        high: the larger.
+    """
+
+    step: ClassVar[str] = "clip"
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return values of the same shape."""
+        return x.clamp(self.low, self.high)
+
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return f"{self.low:g}, {self.high:g}"
+
+
+class Crop(nn.Module):
+    """A square is cut from the middle; what is missing is 0.
+
+    Args:
+        size: its side in pixels.
+
+    Raises:
+        OptionError: it is not positive.
+    """
+
+    step: ClassVar[str] = "crop"
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = _positive("crop", size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, S, S)."""
+        return F.center_crop(x, [self.size, self.size])
+
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return str(self.size)
+
+
+class Resize(nn.Module):
+    """An image is resized to a square, bilinear with antialiasing; one that is not square is squeezed.
+
+    Args:
+        size: its side in pixels.
+
+    Raises:
+        OptionError: it is not positive.
+    """
+
+    step: ClassVar[str] = "resize"
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = _positive("size", size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, S, S)."""
+        if x.shape[-2:] == (self.size, self.size):
+            return x
+        return torch.nn.functional.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return str(self.size)
+
+
+class Normalize(nn.Module):
+    """``(x - mean) / std``, with one number for all bands or one a band.
+
+    Args:
+        mean: subtracted.
+        std: divided by after the mean, above 0.
+
+    Raises:
+        OptionError: not as many numbers for both, one that is not finite, or a ``std`` that is not above 0.
+    """
+
+    step: ClassVar[str] = "normalize"
+
+    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        super().__init__()
+        self.mean = tuple(map(float, mean)) if isinstance(mean, Sequence) else float(mean)
+        self.std = tuple(map(float, std)) if isinstance(std, Sequence) else float(std)
+        means, stds = self.per_band()
+        if len(means) != len(stds) or not all(map(math.isfinite, (*means, *stds))) or not all(n > 0 for n in stds):
+            raise OptionError(f"expected a finite mean and a std above 0 for each band, got mean={mean}, std={std}")
+
+    def per_band(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return means and standard deviations, one a band or one for all."""
+        return _as_tuple(self.mean), _as_tuple(self.std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return values of the same shape."""
+        if isinstance(self.mean, tuple) or isinstance(self.std, tuple):
+            return F.normalize(x, *map(list, self.per_band()))
+        return (x - self.mean) / self.std
+
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return f"mean={self.mean}, std={self.std}"
+
+
+class Repeat(nn.Module):
+    """One band becomes several equal channels.
+
+    Args:
+        channels: how many.
+
+    Raises:
+        OptionError: it is not positive.
+    """
+
+    step: ClassVar[str] = "repeat"
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = _positive("channels", channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, channels, H, W)."""
+        return x.repeat(1, self.channels, 1, 1)
+
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return str(self.channels)
+
+
+def _as_tuple(numbers: float | tuple[float, ...]) -> tuple[float, ...]:
+    return numbers if isinstance(numbers, tuple) else (numbers,)
+
+
+def _positive(name: str, number: int) -> int:
+    if number < 1:
+        raise OptionError(f"expected {name} of at least 1, got {number}")
+    return number
