@@ -18,6 +18,7 @@ import sarhub_models as sarhub
 from benchmarks.ablation import report
 from sarhub_models import cli
 from sarhub_models.datasets.simulated import simulate_chips
+from sarhub_models.transforms import RADIOMETRIES
 from sarhub_models.zoo import text
 from sarhub_models.zoo.entries import Input, Preprocessing
 
@@ -33,6 +34,7 @@ def everything(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "models.md").write_text(models_table(), encoding="utf-8")
     (folder / "preprocessing.md").write_text(preprocessing_table(), encoding="utf-8")
+    (folder / "radiometry.md").write_text(radiometry_table(), encoding="utf-8")
     (folder / "bands.md").write_text(bands_table(), encoding="utf-8")
     (folder / "bundled.md").write_text(bundled_scores("mobilenetv3_dsn"), encoding="utf-8")
     (folder / "zoo.html").write_text(zoo.html(), encoding="utf-8")
@@ -79,6 +81,12 @@ def preprocessing_table() -> str:
             f"| {p.size or 'no'} | {'not published' if p.full_scale is None else f'{p.full_scale:g}'} |"
         )
     return "\n".join(rows) + "\n"
+
+
+def radiometry_table() -> str:
+    """One row for each radiometry."""
+    rows = [f'| `"{name}"` | {row.title} | {row.formula} |' for name, row in RADIOMETRIES.items()]
+    return "\n".join(["| `radiometry` | pixels hold | of the amplitude a |", "| --- | --- | --- |", *rows]) + "\n"
 
 
 def bands_table() -> str:
