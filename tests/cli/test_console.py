@@ -1,4 +1,4 @@
-"""How the command line answers: exit codes, one line for a failure, help."""
+"""Output of the command line: exit codes, one line for a failure, help."""
 
 from __future__ import annotations
 
@@ -127,3 +127,21 @@ def test_every_command_shows_how_it_is_used(capsys: pytest.CaptureFixture[str]) 
     for name in names:
         assert main([name, "--help"]) == 0
         assert f"sarhub {name}" in capsys.readouterr().out.partition("Examples:")[2]
+
+
+def test_a_new_module_is_a_new_command(tmp_path: Path) -> None:
+    (tmp_path / "hello_world.py").write_text(
+        "def command(name: str, loud: bool = False) -> None:\n"
+        '    """Greet.\n\n    Examples: sarhub hello-world you\n    """\n'
+        "    print(f'hello {name}')\n"
+    )
+    (tmp_path / "group_of").mkdir()
+    (tmp_path / "group_of" / "__init__.py").write_text("import typer\n\ngroup = typer.Typer()\n")
+    (tmp_path / "group_of" / "import_.py").write_text("def command() -> None:\n    print('grouped')\n")
+    code = (
+        "import sys; from sarhub_models.cli import commands; commands.__path__.append(sys.argv.pop(1));"
+        "import importlib, sarhub_models.cli as cli; importlib.reload(cli); sys.exit(cli.main(sys.argv[1:]))"
+    )
+    assert "hello-world" in child(code, str(tmp_path), "--help").stdout
+    assert child(code, str(tmp_path), "hello-world", "you").stdout == "hello you\n"
+    assert child(code, str(tmp_path), "group-of", "import").stdout == "grouped\n"

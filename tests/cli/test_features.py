@@ -1,4 +1,4 @@
-"""Work with a model: ``features``."""
+"""``sarhub features``."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import sarhub_models
 
-PAGE = Path(__file__).parents[1] / "docs" / "_build_pages" / "zoo.py"
+PAGE = Path(__file__).parents[2] / "docs" / "_build_pages" / "zoo.py"
 
 
 def test_every_model_has_a_row_with_its_line() -> None:
