@@ -86,7 +86,7 @@ def _imagenet(network: str) -> dict[str, Tensor]:
     if config is None or config.hf_hub_id is None:
         raise OptionError(f"timm has no ImageNet weights for {network}; model.init=none, or a checkpoint")
     try:
-        file = hub_file(config.hf_hub_id, "model.safetensors", None)
+        file = hub_file(config.hf_hub_id, "model.safetensors")
     except DownloadError as err:
         raise type(err)(
             f"{err}. Where there is a network, 'hf download {config.hf_hub_id} model.safetensors' puts the ImageNet "

@@ -14,11 +14,11 @@ from torch import nn
 from .. import networks
 from ..errors import CheckpointError, OptionError
 from ..transforms import Pipeline
-from ..weights import Layout, Store, fetch_hub_config, fetch_hub_model, load_checkpoint, read_tensors
+from ..weights import CheckpointSpec, Store, fetch_hub_config, fetch_hub_model, load_checkpoint, read_tensors
 from ..zoo.entries import SINGLE, ModelInfo
 from ..zoo.manifest import model_info
 
-__all__ = ["NO_HEAD", "create_model", "create_transform", "layout_of"]
+__all__ = ["NO_HEAD", "create_model", "create_transform", "spec_of"]
 
 _HUB = "hf-hub:"
 NO_HEAD = 0  # number of classes of weights that were released without a head
@@ -164,7 +164,7 @@ def _channels(info: ModelInfo, in_chans: int | None, bands: Sequence[str] | None
     return [known.index(name) for name in names]
 
 
-def layout_of(info: ModelInfo, *, released: bool = True) -> Layout:
+def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
     """Return how files of this model's network are renamed and what must be in them.
 
     The file tells the number of classes.
@@ -185,7 +185,7 @@ def layout_of(info: ModelInfo, *, released: bool = True) -> Layout:
     def expected(tensors: networks.Tensors) -> Mapping[str, tuple[tuple[int, ...], torch.dtype]]:
         return networks.tensor_layout(info.network, networks.head_classes(info.network, tensors), info.input.channels)
 
-    return Layout(rename=rename, expected=expected)
+    return CheckpointSpec(rename=rename, expected=expected)
 
 
 def _tag_or_path(
@@ -221,15 +221,15 @@ def _locate(
     """Return the description of a model and, where weights were asked for, its tensors."""
     info = _info(name)
     if checkpoint_path is not None:
-        return info, load_checkpoint(Path(checkpoint_path).expanduser(), layout_of(info, released=False))
+        return info, load_checkpoint(Path(checkpoint_path).expanduser(), spec_of(info, released=False))
     if not pretrained:
         return info, None
     if name.startswith(_HUB):
         if cache_dir is not None:
             raise OptionError("published weights are kept in the Hugging Face cache: set HF_HOME, not cache_dir")
-        return info, load_checkpoint(fetch_hub_model(name.removeprefix(_HUB), progress=progress)[1], layout_of(info))
+        return info, load_checkpoint(fetch_hub_model(name.removeprefix(_HUB), progress=progress)[1], spec_of(info))
     # What the store hands out was checked when it was converted, so here it is only mapped into memory.
-    return info, read_tensors(Store(cache_dir).path(info, layout_of(info), progress=progress))
+    return info, read_tensors(Store(cache_dir).path(info, spec_of(info), progress=progress))
 
 
 def _assemble(

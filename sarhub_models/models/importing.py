@@ -12,7 +12,7 @@ from ..errors import CheckpointError
 from ..weights import Store, read_tensors
 from ..zoo.entries import ModelInfo
 from ..zoo.manifest import list_datasets, list_models, model_info
-from .create import NO_HEAD, layout_of
+from .create import NO_HEAD, spec_of
 
 __all__ = ["Imported", "import_checkpoint"]
 
@@ -78,7 +78,7 @@ def import_checkpoint(
                 f"{info.num_classes} classes: {', '.join(reasons)}"
             )
         reasons.append(f"it was imported as {name}")
-    return Imported(info, Store(cache_dir).import_file(file, info, layout_of(info)), tuple(reasons))
+    return Imported(info, Store(cache_dir).import_file(file, info, spec_of(info)), tuple(reasons))
 
 
 def _guess(file: Path, network: str, channels: int, classes: int, reasons: list[str]) -> ModelInfo:

@@ -1,19 +1,20 @@
 """The architectures: build one, or fit a checkpoint to one.
 
-A new network is one file here that defines ``SPECS``, and its line in ``_FILES``.
+A new network is one file here that defines ``SPECS``, and its title in the list of weights.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import CheckpointError, OptionError, UnknownNameError, closest
-from . import densenet, mobilenetv3, resnet, senet, swin, swin_v2, vit
 from ._meta import assign, on_meta_device, select_for_features
 from ._spec import NetworkSpec, Tensors
 
@@ -34,15 +35,16 @@ __all__ = [
     "tensor_layout",
 ]
 
-_FILES = (resnet, senet, mobilenetv3, densenet, swin, vit, swin_v2)
-_SPECS: dict[str, NetworkSpec] = {name: entry for file in _FILES for name, entry in file.SPECS.items()}
+_SPECS: dict[str, NetworkSpec] = {}
+for _file in sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")):
+    _SPECS |= import_module(f"{__name__}.{_file}").SPECS
 
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all architectures."""
-    return tuple(_SPECS)
+    """Return the sorted names of the architectures that have a file here."""
+    return tuple(sorted(_SPECS))
 
 
 def spec(network: str) -> NetworkSpec:
@@ -114,7 +116,7 @@ def fit_options(network: str, tensors: Mapping[str, torch.Tensor], options: Mapp
 
 
 @lru_cache(maxsize=32)
-def tensor_layout(network: str, num_classes: int, in_chans: int = 3) -> Layout:
+def tensor_layout(network: str, *, num_classes: int, in_chans: int = 3) -> Layout:
     """Return ``{name: (shape, dtype)}`` of every tensor that the network with that head and input stores."""
     with on_meta_device():
         model = build(network, num_classes=num_classes, in_chans=in_chans)
@@ -145,7 +147,9 @@ def identify(tensors: Mapping[str, torch.Tensor]) -> str:
     nearest, fewest, example = "", None, ""
     for network in _SPECS:
         renamed = rename_checkpoint(network, tensors)
-        layout = tensor_layout(network, head_classes(network, renamed), stem_channels(network, renamed))
+        layout = tensor_layout(
+            network, num_classes=head_classes(network, renamed), in_chans=stem_channels(network, renamed)
+        )
         wrong = sorted(
             name
             for name in layout.keys() | renamed.keys()

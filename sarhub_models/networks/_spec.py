@@ -1,4 +1,4 @@
-"""What the rest of the package needs to know about one architecture."""
+"""The description of one architecture, for the rest of the package."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def keep_shapes(tensors: Mapping[str, torch.Tensor], options: Mapping[str, Any]) -> Tensors:
-    """Fit nothing: no option of the network changes the shape of a trained tensor in a way that could be mended."""
+    """Fit nothing: no option of the network changes the shape of a trained tensor in a way that could be undone."""
     return dict(tensors)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from timm.layers import create_act_layer
-from timm.models._builder import build_model_with_cfg
+from timm.models import build_model_with_cfg
 from timm.models._efficientnet_blocks import InvertedResidual, SqueezeExcite
 from timm.models._efficientnet_builder import decode_arch_def, resolve_act_layer, round_channels
 from timm.models.mobilenetv3 import MobileNetV3

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from timm.models._builder import build_model_with_cfg
+from timm.models import build_model_with_cfg
 from timm.models.resnet import Bottleneck, ResNet
 from torch import nn
 

@@ -1,7 +1,7 @@
 """Bytes become a trusted file on this disk.
 
-Knows nothing of networks: what a checkpoint must hold arrives as a :class:`Layout`. Importing this package loads no
-torch; :class:`Layout` and :func:`write_weights` do when they are first used (PEP 562).
+Knows nothing of networks: what a checkpoint must hold arrives as a :class:`CheckpointSpec`. Importing this package loads no
+torch; :class:`CheckpointSpec` and :func:`write_weights` do when they are first used (PEP 562).
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .hub import fetch_hub_config, fetch_hub_model, offline
-from .store import Entry, Store, Verification
+from .store import CachedWeights, Store, Verification
 
 if TYPE_CHECKING:
-    from .checkpoint import Layout, Tensors, load_checkpoint, read_tensors, read_weights, write_weights
+    from .checkpoint import CheckpointSpec, Tensors, load_checkpoint, read_tensors, write_weights
 
 __all__ = [
-    "Entry",
-    "Layout",
+    "CachedWeights",
+    "CheckpointSpec",
     "Store",
     "Tensors",
     "Verification",
@@ -25,7 +25,6 @@ __all__ = [
     "load_checkpoint",
     "offline",
     "read_tensors",
-    "read_weights",
     "write_weights",
 ]
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from ..errors import CheckpointError, SarHubError
 from ..io.files import CONTENT, content_digest, metadata, read_header, replace_atomically
 
-__all__ = ["Layout", "Tensors", "load_checkpoint", "read_tensors", "read_weights", "write_weights"]
+__all__ = ["CheckpointSpec", "Tensors", "load_checkpoint", "read_tensors", "write_weights"]
 
 Tensors = dict[str, torch.Tensor]
 
@@ -34,8 +34,8 @@ _UNKNOWN = "0" * 64  # stands for the digest until the bytes that it covers are 
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What a network says about its checkpoints.
+class CheckpointSpec:
+    """The checkpoints that a network takes.
 
     Attributes:
         rename: takes the tensors under their released names, returns those to keep under the network's own names.
@@ -47,12 +47,12 @@ class Layout:
     expected: Callable[[Tensors], Mapping[str, tuple[tuple[int, ...], torch.dtype]]]
 
 
-def load_checkpoint(path: Path, layout: Layout) -> Tensors:
+def load_checkpoint(path: Path, spec: CheckpointSpec) -> Tensors:
     """Read a file of weights and check it against its network in every way.
 
     Args:
         path: a checkpoint of :func:`read_tensors`, released or already converted.
-        layout: what the network expects.
+        spec: what the network expects.
 
     Returns:
         The network's tensors by the network's names: on the CPU, of the expected shapes and dtypes (float16 or
@@ -62,29 +62,11 @@ def load_checkpoint(path: Path, layout: Layout) -> Tensors:
         CheckpointError: the file cannot be read safely, or does not fit; the message names the first failed check.
         OSError: the disk refuses.
     """
-    tensors = _read_and_check(path, layout, converted=_is_converted(path))
-    for key, tensor in tensors.items():
-        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path.name}: {key} holds values that are not finite; the file is damaged")
-    return tensors
-
-
-def read_weights(path: Path, layout: Layout) -> Tensors:
-    """Read weights to use them: a converted file quickly, anything else as :func:`load_checkpoint` does.
-
-    Names, shapes and kinds of a converted file are checked; its numbers were when it was written, and reading all of
-    them again would cost more than mapping the file into memory. Arguments, result and errors are those of
-    :func:`load_checkpoint`.
-    """
-    return _read_and_check(path, layout, converted=True) if _is_converted(path) else load_checkpoint(path, layout)
-
-
-def _read_and_check(path: Path, layout: Layout, converted: bool) -> Tensors:
     tensors = read_tensors(path)
     try:
-        if not converted:
-            tensors = layout.rename(tensors)
-        expected = layout.expected(tensors)
+        if not _is_converted(path):
+            tensors = spec.rename(tensors)
+        expected = spec.expected(tensors)
     except SarHubError:
         raise
     except (KeyError, ValueError, IndexError, TypeError, RuntimeError) as err:
@@ -93,6 +75,9 @@ def _read_and_check(path: Path, layout: Layout, converted: bool) -> Tensors:
             f"{_some(tensors)}"
         ) from err
     _check(path.name, tensors, expected)
+    for key, tensor in tensors.items():
+        if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{path.name}: {key} holds values that are not finite; the file is damaged")
     return tensors
 
 
@@ -209,7 +194,7 @@ def _state_dict(name: str, loaded: Any) -> Tensors:
 def _is_plain(value: Any) -> bool:
     return (
         isinstance(value, torch.Tensor)
-        and value.layout == torch.strided
+        and value.spec == torch.strided
         and value.device.type == "cpu"
         and not value.is_quantized
     )
@@ -231,7 +216,7 @@ def _check(name: str, tensors: Tensors, expected: Mapping[str, tuple[tuple[int, 
             raise CheckpointError(f"{name}: {key} must be {dtype}, found {tensor.dtype}")
 
 
-def write_weights(tensors: Mapping[str, torch.Tensor], path: Path, info: Mapping[str, str]) -> None:
+def write_weights(tensors: Mapping[str, torch.Tensor], path: Path, *, info: Mapping[str, str]) -> None:
     """Write a safetensors file atomically, with a digest of its own content in its metadata.
 
     Args:

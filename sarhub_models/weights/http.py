@@ -32,10 +32,10 @@ class _TransientError(Exception):
 
 @dataclass(frozen=True)
 class _Note:
-    """What is kept beside a partial file, to resume only the very same bytes.
+    """The origin of a partial file, kept beside it to resume only the very same bytes.
 
     Attributes:
-        url: where they came from.
+        url: the address of the file.
         validator: strong ETag or Last-Modified of the response, for ``If-Range``.
     """
 
@@ -43,7 +43,7 @@ class _Note:
     validator: str
 
 
-def download(url: str, destination: Path, progress: Progress | None = None) -> None:
+def download(url: str, destination: Path, *, progress: Progress | None = None) -> None:
     """Download one file.
 
     The bytes grow in ``<destination>.part``, with a note of their origin in ``<destination>.part.json``. A later call

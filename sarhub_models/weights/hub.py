@@ -17,12 +17,12 @@ __all__ = ["fetch_hub_config", "fetch_hub_model", "hub_file", "offline"]
 
 
 def offline() -> bool:
-    """Whether the network must not be touched: ``SARHUB_OFFLINE`` or ``HF_HUB_OFFLINE`` is 1, true, yes or on."""
+    """Tell whether the network must not be used: ``SARHUB_OFFLINE`` or ``HF_HUB_OFFLINE`` is 1, true, yes or on."""
     values = (os.environ.get(name, "") for name in ("SARHUB_OFFLINE", "HF_HUB_OFFLINE"))
     return any(value.lower() in ("1", "true", "yes", "on") for value in values)
 
 
-def fetch_hub_config(repo: str, revision: str | None = None, *, progress: bool = True) -> dict[str, Any]:
+def fetch_hub_config(repo: str, *, revision: str | None = None, progress: bool = True) -> dict[str, Any]:
     """Fetch the configuration of a model in timm's Hub format, ``config.json``, and not its weights.
 
     It stays in the Hugging Face cache (``HF_HOME``), shared with every other tool.
@@ -40,7 +40,7 @@ def fetch_hub_config(repo: str, revision: str | None = None, *, progress: bool =
     return _config_and_commit(repo, revision, progress)[0]
 
 
-def fetch_hub_model(repo: str, revision: str | None = None, *, progress: bool = True) -> tuple[dict[str, Any], Path]:
+def fetch_hub_model(repo: str, *, revision: str | None = None, progress: bool = True) -> tuple[dict[str, Any], Path]:
     """Fetch a model in timm's Hub format: ``config.json`` and ``model.safetensors``, both of one commit.
 
     Arguments and errors are those of :func:`fetch_hub_config`.
@@ -52,7 +52,7 @@ def fetch_hub_model(repo: str, revision: str | None = None, *, progress: bool = 
         CheckpointError: also if the weights are not intact safetensors.
     """
     config, commit = _config_and_commit(repo, revision, progress)
-    weights = hub_file(repo.partition("@")[0], "model.safetensors", commit, progress=progress)
+    weights = hub_file(repo.partition("@")[0], "model.safetensors", revision=commit, progress=progress)
     read_header(weights)
     return config, weights
 
@@ -60,7 +60,7 @@ def fetch_hub_model(repo: str, revision: str | None = None, *, progress: bool = 
 def _config_and_commit(repo: str, revision: str | None, progress: bool) -> tuple[dict[str, Any], str]:
     """Return the configuration and the commit that it is of, whatever the branch becomes meanwhile."""
     repo, _, written = repo.partition("@")
-    path = hub_file(repo, "config.json", revision or written or None, progress=progress)
+    path = hub_file(repo, "config.json", revision=revision or written or None, progress=progress)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as err:
@@ -71,7 +71,7 @@ def _config_and_commit(repo: str, revision: str | None, progress: bool) -> tuple
 
 
 def hub_file(
-    repo: str, filename: str, revision: str | None, *, folder: Path | None = None, progress: bool = True
+    repo: str, filename: str, *, revision: str | None = None, folder: Path | None = None, progress: bool = True
 ) -> Path:
     """Download one file of a repository on the Hub.
 
@@ -84,7 +84,7 @@ def hub_file(
 
     Raises:
         OfflineError: the network must not be used and the file is not in the cache.
-        DownloadError: the file could not be had.
+        DownloadError: the file is unavailable.
     """
     from huggingface_hub import hf_hub_download
 

@@ -1,4 +1,4 @@
-"""What lies in the folder of a cache, as its files themselves tell.
+"""The contents of a cache folder, as its files themselves tell.
 
 The folder may be anybody's: a file counts as weights only if this package wrote it and under the name that it has.
 """
@@ -12,20 +12,20 @@ from pathlib import Path
 from ..errors import CheckpointError
 from ..io.files import CONTENT, is_name, metadata
 
-__all__ = ["Entry", "Verification", "files_below", "record", "written"]
+__all__ = ["CachedWeights", "Verification", "files_below", "record", "written"]
 
 _SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedWeights:
     """One set of weights in the cache.
 
     Attributes:
         name: name of the model.
         path: the safetensors file.
         size: its size in bytes.
-        source: where the released file came from.
+        source: the origin of the released file.
         date: when it was converted, ISO 8601, UTC.
         original_sha256: SHA-256 of the released file.
     """
@@ -54,7 +54,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether the file is intact."""
+        """Tell whether the file is intact."""
         return self.problem is None
 
 
@@ -71,11 +71,11 @@ def record(path: Path) -> dict[str, str] | None:
     return known if is_name(name) and CONTENT in known and known.get("model") == name else None
 
 
-def written(root: Path) -> Iterator[Entry]:
+def written(root: Path) -> Iterator[CachedWeights]:
     """Yield the weights in a cache that this package wrote, by name; all other files are passed over."""
     for path in sorted(root.glob(f"[!.]*{_SUFFIX}")):
         if (known := record(path)) is not None:
-            yield Entry(
+            yield CachedWeights(
                 name=known["model"],
                 path=path,
                 size=path.stat().st_size,

@@ -1,6 +1,6 @@
-"""Where released files are: one class for each kind of place, one interface.
+"""Sources of released files: one class for each kind of place, one interface.
 
-A new kind is one subclass of :class:`Source`, named in :data:`KINDS`. The fields of the class are the fields of the
+A new kind is one subclass of :class:`Source` under :func:`register`. The fields of the class are the fields of the
 manifest's source object beside its ``"type"``.
 """
 
@@ -21,14 +21,25 @@ from ..io.progress import Progress
 from . import http
 from .hub import hub_file
 
-__all__ = ["KINDS", "Bundled", "GoogleDrive", "Http", "HuggingFace", "Manual", "Mirror", "Source", "source_from"]
+__all__ = [
+    "KINDS",
+    "Bundled",
+    "GoogleDrive",
+    "Http",
+    "HuggingFace",
+    "Manual",
+    "Mirror",
+    "Source",
+    "register",
+    "source_from",
+]
 
 BUNDLED = Path(__file__).resolve().parents[1] / "bundled"
 _CHUNK = 1 << 20
 
 
 class Source(abc.ABC):
-    """A place from which one released file can be had.
+    """A place that offers one released file.
 
     Attributes:
         kind: the ``"type"`` in the manifest.
@@ -42,8 +53,16 @@ class Source(abc.ABC):
     def __str__(self) -> str:
         """Name the place for a message."""
 
+    def page(self) -> str:
+        """Return the address that shows the file in a browser; empty where there is none."""
+        return ""
+
+    def text(self) -> str:
+        """Return the place in words, for ``sarhub info``."""
+        return self.page()
+
     @abc.abstractmethod
-    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+    def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """Put the released file at ``destination``.
 
         What an interrupted call leaves beside ``destination`` may be used by the next one to resume; the name
@@ -59,7 +78,7 @@ class Source(abc.ABC):
         """
 
     def needs_network(self) -> bool:
-        """Whether :meth:`fetch` must not be called offline."""
+        """Tell whether :meth:`fetch` must not be called offline."""
         return True
 
     def in_place(self) -> Path | None:
@@ -67,6 +86,17 @@ class Source(abc.ABC):
         return None
 
 
+KINDS: dict[str, type[Source]] = {}
+"""The kinds of source that a manifest may name, by its ``"type"``."""
+
+
+def register(cls: type[Source]) -> type[Source]:
+    """Make a class of sources known to :func:`source_from` under its ``kind``."""
+    KINDS[cls.kind] = cls
+    return cls
+
+
+@register
 @dataclass(frozen=True)
 class Http(Source):
     """A plain web address, resumed with range requests."""
@@ -77,11 +107,16 @@ class Http(Source):
     def __str__(self) -> str:
         return self.url
 
-    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+    def page(self) -> str:
+        """See :meth:`Source.page`."""
+        return self.url
+
+    def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`."""
-        http.download(self.url, destination, progress)
+        http.download(self.url, destination, progress=progress)
 
 
+@register
 @dataclass(frozen=True)
 class GoogleDrive(Source):
     """The one file of a shared Google Drive folder whose name holds all the words of ``match``.
@@ -102,7 +137,11 @@ class GoogleDrive(Source):
     def __str__(self) -> str:
         return f"Google Drive folder {self.folder}"
 
-    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+    def page(self) -> str:
+        """See :meth:`Source.page`."""
+        return f"https://drive.google.com/drive/folders/{self.folder}"
+
+    def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`."""
         import gdown
         import requests
@@ -167,6 +206,7 @@ def _fold(text: str) -> str:
     return re.sub(r"[-_\s]", "", text.lower())
 
 
+@register
 @dataclass(frozen=True)
 class HuggingFace(Source):
     """A file of a repository on the Hugging Face Hub.
@@ -189,15 +229,23 @@ class HuggingFace(Source):
     def __str__(self) -> str:
         return f"Hugging Face {self.repo}/{self.filename}"
 
-    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+    def page(self) -> str:
+        """See :meth:`Source.page`."""
+        return f"https://huggingface.co/{self.repo}/tree/{self.revision}"
+
+    def text(self) -> str:
+        """See :meth:`Source.text`."""
+        return f"https://huggingface.co/{self.repo} ({self.filename})"
+
+    def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`. The client draws a bar of its own: not every version of it takes a callback."""
         folder = destination.with_name("hub")
-        path = hub_file(self.repo, self.filename, self.revision, folder=folder, progress=progress is not None)
+        path = hub_file(self.repo, self.filename, revision=self.revision, folder=folder, progress=progress is not None)
         replace_atomically(path, destination)
         shutil.rmtree(folder)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # not registered: users name theirs, the manifest does not
 class Mirror(Source):
     """A folder or web address with ``<model name>.safetensors`` or ``<model name>.pth``, set with ``SARHUB_MIRROR``.
 
@@ -217,13 +265,13 @@ class Mirror(Source):
         """See :meth:`Source.needs_network`: a folder does not."""
         return self.location.lower().startswith(("http://", "https://"))
 
-    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+    def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`."""
         names = [f"{check_name(self.name)}{suffix}" for suffix in (".safetensors", ".pth")]
         for name in names:
             if self.needs_network():
                 try:
-                    http.download(f"{self.location.rstrip('/')}/{name}", destination, progress)
+                    http.download(f"{self.location.rstrip('/')}/{name}", destination, progress=progress)
                 except NotFoundError:
                     continue
                 return
@@ -249,6 +297,7 @@ def _copy(path: Path, destination: Path, progress: Progress | None) -> None:
     replace_atomically(part, destination)
 
 
+@register
 @dataclass(frozen=True)
 class Bundled(Source):
     """A safetensors file that is installed with the package and used where it lies.
@@ -266,6 +315,10 @@ class Bundled(Source):
     def __str__(self) -> str:
         return f"bundled file {self.file}"
 
+    def text(self) -> str:
+        """See :meth:`Source.text`."""
+        return f"{self.file}, installed with the package"
+
     def needs_network(self) -> bool:
         """See :meth:`Source.needs_network`: it does not."""
         return False
@@ -275,11 +328,12 @@ class Bundled(Source):
         path = BUNDLED / self.file
         return path if path.is_file() else None
 
-    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+    def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`. Called only where the file is missing."""
         raise DownloadError(f"{BUNDLED / self.file} is missing from the installation; reinstall sarhub-models")
 
 
+@register
 @dataclass(frozen=True)
 class Manual(Source):
     """A place that no program may fetch from.
@@ -296,21 +350,24 @@ class Manual(Source):
     def __str__(self) -> str:
         return "by hand"
 
+    def page(self) -> str:
+        """See :meth:`Source.page`."""
+        return self.url
+
+    def text(self) -> str:
+        """See :meth:`Source.text`."""
+        return f"in a browser: {self.url} (code {self.code}), then 'sarhub import FILE'"
+
     def needs_network(self) -> bool:
         """See :meth:`Source.needs_network`: telling the user how needs none."""
         return False
 
-    def fetch(self, destination: Path, progress: Progress | None = None) -> None:
+    def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`. Always raises, telling the user what to do."""
         raise DownloadError(
             f"open {self.url} (extraction code {self.code}) in a browser, download the file, "
             "then run 'sarhub import FILE'"
         )
-
-
-KINDS: Mapping[str, type[Source]] = {
-    cls.kind: cls for cls in (Http, GoogleDrive, HuggingFace, Bundled, Manual)
-}  # Mirror is not one: users name theirs, the manifest does not
 
 
 def source_from(entry: Mapping[str, Any]) -> Source:

@@ -39,13 +39,13 @@ from ..io.progress import download_bar
 from ..zoo.manifest import Checksum, ModelInfo, load_manifest
 from . import trust
 from .hub import offline
-from .inventory import Entry, Verification, files_below, record, written
+from .inventory import CachedWeights, Verification, files_below, record, written
 from .sources import Bundled, Mirror, Source, source_from
 
 if TYPE_CHECKING:
-    from .checkpoint import Layout
+    from .checkpoint import CheckpointSpec
 
-__all__ = ["Entry", "Store", "Verification"]
+__all__ = ["CachedWeights", "Store", "Verification"]
 
 _UNFINISHED = ".safetensors.tmp"  # how checkpoint.write_weights calls a file, behind a dot, until it is whole
 
@@ -62,16 +62,16 @@ class Store:
             root = os.environ.get("SARHUB_CACHE") or _default_root()
         self.root = Path(root).expanduser()
 
-    def path(self, info: ModelInfo, layout: Layout, *, progress: bool = True) -> Path:
+    def path(self, info: ModelInfo, spec: CheckpointSpec, *, progress: bool = True) -> Path:
         """Return the weights of a model: from the cache, from the installation, or downloaded now.
 
         Args:
             info: the entry of the manifest.
-            layout: what its network expects of a checkpoint.
+            spec: what its network expects of a checkpoint.
             progress: whether to draw a bar on a terminal.
 
         Returns:
-            A safetensors file. It was checked against ``layout`` when it was converted; now only its length is.
+            A safetensors file. It was checked against ``spec`` when it was converted; now only its length is.
 
         Raises:
             OfflineError: the network is needed and must not be used.
@@ -79,7 +79,7 @@ class Store:
             CheckpointError: the promised bytes are no checkpoint of this network.
             DownloadError: no source could deliver, or the cache cannot be written.
         """
-        return self.cached(info) or _bundled(info) or self.download(info, layout, progress=progress)
+        return self.cached(info) or _bundled(info) or self.download(info, spec, progress=progress)
 
     def cached(self, info: ModelInfo) -> Path | None:
         """Return the cached file of a model if it is of the right length and of the published release, else ``None``.
@@ -90,7 +90,7 @@ class Store:
         known = record(path)
         return path if known is not None and trust.other_release(info, known) is None else None
 
-    def download(self, info: ModelInfo, layout: Layout, *, progress: bool = True) -> Path:
+    def download(self, info: ModelInfo, spec: CheckpointSpec, *, progress: bool = True) -> Path:
         """Fetch the weights of a model into the cache, unless they are there.
 
         The mirror is tried first, then the sources of the manifest in their order. One process does the work; others
@@ -104,18 +104,18 @@ class Store:
                 failures.append(("cache", self._unusable(info)))
             for source in _sources(info):
                 try:
-                    return self._fetch(source, info, layout, progress)
+                    return self._fetch(source, info, spec, progress)
                 except (DownloadError, CheckpointError) as err:  # noqa: PERF203 (each may fail for itself)
                     failures.append((str(source), err))
         raise _failure(info, failures)
 
-    def import_file(self, path: str | os.PathLike[str], info: ModelInfo, layout: Layout) -> Path:
+    def import_file(self, path: str | os.PathLike[str], info: ModelInfo, spec: CheckpointSpec) -> Path:
         """Check, convert and cache a file that the user has: a released one, or one from another cache.
 
         Args:
             path: the file; it is left as it is.
             info: the model that it holds.
-            layout: what the network expects.
+            spec: what the network expects.
 
         Returns:
             The cached safetensors file; an earlier one is replaced.
@@ -130,9 +130,9 @@ class Store:
         if not file.is_file():
             raise FileNotFoundError(f"there is no file {file}")
         with self._writing(info.name):
-            return self._admit(file, info, layout, origin=f"imported from {file.name}", vouched=True)
+            return self._admit(file, info, spec, origin=f"imported from {file.name}", trusted=True)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[CachedWeights]:
         """Return what the cache holds, sorted by name.
 
         Files that this package did not write are left out, and so are those that are cut off.
@@ -252,35 +252,35 @@ class Store:
                 f"'sarhub download {name}' again"
             ) from err
 
-    def _fetch(self, source: Source, info: ModelInfo, layout: Layout, progress: bool) -> Path:
+    def _fetch(self, source: Source, info: ModelInfo, spec: CheckpointSpec, progress: bool) -> Path:
         if source.needs_network() and offline():
             raise OfflineError("needs the network, which SARHUB_OFFLINE or HF_HUB_OFFLINE forbids")
         folder = self._downloads(info.name)
         folder.mkdir(parents=True, exist_ok=True)
         fetched = folder / info.name
         with download_bar(info.name, progress) as bar:
-            source.fetch(fetched, bar)
+            source.fetch(fetched, progress=bar)
         try:
-            path = self._admit(fetched, info, layout, origin=str(source), vouched=source.trusted_origin)
+            path = self._admit(fetched, info, spec, origin=str(source), trusted=source.trusted_origin)
         except (DownloadError, CheckpointError) as err:
             aside = self._quarantine(fetched, info.name)
             raise type(err)(f"{err}; the file was put in {aside}") from err
         shutil.rmtree(folder)
         return path
 
-    def _admit(self, file: Path, info: ModelInfo, layout: Layout, *, origin: str, vouched: bool) -> Path:
+    def _admit(self, file: Path, info: ModelInfo, spec: CheckpointSpec, *, origin: str, trusted: bool) -> Path:
         """Check a released or converted file in every way and give it its place in the cache."""
         from . import checkpoint  # loads torch
 
-        original = trust.original_digests(file, vouched)
+        original = trust.original_digests(file, trusted=trusted)
         trust.check_digests(info, original, self._pin(info.name))
-        tensors = checkpoint.load_checkpoint(file, layout)
+        tensors = checkpoint.load_checkpoint(file, spec)
         if trust.needs_pin(info):
             trust.pin_digests(original, self._pin(info.name), origin)
         checkpoint.write_weights(
             tensors,
             self._file(info.name),
-            {
+            info={
                 "model": info.name,
                 "source": origin,
                 "original_sha256": original.sha256,
@@ -310,7 +310,7 @@ class Store:
         problem = _damage(path)
         if problem is not None:
             with self._writing(name):
-                problem = _damage(path)  # another process may have mended it by now
+                problem = _damage(path)  # another process may have replaced it by now
                 if problem is not None:
                     problem += (
                         f"; it was put in {self._quarantine(path, name)}, 'sarhub download {name}' fetches it again"
@@ -371,11 +371,11 @@ def _failure(info: ModelInfo, failures: list[tuple[str, Exception]]) -> SarHubEr
     tried = "; ".join(f"[{number}] {source}: {err}" for number, (source, err) in enumerate(failures, 1))
     kinds = (IntegrityError, CheckpointError, OfflineError, DownloadError)
     kind = next((kind for kind in kinds if any(type(err) is kind for _, err in failures)), DownloadError)
-    mend = f"run 'sarhub download {info.name}' again, or 'sarhub import FILE' with a file that you have"
+    fix = f"run 'sarhub download {info.name}' again, or 'sarhub import FILE' with a file that you have"
     if kind is OfflineError:
-        mend = (
+        fix = (
             f"unset SARHUB_OFFLINE and HF_HUB_OFFLINE and run 'sarhub download {info.name}', or set SARHUB_MIRROR to a "
             "folder with the weights, or run 'sarhub import FILE' with a file that you have"
         )
     tried = tried or "nothing: no source is known"
-    return kind(f"the weights of {info.name!r} could not be had. Tried {tried}. To mend it, {mend}")
+    return kind(f"the weights of {info.name!r} are unavailable. Tried {tried}. To fix it, {fix}")

@@ -1,4 +1,4 @@
-"""Which bytes are believed: published checksums, pins of first downloads, and the digest in converted files."""
+"""The bytes that are believed: published checksums, pins of first downloads, and the digest in converted files."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _PREFIX = "sha256-prefix"
 
 
 def matches(checksum: Checksum, found: Digests) -> bool:
-    """Whether a file has the published hash or, where only its first digits were published, those."""
+    """Tell whether a file has the published hash or, where only its first digits were published, those."""
     value = found.by(checksum.algorithm)
     return value.startswith(checksum.value) if checksum.algorithm == _PREFIX else value == checksum.value
 
 
 def needs_pin(info: ModelInfo) -> bool:
-    """Whether the published hash of a model leaves room for other files, so that its first download is pinned."""
+    """Tell whether the published hash of a model leaves room for other files, so that its first download is pinned."""
     return info.checksum is None or info.checksum.algorithm == _PREFIX
 
 
-def original_digests(file: Path, vouched: bool) -> Digests:
+def original_digests(file: Path, *, trusted: bool) -> Digests:
     """Return the hashes of a released file.
 
     Args:
         file: the released file, or one converted from it.
-        vouched: whether the user brought the file or named the mirror it came from. Then a converted file that is
+        trusted: whether the user brought the file or named the mirror it came from. Then a converted file that is
             intact is believed in what it says of the released file it was made from; the manifest's sources are
             not, for anybody could write a matching hash into a file.
 
     Raises:
         IntegrityError: a converted file does not match its own digest.
     """
-    if vouched:
+    if trusted:
         try:
             known = metadata(file)
         except CheckpointError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ..transforms.radiometry import RADIOMETRIES
@@ -19,7 +19,6 @@ __all__ = [
     "preprocessing_steps",
     "radiometry",
     "size",
-    "sources",
     "summary",
     "thousands",
 ]
@@ -83,23 +82,6 @@ def _operator(p: Preprocessing) -> list[str]:
     return [f"{row.title}, {row.parameter} = {p.eval_value:g}{drawn}"] if row.title else []
 
 
-def sources(info: ModelInfo) -> list[str]:
-    """Return where the weights come from, in the order in which the places are tried."""
-    return [_source(entry) for entry in info.sources]
-
-
-def _source(entry: Mapping[str, Any]) -> str:
-    if entry["type"] == "google_drive":
-        return f"https://drive.google.com/drive/folders/{entry['folder']}"
-    if entry["type"] == "hf":
-        return f"https://huggingface.co/{entry['repo']} ({entry['filename']})"
-    if entry["type"] == "manual":
-        return f"in a browser: {entry['url']} (code {entry['code']}), then 'sarhub import FILE'"
-    if entry["type"] == "bundled":
-        return f"{entry['file']}, installed with the package"
-    return str(entry.get("url", entry["type"]))
-
-
 def example(name: str, info: ModelInfo) -> str:
     """Return the lines of Python that use a model.
 
@@ -118,12 +100,13 @@ def example(name: str, info: ModelInfo) -> str:
     )
 
 
-def facts(info: ModelInfo, here: str | None) -> list[tuple[str, str]]:
+def facts(info: ModelInfo, *, here: str | None, sources: Iterable[str]) -> list[tuple[str, str]]:
     """Return labels and texts of all that is known about a model.
 
     Args:
         info: the model.
         here: ``"cached"``, ``"bundled"``, or ``None`` where its weights are not on this disk.
+        sources: the places of the weights in words, in the order in which they are tried.
     """
     steps = preprocessing_steps(info)
     rows = [
@@ -136,7 +119,7 @@ def facts(info: ModelInfo, here: str | None) -> list[tuple[str, str]]:
         ("classes", classes(info)),
         ("preprocessing", "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))),
         ("weights here", here or f"no; 'sarhub download {info.name}' fetches them"),
-        ("sources", "\n".join(f"{number}. {source}" for number, source in enumerate(sources(info), 1))),
+        ("sources", "\n".join(f"{number}. {source}" for number, source in enumerate(sources, 1))),
         ("checksum", checksum(info)),
         ("terms", info.terms),
         ("cite", info.citation),

@@ -152,7 +152,7 @@ def test_loaded_weights_can_be_trained_without_touching_the_file(tmp_path):
 
 def test_half_precision_copies_load_as_float32(tmp_path):
     path = tmp_path / "half.safetensors"
-    write_weights({k: t.half() if t.is_floating_point() else t for k, t in checkpoint("resnet18").items()}, path, {})
+    write_weights({k: t.half() if t.is_floating_point() else t for k, t in checkpoint("resnet18").items()}, path, info={})
     model = sarhub.create_model("resnet18_tsx", checkpoint_path=path).eval()
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     with torch.inference_mode():

@@ -17,7 +17,7 @@ import sarhub_models
 from sarhub_models.cli import main
 from sarhub_models.errors import OfflineError, OptionError
 from sarhub_models.models import publish
-from sarhub_models.models.create import layout_of
+from sarhub_models.models.create import spec_of
 from sarhub_models.weights import Store
 from sarhub_models.zoo.manifest import ModelInfo
 from tests.hub_server import use_hub
@@ -79,7 +79,7 @@ def test_the_published_entry_tells_where_its_weights_are(hub: UploadServer, tmp_
     publish.publish(name, REPO, checkpoint=checkpoint, permitted=True)
     (files,) = hub.commits[REPO].values()
     info = ModelInfo.from_dict(json.loads(files["config.json"])["sarhub"])
-    path = Store(tmp_path / "other").path(info, layout_of(info), progress=False)
+    path = Store(tmp_path / "other").path(info, spec_of(info), progress=False)
     assert torch.equal(load_file(path)["conv_stem.weight"], model.state_dict()["conv_stem.weight"])
 
 

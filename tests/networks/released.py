@@ -65,7 +65,7 @@ def _mobilenet_module(module: str) -> str:
 def released_shapes(network: str, num_classes: int = 32) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a released checkpoint, without the index tables and masks that Swin's hold."""
     shapes = {}
-    for name, (shape, _) in networks.tensor_layout(network, num_classes).items():
+    for name, (shape, _) in networks.tensor_layout(network, num_classes=num_classes).items():
         released = _released_name(network, name)
         linear = network == "mobilenetv3" and (".fc." in released or released == "classifier.0.weight")
         shapes[released] = shape[:2] if linear and len(shape) == 4 else shape

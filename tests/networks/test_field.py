@@ -30,7 +30,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     result = {}
     for name, network in ((VIT, "vit_small_patch16"), (RESNET, "resnet50")):
         result[name] = folder / f"{network}.pth"
-        layout = networks.tensor_layout(network, 0, 2)
+        layout = networks.tensor_layout(network, num_classes=0, in_chans=2)
         torch.save({key: value("dev", key, shape) for key, (shape, _) in layout.items()}, result[name])
     return result
 

@@ -65,7 +65,7 @@ def test_the_whole_network_has_the_tensors_of_torchgeo(network: str) -> None:
     with networks.on_meta_device():
         model = builder(in_chans=2, num_classes=0, **size)
     expected = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in model.state_dict().items()}
-    assert networks.tensor_layout(network, 0, 2) == expected
+    assert networks.tensor_layout(network, num_classes=0, in_chans=2) == expected
 
 
 @pytest.mark.parametrize("name", NAMES)

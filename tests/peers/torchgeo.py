@@ -23,8 +23,8 @@ from torch import nn
 from torchvision.models import WeightsEnum
 
 from sarhub_models import networks
-from sarhub_models.models.create import layout_of
-from sarhub_models.weights import Layout, load_checkpoint
+from sarhub_models.models.create import spec_of
+from sarhub_models.weights import CheckpointSpec, load_checkpoint
 from sarhub_models.zoo.manifest import ModelInfo, list_models, model_info
 
 DATASETS = ("ssl4eo", "crisislandmark", "satlas")
@@ -93,7 +93,7 @@ def ours(info: ModelInfo, file: Path, options: dict[str, Any]) -> nn.Module:
     with networks.on_meta_device():
         model = networks.build(info.network, num_classes=0, in_chans=info.input.channels, **options)
     shapes = {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in model.state_dict().items()}
-    networks.assign(model, load_checkpoint(file, Layout(layout_of(info).rename, lambda _: shapes)))
+    networks.assign(model, load_checkpoint(file, CheckpointSpec(spec_of(info).rename, lambda _: shapes)))
     return model.eval()
 
 

@@ -41,7 +41,7 @@ def test_the_file_is_the_manifests(info: ModelInfo, file: Path) -> None:
 def test_its_tensors_are_the_networks_in_half_precision(info: ModelInfo, file: Path) -> None:
     tensors = load_file(file)
     assert info.num_classes is not None
-    expected = tensor_layout(info.network, info.num_classes)
+    expected = tensor_layout(info.network, num_classes=info.num_classes)
     assert {key: tuple(tensor.shape) for key, tensor in tensors.items()} == {
         k: shape for k, (shape, _) in expected.items()
     }

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from sarhub_models.errors import CheckpointError
 from sarhub_models.io.files import CONTENT, content_digest, metadata
-from sarhub_models.weights import Layout, load_checkpoint, read_tensors, read_weights, write_weights
+from sarhub_models.weights import CheckpointSpec, load_checkpoint, read_tensors, read_weights, write_weights
 
 from . import tiny
-from .tiny import LAYOUT, Tensors
+from .tiny import SPEC, Tensors
 
 
 def save(folder: Path, content: Any, **options: Any) -> Path:
@@ -39,12 +39,12 @@ def assert_equal(found: Tensors, wanted: Tensors) -> None:
 def test_every_released_form_gives_the_same_tensors(tmp_path: Path, wrap: Any, prefix: str, legacy: bool) -> None:
     content = wrap({prefix + key: value for key, value in tiny.released().items()})
     path = save(tmp_path, content, _use_new_zipfile_serialization=not legacy)
-    assert_equal(load_checkpoint(path, LAYOUT), tiny.tensors())
+    assert_equal(load_checkpoint(path, SPEC), tiny.tensors())
 
 
 def test_the_layout_reads_the_number_of_classes_from_the_file(tmp_path: Path) -> None:
     path = save(tmp_path, tiny.released(classes=11))
-    assert load_checkpoint(path, LAYOUT)["head.weight"].shape == (11, 256)
+    assert load_checkpoint(path, SPEC)["head.weight"].shape == (11, 256)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -53,13 +53,13 @@ def test_released_files_may_be_of_half_precision(tmp_path: Path, dtype: torch.dt
     short = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tiny.tensors().items()}
     path = tmp_path / "w"
     write({f"net.{key}": value for key, value in short.items()}, path)
-    assert_equal(load_checkpoint(path, LAYOUT), short)
+    assert_equal(load_checkpoint(path, SPEC), short)
 
 
 def test_a_checkpoint_of_lightning(tmp_path: Path) -> None:
     tensors = {f"model.{key}": value for key, value in tiny.released().items()}
     content = {"state_dict": tensors, "epoch": 3, "pytorch-lightning_version": "2.5.0", "lr_schedulers": []}
-    assert_equal(load_checkpoint(save(tmp_path, content), LAYOUT), tiny.tensors())
+    assert_equal(load_checkpoint(save(tmp_path, content), SPEC), tiny.tensors())
 
 
 def test_a_file_without_tensors(tmp_path: Path) -> None:
@@ -75,16 +75,16 @@ def test_a_prefix_that_only_some_names_have_stays(tmp_path: Path) -> None:
 def test_released_safetensors_are_renamed_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "w"
     save_file(tiny.released(), path)
-    assert_equal(load_checkpoint(path, LAYOUT), tiny.tensors())
+    assert_equal(load_checkpoint(path, SPEC), tiny.tensors())
     save_file(tiny.released() | {"net.head.weight": torch.full((3, 256), torch.nan)}, path)
     with pytest.raises(CheckpointError, match="not finite"):
-        load_checkpoint(path, LAYOUT)
+        load_checkpoint(path, SPEC)
 
 
 def test_converted_files_keep_their_names_and_may_be_of_half_precision(tmp_path: Path) -> None:
     half = {k: v.half() if v.is_floating_point() else v for k, v in tiny.tensors().items()}
-    write_weights(half, tmp_path / "w.safetensors", {})
-    layout = Layout(lambda tensors: pytest.fail("renamed twice"), tiny.expected)
+    write_weights(half, tmp_path / "w.safetensors", info={})
+    layout = CheckpointSpec(lambda tensors: pytest.fail("renamed twice"), tiny.expected)
     for read in (load_checkpoint, read_weights):
         assert_equal(read(tmp_path / "w.safetensors", layout), half)
 
@@ -92,10 +92,10 @@ def test_converted_files_keep_their_names_and_may_be_of_half_precision(tmp_path:
 def test_read_weights_checks_released_files_whole_and_converted_ones_by_layout(tmp_path: Path) -> None:
     bad = tiny.released() | {"net.head.weight": torch.full((3, 256), torch.inf)}
     with pytest.raises(CheckpointError, match="not finite"):
-        read_weights(save(tmp_path, bad), LAYOUT)
-    write_weights({"head.weight": torch.ones(3, 256)}, tmp_path / "w.safetensors", {})
+        read_weights(save(tmp_path, bad), SPEC)
+    write_weights({"head.weight": torch.ones(3, 256)}, tmp_path / "w.safetensors", info={})
     with pytest.raises(CheckpointError, match=r"2 are missing \(stem.count, stem.weight\)"):
-        read_weights(tmp_path / "w.safetensors", LAYOUT)
+        read_weights(tmp_path / "w.safetensors", SPEC)
 
 
 @pytest.mark.parametrize(
@@ -117,18 +117,18 @@ def test_read_weights_checks_released_files_whole_and_converted_ones_by_layout(t
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[Any, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(save(tmp_path, tiny.released() | change), LAYOUT)
+        load_checkpoint(save(tmp_path, tiny.released() | change), SPEC)
 
 
 def test_a_checkpoint_that_confuses_the_layout_is_foreign(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"another network.*conv\.weight"):
-        load_checkpoint(save(tmp_path, {"conv.weight": torch.ones(1)}), LAYOUT)
+        load_checkpoint(save(tmp_path, {"conv.weight": torch.ones(1)}), SPEC)
 
 
 @pytest.mark.parametrize("content", [[1, 2], {}, torch.ones(3), 5, {"model": {}}])
 def test_a_checkpoint_without_a_state_dict(tmp_path: Path, content: Any) -> None:
     with pytest.raises(CheckpointError, match="state dict"):
-        load_checkpoint(save(tmp_path, content), LAYOUT)
+        load_checkpoint(save(tmp_path, content), SPEC)
 
 
 class Code:
@@ -139,13 +139,13 @@ class Code:
 def test_a_pickle_with_objects_is_refused_by_name(tmp_path: Path, legacy: bool) -> None:
     path = save(tmp_path, {"model": Code()}, _use_new_zipfile_serialization=not legacy)
     with pytest.raises(CheckpointError, match=r"refused.*\(tests\.weights\.test_convert\.Code\)"):
-        load_checkpoint(path, LAYOUT)
+        load_checkpoint(path, SPEC)
 
 
 def test_a_numpy_number_beside_the_weights_is_named_for_what_it_is(tmp_path: Path) -> None:
     path = save(tmp_path, {"model": tiny.released(), "accuracy": np.float64(0.9)})
     with pytest.raises(CheckpointError, match=r"\(numpy\.\S*multiarray\.scalar\).*not need.*state_dict\(\)") as caught:
-        load_checkpoint(path, LAYOUT)
+        load_checkpoint(path, SPEC)
     assert "could run anything" not in str(caught.value)
 
 
@@ -164,14 +164,14 @@ def test_what_is_no_checkpoint_at_all(tmp_path: Path, content: bytes, message: s
     path = tmp_path / "w.pth"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(path, LAYOUT)
+        load_checkpoint(path, SPEC)
 
 
 def test_a_zip_that_is_no_checkpoint(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(CheckpointError, match="cannot be opened"):
-        load_checkpoint(tmp_path / "w.pth", LAYOUT)
+        load_checkpoint(tmp_path / "w.pth", SPEC)
 
 
 def test_checkpoints_saved_without_checksums_can_be_read(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_checkpoints_saved_without_checksums_can_be_read(tmp_path: Path) -> None
         path = save(tmp_path, tiny.released())
     finally:
         torch.serialization.set_crc32_options(True)
-    assert_equal(load_checkpoint(path, LAYOUT), tiny.tensors())
+    assert_equal(load_checkpoint(path, SPEC), tiny.tensors())
 
 
 @given(st.data())
@@ -189,7 +189,7 @@ def test_any_truncation_is_refused(tmp_path_factory: pytest.TempPathFactory, dat
     path = tmp_path_factory.mktemp("cut") / "w"
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises(CheckpointError):
-        load_checkpoint(path, LAYOUT)
+        load_checkpoint(path, SPEC)
 
 
 @given(st.data())
@@ -202,7 +202,7 @@ def test_damage_gives_a_checkpoint_error_or_nothing_worse(
     path = tmp_path_factory.mktemp("damaged") / "w"
     path.write_bytes(damaged)
     try:
-        found = load_checkpoint(path, LAYOUT)
+        found = load_checkpoint(path, SPEC)
     except CheckpointError as err:
         assert str(err)
     else:
@@ -221,30 +221,30 @@ def _forms() -> list[bytes]:
 
 def test_written_files_carry_their_own_digest(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    write_weights(tiny.tensors(), path, {"model": "tiny"})
+    write_weights(tiny.tensors(), path, info={"model": "tiny"})
     known = metadata(path)
     assert known.pop(CONTENT) == content_digest(path)
     assert known == {"model": "tiny", "format": "pt"}
     assert_equal(load_file(path), tiny.tensors())
-    write_weights(tiny.tensors(), tmp_path / "again.safetensors", {"model": "other"})
+    write_weights(tiny.tensors(), tmp_path / "again.safetensors", info={"model": "other"})
     assert content_digest(path) == content_digest(tmp_path / "again.safetensors"), "metadata does not count"
 
 
 def test_views_and_shared_tensors_can_be_written(tmp_path: Path) -> None:
     base = torch.arange(12.0).reshape(3, 4)
     tensors = {"a": base, "b": base, "c": base.t(), "d": base[1], "e": base[0].expand(2, 4)}
-    write_weights(tensors, tmp_path / "w.safetensors", {})
+    write_weights(tensors, tmp_path / "w.safetensors", info={})
     assert_equal(load_file(tmp_path / "w.safetensors"), tensors)
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "w.safetensors"
-    write_weights(tiny.tensors(), path, {})
+    write_weights(tiny.tensors(), path, info={})
     before = path.read_bytes()
     monkeypatch.setattr(
         "sarhub_models.weights.checkpoint.replace_atomically", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
     )
     with pytest.raises(OSError, match="full"):
-        write_weights(tiny.tensors(seed=1), path, {})
+        write_weights(tiny.tensors(seed=1), path, info={})
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]

@@ -20,7 +20,7 @@ from sarhub_models.zoo.manifest import ModelInfo
 from . import tiny
 from .loopback import Fault, FileServer
 from .test_store import assert_same, sha256
-from .tiny import INFO, LAYOUT, NAME, Child, info
+from .tiny import INFO, SPEC, NAME, Child, info
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def wait_for(path: Path) -> None:
 
 def test_a_cut_connection_is_resumed_within_one_run(server: FileServer, store: Store, model: ModelInfo) -> None:
     server.faults["/w.pth"] = [Fault(after=150_000)]
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
     first, second = server.log
     assert (first.range, first.status) == (None, 200)
     assert second.status == 206
@@ -49,11 +49,11 @@ def test_a_cut_connection_is_resumed_within_one_run(server: FileServer, store: S
 def test_a_cut_connection_is_resumed_by_the_next_run(server: FileServer, store: Store, model: ModelInfo) -> None:
     server.faults["/w.pth"] = [Fault(after=100_000), Fault(after=10), Fault(after=10)]
     with pytest.raises(DownloadError, match=r"bytes are kept.*sarhub download tiny_toy"):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     assert store.cached(INFO) is None
     assert store.entries() == []
     asked = len(server.log)
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
     (last,) = server.log[asked:]
     assert last.status == 206
 
@@ -64,10 +64,10 @@ def test_wrong_bytes_are_found_without_any_hash(server: FileServer, store: Store
     damaged[len(damaged) // 2] ^= 1
     good, server.files["/w.pth"] = server.files["/w.pth"], bytes(damaged)
     with pytest.raises(CheckpointError, match=r"damaged.*put in .*quarantine"):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     assert store.cached(INFO) is None
     server.files["/w.pth"] = good
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
 
 
 def test_wrong_bytes_in_a_resumed_half(server: FileServer, store: Store, model: ModelInfo) -> None:
@@ -76,26 +76,26 @@ def test_wrong_bytes_in_a_resumed_half(server: FileServer, store: Store, model: 
     model = info(*model.sources, checksum=sha256(data))
     server.faults["/w.pth"] = [Fault(after=100_000), Fault(after=10), Fault(after=10)]
     with pytest.raises(DownloadError):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     part = store.root / "downloads" / NAME / f"{NAME}.part"
     part.write_bytes(b"\xff" + part.read_bytes()[1:])
     with pytest.raises(IntegrityError):
-        store.path(model, LAYOUT)
-    assert_same(store.path(model, LAYOUT))
+        store.path(model, SPEC)
+    assert_same(store.path(model, SPEC))
     assert server.log[-1].range is None
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, 20_000, 200_000])
 def test_a_truncated_safetensors_file(server: FileServer, store: Store, tmp_path: Path, keep: int) -> None:
     (tmp_path / "w.pth").write_bytes(tiny.pth())
-    whole = Store(tmp_path / "other").import_file(tmp_path / "w.pth", tiny.INFO, LAYOUT).read_bytes()
+    whole = Store(tmp_path / "other").import_file(tmp_path / "w.pth", tiny.INFO, SPEC).read_bytes()
     server.files["/w"] = whole[:keep]
     model = info({"type": "http", "url": server.url + "/w"})
     with pytest.raises(CheckpointError, match=r"cut off|truncated"):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     assert store.cached(INFO) is None
     server.files["/w"] = whole
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
 
 
 def test_eight_processes_make_one_download(server: FileServer, store: Store, model: ModelInfo, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_eight_processes_make_one_download(server: FileServer, store: Store, mod
     outcomes = [child.outcome() for child in children]
     assert outcomes == [("ok", str(store.root / f"{NAME}.safetensors"))] * 8
     assert len(server.log) == 1
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
 
 
 def test_a_process_killed_in_the_middle_of_a_download(
@@ -120,7 +120,7 @@ def test_a_process_killed_in_the_middle_of_a_download(
     child.kill()
     assert store.cached(INFO) is None
     assert store.entries() == []
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
     assert server.log[-1].status == 206
 
 
@@ -134,7 +134,7 @@ def test_a_process_killed_in_the_middle_of_a_conversion(
     child.kill()
     assert store.cached(INFO) is None
     assert store.entries() == []
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
     assert [path.name for path in store.root.glob("*.safetensors")] == [f"{NAME}.safetensors"]
     assert not list(store.root.glob(".*")), "the temporary file of the killed process is gone"
 
@@ -158,7 +158,7 @@ def test_a_cache_of_somebody_else(server: FileServer, model: ModelInfo, open_fol
     assert "SARHUB_CACHE" in message
     assert server.log == []
     store.root.chmod(0o755)
-    path = store.path(model, LAYOUT)
+    path = store.path(model, SPEC)
     store.root.chmod(0o555)
     assert Child(tmp_path / "second", fetch, store.root, model).outcome() == ("ok", str(path))
 
@@ -166,7 +166,7 @@ def test_a_cache_of_somebody_else(server: FileServer, model: ModelInfo, open_fol
 def test_a_cache_that_cannot_exist(server: FileServer, model: ModelInfo, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(DownloadError, match="SARHUB_CACHE"):
-        Store(tmp_path / "file" / "cache").path(model, LAYOUT)
+        Store(tmp_path / "file" / "cache").path(model, SPEC)
     assert server.log == []
 
 
@@ -180,7 +180,7 @@ def test_a_full_disk_in_a_download(
     assert "SARHUB_CACHE" in message
     assert len(server.log) == 1, "a full disk is no reason to ask again"
     assert store.entries() == []
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
 
 
 @pytest.mark.parametrize("limit", [5_000, 200_000])
@@ -192,7 +192,7 @@ def test_a_full_disk_in_a_conversion(store: Store, tmp_path: Path, limit: int) -
     assert "File too large" in message
     assert store.entries() == []
     assert not [path for path in store.root.iterdir() if path.is_file()]
-    assert_same(store.import_file(file, tiny.INFO, LAYOUT))
+    assert_same(store.import_file(file, tiny.INFO, SPEC))
 
 
 @pytest.fixture
@@ -211,18 +211,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_fills_up(server: FileServer, model: ModelInfo, small_disk: Path) -> None:
     store = Store(small_disk)
     with pytest.raises(DownloadError, match="No space left on device"):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     assert store.entries() == []
     subprocess.run(["mount", "-o", "remount,size=2m", str(small_disk)], check=True)
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
 
 
 def test_a_foreign_checkpoint(server: FileServer, store: Store, model: ModelInfo) -> None:
     good, server.files["/w.pth"] = server.files["/w.pth"], tiny.pth({"conv1.weight": torch.ones(3)})
     with pytest.raises(CheckpointError, match=rf"{NAME}.*conv1\.weight.*quarantine"):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     server.files["/w.pth"] = good
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
 
 
 class Attack:
@@ -240,13 +240,13 @@ def test_a_pickle_with_code_in_it(server: FileServer, store: Store, model: Model
     good = server.files["/w.pth"]
     server.files["/w.pth"] = tiny.pth({"net.stem.weight": torch.ones(1), "extra": Attack(victim)})
     with pytest.raises(CheckpointError, match=r"refused.*code.*posix\.system|refused.*code.*nt\.system"):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     assert not victim.exists()
     assert store.entries() == []
     server.files["/w.pth"] = good
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
 
 
 def test_what_is_loaded_is_what_was_released(store: Store, model: ModelInfo) -> None:
-    loaded = load_file(store.path(model, LAYOUT))
+    loaded = load_file(store.path(model, SPEC))
     assert all(torch.equal(loaded[key], value) for key, value in tiny.rename(tiny.released()).items())

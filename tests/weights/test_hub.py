@@ -36,7 +36,7 @@ def test_the_configuration_comes_without_the_weights(hub: HubServer) -> None:
     first = publish(hub, step=1)
     publish(hub, step=2)
     assert fetch_hub_config("org/tiny") == {**CONFIG, "step": 2}
-    assert fetch_hub_config(f"org/tiny@{first}") == fetch_hub_config("org/tiny", first) == {**CONFIG, "step": 1}
+    assert fetch_hub_config(f"org/tiny@{first}") == fetch_hub_config("org/tiny", revision=first) == {**CONFIG, "step": 1}
     assert hub.log
     assert not [path for _, path in hub.log if path.endswith("model.safetensors")]
 
@@ -46,7 +46,7 @@ def test_a_revision_is_honoured(hub: HubServer, written: bool) -> None:
     first = publish(hub, step=1)
     publish(hub, step=2)
     assert fetch_hub_model("org/tiny")[0]["step"] == 2
-    config, path = fetch_hub_model(f"org/tiny@{first}") if written else fetch_hub_model("org/tiny", first)
+    config, path = fetch_hub_model(f"org/tiny@{first}") if written else fetch_hub_model("org/tiny", revision=first)
     assert config["step"] == 1
     assert path.parent.name == first
 
@@ -58,8 +58,8 @@ def test_both_files_are_of_one_commit(hub: HubServer, monkeypatch: pytest.Monkey
 
     whole = module.hub_file
 
-    def pushed_between(repo: str, filename: str, revision: str | None, **options: object) -> Path:
-        path = whole(repo, filename, revision, **options)  # type: ignore[arg-type]
+    def pushed_between(repo: str, filename: str, **options: object) -> Path:
+        path = whole(repo, filename, **options)  # type: ignore[arg-type]
         if filename == "config.json":
             publish(hub, seed=2)
         return path

@@ -23,12 +23,12 @@ from sarhub_models.zoo.manifest import ModelInfo, load_manifest
 from . import tiny
 from .loopback import FileServer
 from .test_store import assert_same, git_blob, http, quarantined, sha256
-from .tiny import INFO, LAYOUT, NAME, info
+from .tiny import INFO, SPEC, NAME, info
 
 
 def test_verify_finds_one_changed_byte_and_puts_the_file_aside(server: FileServer, store: Store) -> None:
     server.files["/w.pth"] = tiny.pth()
-    path = store.path(info(http(server)), LAYOUT)
+    path = store.path(info(http(server)), SPEC)
     assert [(result.name, result.ok) for result in store.verify(NAME)] == [(NAME, True)]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -38,7 +38,7 @@ def test_verify_finds_one_changed_byte_and_puts_the_file_aside(server: FileServe
     assert not result.ok
     assert result.problem is not None and f"sarhub download {NAME}" in result.problem
     assert not path.exists()
-    assert_same(store.path(info(http(server)), LAYOUT))
+    assert_same(store.path(info(http(server)), SPEC))
     assert store.verify(NAME)[0].ok
 
 
@@ -47,7 +47,7 @@ def test_verify_finds_any_changed_tensor_byte(tmp_path_factory: pytest.TempPathF
     store = Store(tmp_path_factory.mktemp("cache"))
     released = store.root / "w.pth"
     released.write_bytes(tiny.pth())
-    path = store.import_file(released, INFO, LAYOUT)
+    path = store.import_file(released, INFO, SPEC)
     content = bytearray(path.read_bytes())
     size = 4 * (256 * 256 + 3 * 256) + 8
     content[len(content) - 1 - data.draw(st.integers(0, size - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -87,7 +87,7 @@ def test_weights_of_another_release_are_not_the_cached_ones(
     (tmp_path / "v1.pth").write_bytes(first)
     old, new = (dataclasses.asdict(checksum(data)) for data in (first, server.files["/w.pth"]))
     model = use_manifest(monkeypatch, tmp_path, sources=[http(server)], checksum=old)
-    store.import_file(tmp_path / "v1.pth", model, LAYOUT)
+    store.import_file(tmp_path / "v1.pth", model, SPEC)
     assert store.verify()[0].ok
 
     model = use_manifest(monkeypatch, tmp_path, sources=[http(server)], checksum=new)
@@ -98,10 +98,10 @@ def test_weights_of_another_release_are_not_the_cached_ones(
         assert part in result.problem
     monkeypatch.setenv("SARHUB_OFFLINE", "1")
     with pytest.raises(OfflineError, match="made from another release"):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     assert quarantined(store) == [], "the file is intact and may be wanted again"
     monkeypatch.delenv("SARHUB_OFFLINE")
-    assert_same(store.path(model, LAYOUT), seed=1)
+    assert_same(store.path(model, SPEC), seed=1)
     assert store.verify()[0].ok
     assert len(server.log) == 1
 
@@ -110,13 +110,13 @@ def test_an_older_cached_release_gives_way_to_the_bundled_one(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "v1.pth").write_bytes(tiny.pth())
-    cached = store.import_file(tmp_path / "v1.pth", INFO, LAYOUT)
+    cached = store.import_file(tmp_path / "v1.pth", INFO, SPEC)
     monkeypatch.setattr(sources, "BUNDLED", tmp_path)
     bundled = tmp_path / "toy.safetensors"
     save_file(tiny.tensors(seed=1), bundled)
     entry = {"type": "bundled", "file": "toy.safetensors"}
-    assert store.path(info(entry), LAYOUT) == cached
-    assert store.path(info(entry, checksum=sha256(bundled.read_bytes())), LAYOUT) == bundled
+    assert store.path(info(entry), SPEC) == cached
+    assert store.path(info(entry, checksum=sha256(bundled.read_bytes())), SPEC) == bundled
 
 
 def foreign_files(folder: Path) -> list[Path]:
@@ -124,8 +124,8 @@ def foreign_files(folder: Path) -> list[Path]:
     folder.mkdir(exist_ok=True)
     for name in ("features", "my run"):
         save_file({"features": torch.ones(2)}, folder / f"{name}.safetensors")
-    write_weights(tiny.tensors(), folder / "my weights.safetensors", {"model": "my weights"})
-    write_weights(tiny.tensors(), folder / "b.safetensors", {"model": "a"})
+    write_weights(tiny.tensors(), folder / "my weights.safetensors", info={"model": "my weights"})
+    write_weights(tiny.tensors(), folder / "b.safetensors", info={"model": "a"})
     (folder / "broken.safetensors").write_bytes(b"half")
     return sorted(folder.glob("*.safetensors"))
 
@@ -133,7 +133,7 @@ def foreign_files(folder: Path) -> list[Path]:
 def test_files_of_others_in_the_folder_are_left_alone(store: Store, tmp_path: Path) -> None:
     others = foreign_files(store.root)
     (tmp_path / "w.pth").write_bytes(tiny.pth())
-    store.import_file(tmp_path / "w.pth", INFO, LAYOUT)
+    store.import_file(tmp_path / "w.pth", INFO, SPEC)
     assert [entry.name for entry in store.entries()] == [NAME]
     cached = [result for result in store.verify() if result.path.parent == store.root]  # the package has some, too
     assert [(result.name, result.ok) for result in cached] == [(NAME, True)]
@@ -159,11 +159,11 @@ def test_only_weights_of_the_model_have_its_name(
         if foreign:
             save_file(tiny.tensors(seed=1), file)
         else:
-            write_weights(tiny.tensors(seed=1), file, {"model": "other"})
+            write_weights(tiny.tensors(seed=1), file, info={"model": "other"})
 
     occupy()
     assert store.entries() == []
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
     assert len(quarantined(store)) == 1
     occupy()
     (result,) = store.verify()
@@ -175,9 +175,9 @@ def test_clear_leaves_only_what_is_not_of_the_cache(server: FileServer, store: S
     server.files["/w.pth"] = tiny.pth({"other": torch.ones(1)})
     model = info(http(server))
     with pytest.raises(CheckpointError):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     server.files["/w.pth"] = tiny.pth()
-    store.path(model, LAYOUT)
+    store.path(model, SPEC)
     part = store.root / "downloads" / "half_toy" / "half_toy.part"
     part.parent.mkdir()
     part.write_bytes(b"half")
@@ -201,7 +201,7 @@ def test_clear_leaves_only_what_is_not_of_the_cache(server: FileServer, store: S
 
 def test_unknown_names(store: Store, tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(tiny.pth())
-    store.import_file(tmp_path / "w.pth", INFO, LAYOUT)
+    store.import_file(tmp_path / "w.pth", INFO, SPEC)
     for ask in (store.remove, store.verify):
         with pytest.raises(UnknownNameError, match=f"'tiny_tov'.*did you mean '{NAME}'"):
             ask("tiny_tov")

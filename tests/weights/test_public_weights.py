@@ -29,7 +29,7 @@ NAME = "resnet50_ssl4eo.moco"
 def tensors(seed: int = 0) -> dict[str, torch.Tensor]:
     """A stand-in for the released encoder: half a head that nobody trained, and tensors of two channels."""
     generator = torch.Generator().manual_seed(seed)
-    layout = networks.tensor_layout("resnet50", 7, 2)
+    layout = networks.tensor_layout("resnet50", num_classes=7, in_chans=2)
     return {
         key: torch.rand(shape, generator=generator) if dtype.is_floating_point else torch.zeros(shape, dtype=dtype)
         for key, (shape, dtype) in layout.items()
@@ -60,7 +60,7 @@ def served(hub: HubServer, body: bytes, *, prefix: str | None = None) -> ModelIn
 
 
 def fetch(store: Store, info: ModelInfo) -> Path:
-    return store.path(info, create.layout_of(info), progress=False)
+    return store.path(info, create.spec_of(info), progress=False)
 
 
 def pin(store: Store) -> Path:

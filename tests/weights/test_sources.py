@@ -20,7 +20,7 @@ from tests.hub_server import HubServer
 from . import tiny
 from .loopback import Fault, FileServer
 from .test_store import assert_same
-from .tiny import LAYOUT, info
+from .tiny import SPEC, info
 
 BODY = bytes(range(256)) * 5000
 FOLDER = "F" * 33
@@ -277,7 +277,7 @@ def test_drive_starts_afresh_when_the_partial_file_cannot_be_continued(
 def test_drive_through_the_store(drive: FileServer, store: Store) -> None:
     share(drive, "Tiny_TOY.pth", "Tiny_BEN.pth", body=tiny.pth())
     model = info({"type": "google_drive", "folder": FOLDER, "match": ["tiny", "toy"]})
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
     assert store.entries()[0].source == f"Google Drive folder {FOLDER}"
 
 
@@ -297,10 +297,10 @@ def test_hugging_face_through_the_store(hub: HubServer, store: Store, monkeypatc
     model = info({"type": "hf", "repo": "org/tiny", "revision": "v1", "filename": "sub/w.pth"})
     monkeypatch.setenv("SARHUB_OFFLINE", "1")
     with pytest.raises(OfflineError):
-        store.path(model, LAYOUT)
+        store.path(model, SPEC)
     assert hub.log == []
     monkeypatch.delenv("SARHUB_OFFLINE")
-    assert_same(store.path(model, LAYOUT))
+    assert_same(store.path(model, SPEC))
     assert store.entries()[0].source == "Hugging Face org/tiny/sub/w.pth"
     assert not list((store.root / "downloads").iterdir())
 
@@ -329,8 +329,8 @@ def test_a_new_source_is_one_class(store: Store, monkeypatch: pytest.MonkeyPatch
         def __str__(self) -> str:
             return "memory"
 
-        def fetch(self, destination: Path, progress: Any = None) -> None:
+        def fetch(self, destination: Path, *, progress: Any = None) -> None:
             destination.write_bytes(tiny.pth(tiny.released(seed=self.key)))
 
     monkeypatch.setattr(sources, "KINDS", {**sources.KINDS, "memory": Memory})
-    assert_same(store.path(info({"type": "memory", "key": 4}), LAYOUT), seed=4)
+    assert_same(store.path(info({"type": "memory", "key": 4}), SPEC), seed=4)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from sarhub_models.weights import Layout, Store, checkpoint
+from sarhub_models.weights import CheckpointSpec, Store, checkpoint
 from sarhub_models.weights.checkpoint import Tensors
 from sarhub_models.zoo.manifest import Checksum, DatasetInfo, ModelInfo, Preprocessing
 
@@ -74,7 +74,7 @@ def expected(found: Tensors) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     }
 
 
-LAYOUT = Layout(rename, expected)
+SPEC = CheckpointSpec(rename, expected)
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["torch", "tests.weights.tiny"])
@@ -117,7 +117,7 @@ def _run(outcome: Path, environ: Mapping[str, str], function: Callable[..., Any]
 
 
 def fetch(root: Path, model: ModelInfo) -> Path:
-    return Store(root).path(model, LAYOUT)
+    return Store(root).path(model, SPEC)
 
 
 def fetch_as_nobody(root: Path, model: ModelInfo) -> Path:
@@ -134,7 +134,7 @@ def fetch_with_file_limit(root: Path, model: ModelInfo, limit: int) -> Path:
 
 def import_with_file_limit(root: Path, file: Path, limit: int) -> Path:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    return Store(root).import_file(file, INFO, LAYOUT)
+    return Store(root).import_file(file, INFO, SPEC)
 
 
 def fetch_and_hang(root: Path, model: ModelInfo, stage: str, reached: Path) -> Path:
@@ -149,7 +149,7 @@ def fetch_and_hang(root: Path, model: ModelInfo, stage: str, reached: Path) -> P
         hang()
 
     if stage == "reading":
-        return Store(root).path(model, Layout(hang, expected))
+        return Store(root).path(model, CheckpointSpec(hang, expected))
     if stage == "writing":
         checkpoint.save_file = half_a_file  # type: ignore[assignment]
     elif stage == "renaming":

@@ -33,13 +33,13 @@ def command(
     if everything == bool(names):
         raise OptionError("give the names of models, or --all")
     infos = [model_info(name) for name in (list_models() if everything else names or [])]
-    from ...models.create import layout_of
+    from ...models.create import spec_of
     from ...weights import Store
 
     results: list[dict[str, Any]] = []
     for info in infos:
         try:
-            path = Store().path(info, layout_of(info), progress=not as_json)
+            path = Store().path(info, spec_of(info), progress=not as_json)
         except SarHubError as err:
             results.append({"name": info.name, "path": None, "bytes": None, "error": str(err)})
             console.note(str(err))

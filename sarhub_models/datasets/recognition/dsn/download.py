@@ -68,7 +68,7 @@ def download_dsn(
     if missing:
         archive = root / f"DSN-{COMMIT}.tar.gz"
         if not archive.exists():
-            download(archive_url, archive, progress)
+            download(archive_url, archive, progress=progress)
         _extract(archive, root, missing)
         archive.unlink()
     return [pack_folder(root / PARTS[part].folder, root / f"{part}.npz", part) for part in parts]
