@@ -31,7 +31,7 @@ def prepare(network: str, folder: Path) -> Path:
     os.environ["SARHUB_CACHE"] = str(folder / "cache")
     file = folder / f"{network}_tsx.safetensors"
     save_file(networks.build(network, num_classes=32).state_dict(), file)
-    return sarhub.import_checkpoint(file, f"{network}_tsx").path
+    return sarhub.import_checkpoint(file, name=f"{network}_tsx").path
 
 
 def contestants(network: str, file: Path) -> dict[str, Callable[[], object]]:

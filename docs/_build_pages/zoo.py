@@ -6,6 +6,7 @@ import re
 from html import escape
 
 import sarhub_models as sarhub
+from sarhub_models.weights.sources import source_from
 from sarhub_models.zoo import text
 
 _BYTES = 4  # of a float32 number
@@ -80,7 +81,7 @@ def _name(info: sarhub.ModelInfo) -> str:
     line = f'sarhub.create_model("{info.name}", pretrained=True)'
     links = [
         f'<a href="{escape(url)}">{text}</a>'
-        for text, url in (("paper", _paper(info)), ("weights", _place(info)))
+        for text, url in (("paper", _paper(info)), ("weights", source_from(info.sources[0]).page()))
         if url
     ]
     return (
@@ -93,12 +94,3 @@ def _name(info: sarhub.ModelInfo) -> str:
 def _paper(info: sarhub.ModelInfo) -> str:
     found = re.search(r"https://\S+", info.citation)
     return found[0] if found else ""
-
-
-def _place(info: sarhub.ModelInfo) -> str:
-    source = info.sources[0]
-    if source["type"] == "hf":
-        return f"https://huggingface.co/{source['repo']}/tree/{source['revision']}"
-    if source["type"] == "google_drive":
-        return f"https://drive.google.com/drive/folders/{source['folder']}"
-    return str(source.get("url", ""))

@@ -1,4 +1,4 @@
-"""Where network, weights and preprocessing meet: :func:`create_model`, :func:`create_transform`."""
+"""Network, weights and preprocessing of one model: :func:`create_model`, :func:`create_transform`."""
 
 from __future__ import annotations
 
@@ -183,7 +183,11 @@ def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
         return renamed
 
     def expected(tensors: networks.Tensors) -> Mapping[str, tuple[tuple[int, ...], torch.dtype]]:
-        return networks.tensor_layout(info.network, networks.head_classes(info.network, tensors), info.input.channels)
+        return networks.tensor_layout(
+            info.network,
+            num_classes=networks.head_classes(info.network, tensors),
+            in_chans=info.input.channels,
+        )
 
     return CheckpointSpec(rename=rename, expected=expected)
 

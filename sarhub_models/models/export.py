@@ -58,7 +58,7 @@ def export_named(
     *,
     format: str,
     pretrained: bool = True,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_path: str | os.PathLike[str] | None = None,
     num_classes: int | None = None,
     in_chans: int | None = None,
     image_size: int | None = None,
@@ -70,7 +70,7 @@ def export_named(
         file: where to write.
         format: ``"onnx"`` or ``"pt2"``.
         pretrained: load the SAR-pretrained weights.
-        checkpoint: load this file in their place.
+        checkpoint_path: load this file in their place.
         num_classes: size of the head; ``None`` keeps the trained one, 0 gives features. Any other needs a network
             without trained weights, as a head put in place of the trained one would be random.
         in_chans: channels of the input, by the rule of :func:`~sarhub_models.create_model`.
@@ -83,7 +83,7 @@ def export_named(
         OptionError: also if ``num_classes`` is neither ``None`` nor 0 and there are weights.
     """
     info = model_info(name)
-    trained = pretrained or checkpoint is not None
+    trained = pretrained or checkpoint_path is not None
     if trained and num_classes:
         raise OptionError(
             f"a head of {num_classes} classes on the trained {name} would be random: leave num_classes out to export "
@@ -92,10 +92,10 @@ def export_named(
     side = image_size or info.preprocessing.side or networks.spec(info.network).timm_args.get("img_size", 128)
     options: dict[str, Any] = {"img_size": side} if "img_size" in networks.spec(info.network).timm_args else {}
     model = create_model(
-        name, pretrained, num_classes=num_classes, in_chans=in_chans, checkpoint_path=checkpoint, **options
+        name, pretrained, num_classes=num_classes, in_chans=in_chans, checkpoint_path=checkpoint_path, **options
     )
     facts = describe_head(info, model)
-    if checkpoint is not None or not trained:  # what is registered of the weights is not true of these
+    if checkpoint_path is not None or not trained:  # what is registered of the weights is not true of these
         facts = dataclasses.replace(facts, sources=(), checksum=None, training=None)
     channels = cast(dict[str, Any], model.pretrained_cfg)["input_size"][0]
     return export_model(model, file, format=format, input_shape=(channels, side, side), metadata=facts.to_dict())

@@ -19,7 +19,7 @@ __all__ = ["Imported", "import_checkpoint"]
 
 @dataclass(frozen=True)
 class Imported:
-    """What :func:`import_checkpoint` decided and did.
+    """The decision of :func:`import_checkpoint`.
 
     Attributes:
         info: the model that the file was taken for.
@@ -33,7 +33,7 @@ class Imported:
 
 
 def import_checkpoint(
-    path: str | os.PathLike[str], name: str | None = None, *, cache_dir: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str], *, name: str | None = None, cache_dir: str | os.PathLike[str] | None = None
 ) -> Imported:
     """Check a released file that was fetched by hand, convert it and put it into the cache.
 

@@ -32,7 +32,7 @@ def publish(
     name: str,
     repo: str,
     *,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_path: str | os.PathLike[str] | None = None,
     private: bool = False,
     permitted: bool = False,
 ) -> str:
@@ -41,7 +41,7 @@ def publish(
     Args:
         name: a name of :func:`~sarhub_models.list_models`.
         repo: ``"organisation/name"``.
-        checkpoint: weights to publish in place of the registered ones. Where they lie in the folder of a run of
+        checkpoint_path: weights to publish in place of the registered ones. Where they lie in the folder of a run of
             ``training.pretrain``, preprocessing, classes and validation scores are the run's.
         private: create a private repository. One that exists stays as it is.
         permitted: the caller has the permission of whoever owns the weights; needed where no license gives it.
@@ -59,7 +59,7 @@ def publish(
         raise OfflineError("publishing needs the network, which SARHUB_OFFLINE or HF_HUB_OFFLINE forbids; unset it")
     _check_permission(model_info(name), permitted)
     with tempfile.TemporaryDirectory() as folder:
-        write_repository(name, folder, repo, checkpoint=checkpoint, permitted=permitted)
+        write_repository(name, folder, repo, checkpoint_path=checkpoint_path, permitted=permitted)
         return _upload(Path(folder), repo, private, f"Add {name}")
 
 
@@ -68,7 +68,7 @@ def write_repository(
     folder: str | os.PathLike[str],
     repo: str,
     *,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_path: str | os.PathLike[str] | None = None,
     permitted: bool = False,
 ) -> list[Path]:
     """Write the files of a model's repository: ``config.json``, ``model.safetensors`` and ``README.md``.
@@ -80,7 +80,7 @@ def write_repository(
         name: a name of :func:`~sarhub_models.list_models`.
         folder: where to write; it is created.
         repo: the repository's name, for the examples of the card.
-        checkpoint: as for :func:`publish`.
+        checkpoint_path: as for :func:`publish`.
         permitted: as for :func:`publish`.
 
     Returns:
@@ -99,8 +99,8 @@ def write_repository(
     _check_repo(repo)
     info = model_info(name)
     _check_permission(info, permitted)
-    model = create_model(name, pretrained=True, checkpoint_path=checkpoint)
-    info = _as_published(info if checkpoint is None else _of_run(info, Path(checkpoint)), model, repo)
+    model = create_model(name, pretrained=True, checkpoint_path=checkpoint_path)
+    info = _as_published(info if checkpoint_path is None else _of_run(info, Path(checkpoint_path)), model, repo)
     settings: dict[str, Any] = {"sarhub": info.to_dict()}
     if info.class_names is not None:
         settings["label_names"] = list(info.class_names)

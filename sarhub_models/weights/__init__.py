@@ -1,7 +1,7 @@
 """Bytes become a trusted file on this disk.
 
-Knows nothing of networks: what a checkpoint must hold arrives as a :class:`CheckpointSpec`. Importing this package loads no
-torch; :class:`CheckpointSpec` and :func:`write_weights` do when they are first used (PEP 562).
+Knows nothing of networks: what a checkpoint must hold arrives as a :class:`CheckpointSpec`. Importing this package
+loads no torch; :class:`CheckpointSpec` and :func:`write_weights` do when they are first used (PEP 562).
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ def _state_dict(name: str, loaded: Any) -> Tensors:
 def _is_plain(value: Any) -> bool:
     return (
         isinstance(value, torch.Tensor)
-        and value.spec == torch.strided
+        and value.layout == torch.strided
         and value.device.type == "cpu"
         and not value.is_quantized
     )

@@ -152,7 +152,9 @@ def test_loaded_weights_can_be_trained_without_touching_the_file(tmp_path):
 
 def test_half_precision_copies_load_as_float32(tmp_path):
     path = tmp_path / "half.safetensors"
-    write_weights({k: t.half() if t.is_floating_point() else t for k, t in checkpoint("resnet18").items()}, path, info={})
+    write_weights(
+        {k: t.half() if t.is_floating_point() else t for k, t in checkpoint("resnet18").items()}, path, info={}
+    )
     model = sarhub.create_model("resnet18_tsx", checkpoint_path=path).eval()
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     with torch.inference_mode():
@@ -213,7 +215,7 @@ def test_a_file_of_the_users_own_is_not_taken_for_a_released_one(tmp_path):
     own = release(tmp_path, "resnet18", 10, "best_epoch")  # MSTAR, say, has as many classes as OpenSARUrban
     with pytest.raises(CheckpointError, match="cannot tell"):
         sarhub.import_checkpoint(own)
-    assert sarhub.import_checkpoint(own, "resnet18_osu").info.name == "resnet18_osu"
+    assert sarhub.import_checkpoint(own, name="resnet18_osu").info.name == "resnet18_osu"
 
 
 def test_import_into_another_cache(tmp_path):

@@ -1,4 +1,8 @@
+import ast
+import importlib
+import inspect
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +10,7 @@ import torch
 
 from sarhub_models import networks
 from sarhub_models.errors import CheckpointError, OptionError, UnknownNameError
+from sarhub_models.zoo.manifest import list_networks
 
 from .released import checkpoint, image, released_shapes
 
@@ -147,6 +152,28 @@ def test_identify_says_what_is_nearest():
         networks.identify(tensors)
     with pytest.raises(CheckpointError, match="no known network"):
         networks.identify({})
+
+
+def test_the_list_of_weights_names_the_networks_that_have_a_file():
+    assert networks.names() == tuple(list_networks())
+
+
+def test_private_names_of_timm_that_are_used():
+    """MobileNetV3's gate and blocks are in no public module of timm: what is relied on of them."""
+    private = {}
+    for file in Path(networks.__file__).parents[1].rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("timm.") and "._" in node.module:
+                private.setdefault(node.module, set()).update(alias.name for alias in node.names)
+    assert private == {
+        "timm.models._efficientnet_blocks": {"InvertedResidual", "SqueezeExcite"},
+        "timm.models._efficientnet_builder": {"decode_arch_def", "resolve_act_layer", "round_channels"},
+    }
+    blocks = importlib.import_module("timm.models._efficientnet_blocks")
+    assert {"act_layer", "gate_layer", "force_act_layer", "rd_round_fn"} <= set(
+        inspect.signature(blocks.SqueezeExcite).parameters
+    )
+    assert hasattr(networks.build("mobilenetv3", num_classes=0).blocks[1][0].bn2, "act")
 
 
 def test_unknown_network():

@@ -27,7 +27,7 @@ def run(tiny_dsn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_nothing_of_the_registered_weights_is_said_of_them(run: Path, tmp_path: Path) -> None:
-    write_repository("mobilenetv3_dsn", tmp_path, REPO, checkpoint=run / "best.safetensors")
+    write_repository("mobilenetv3_dsn", tmp_path, REPO, checkpoint_path=run / "best.safetensors")
     info = ModelInfo.from_dict(json.loads((tmp_path / "config.json").read_text())["sarhub"])
     registered, finished = sarhub.model_info("mobilenetv3_dsn"), load_run(run)
     p, limits = info.preprocessing, finished.recipe.preprocess.range
@@ -41,13 +41,13 @@ def test_nothing_of_the_registered_weights_is_said_of_them(run: Path, tmp_path: 
 def test_a_checkpoint_alone_says_nothing_of_its_training(run: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((run / "best.safetensors").read_bytes())
-    write_repository("mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint=alone)
+    write_repository("mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint_path=alone)
     assert json.loads((tmp_path / "out" / "config.json").read_text())["sarhub"]["training"] is None
 
 
 def test_a_run_of_something_else_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="a run of mobilenetv3_dsn, not of mobilenetv3_ben"):
-        write_repository("mobilenetv3_ben", tmp_path, REPO, checkpoint=run / "best.safetensors", permitted=True)
+        write_repository("mobilenetv3_ben", tmp_path, REPO, checkpoint_path=run / "best.safetensors", permitted=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -55,7 +55,9 @@ def test_a_run_of_something_else_is_refused(run: Path, tmp_path: Path) -> None:
 def test_a_preprocessing_that_no_entry_can_say_is_refused(value: str, tiny_dsn: Path, tmp_path: Path) -> None:
     assert train(tiny("mobilenetv3_dsn", tiny_dsn, value), tmp_path / "run")
     with pytest.raises(OptionError, match="no dynamic-range operator, or cuts out the middle"):
-        write_repository("mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint=tmp_path / "run" / "best.safetensors")
+        write_repository(
+            "mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint_path=tmp_path / "run" / "best.safetensors"
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -63,7 +65,7 @@ def test_a_damaged_record_is_named(run: Path, tmp_path: Path) -> None:
     (tmp_path / "best.safetensors").write_bytes((run / "best.safetensors").read_bytes())
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"run\.json does not describe a run"):
-        write_repository("mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint=tmp_path / "best.safetensors")
+        write_repository("mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint_path=tmp_path / "best.safetensors")
 
 
 def test_any_name_of_the_network_takes_the_weights(run: Path) -> None:

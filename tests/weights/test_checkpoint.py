@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from sarhub_models.errors import CheckpointError
 from sarhub_models.io.files import CONTENT, content_digest, metadata
-from sarhub_models.weights import CheckpointSpec, load_checkpoint, read_tensors, read_weights, write_weights
+from sarhub_models.weights import CheckpointSpec, load_checkpoint, read_tensors, write_weights
 
 from . import tiny
 from .tiny import SPEC, Tensors
@@ -84,18 +84,8 @@ def test_released_safetensors_are_renamed_and_checked(tmp_path: Path) -> None:
 def test_converted_files_keep_their_names_and_may_be_of_half_precision(tmp_path: Path) -> None:
     half = {k: v.half() if v.is_floating_point() else v for k, v in tiny.tensors().items()}
     write_weights(half, tmp_path / "w.safetensors", info={})
-    layout = CheckpointSpec(lambda tensors: pytest.fail("renamed twice"), tiny.expected)
-    for read in (load_checkpoint, read_weights):
-        assert_equal(read(tmp_path / "w.safetensors", layout), half)
-
-
-def test_read_weights_checks_released_files_whole_and_converted_ones_by_layout(tmp_path: Path) -> None:
-    bad = tiny.released() | {"net.head.weight": torch.full((3, 256), torch.inf)}
-    with pytest.raises(CheckpointError, match="not finite"):
-        read_weights(save(tmp_path, bad), SPEC)
-    write_weights({"head.weight": torch.ones(3, 256)}, tmp_path / "w.safetensors", info={})
-    with pytest.raises(CheckpointError, match=r"2 are missing \(stem.count, stem.weight\)"):
-        read_weights(tmp_path / "w.safetensors", SPEC)
+    spec = CheckpointSpec(lambda tensors: pytest.fail("renamed twice"), tiny.expected)
+    assert_equal(load_checkpoint(tmp_path / "w.safetensors", spec), half)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +128,7 @@ class Code:
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_pickle_with_objects_is_refused_by_name(tmp_path: Path, legacy: bool) -> None:
     path = save(tmp_path, {"model": Code()}, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(CheckpointError, match=r"refused.*\(tests\.weights\.test_convert\.Code\)"):
+    with pytest.raises(CheckpointError, match=r"refused.*\(tests\.weights\.test_checkpoint\.Code\)"):
         load_checkpoint(path, SPEC)
 
 

@@ -20,7 +20,7 @@ from sarhub_models.zoo.manifest import ModelInfo
 from . import tiny
 from .loopback import Fault, FileServer
 from .test_store import assert_same, sha256
-from .tiny import INFO, SPEC, NAME, Child, info
+from .tiny import INFO, NAME, SPEC, Child, info
 
 
 @pytest.fixture

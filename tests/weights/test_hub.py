@@ -36,7 +36,9 @@ def test_the_configuration_comes_without_the_weights(hub: HubServer) -> None:
     first = publish(hub, step=1)
     publish(hub, step=2)
     assert fetch_hub_config("org/tiny") == {**CONFIG, "step": 2}
-    assert fetch_hub_config(f"org/tiny@{first}") == fetch_hub_config("org/tiny", revision=first) == {**CONFIG, "step": 1}
+    assert (
+        fetch_hub_config(f"org/tiny@{first}") == fetch_hub_config("org/tiny", revision=first) == {**CONFIG, "step": 1}
+    )
     assert hub.log
     assert not [path for _, path in hub.log if path.endswith("model.safetensors")]
 

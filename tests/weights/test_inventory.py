@@ -23,7 +23,7 @@ from sarhub_models.zoo.manifest import ModelInfo, load_manifest
 from . import tiny
 from .loopback import FileServer
 from .test_store import assert_same, git_blob, http, quarantined, sha256
-from .tiny import INFO, SPEC, NAME, info
+from .tiny import INFO, NAME, SPEC, info
 
 
 def test_verify_finds_one_changed_byte_and_puts_the_file_aside(server: FileServer, store: Store) -> None:

@@ -169,9 +169,9 @@ def test_imported_by_the_name_of_the_released_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot tell which model"):
         sarhub.import_checkpoint(own)
     with pytest.raises(IntegrityError, match="starts with 906e4356"):
-        sarhub.import_checkpoint(own, NAME)
+        sarhub.import_checkpoint(own, name=NAME)
     with pytest.raises(CheckpointError, match=r"is not resnet50_ben, a resnet50 with 3 channels"):
-        sarhub.import_checkpoint(own, "resnet50_ben")
+        sarhub.import_checkpoint(own, name="resnet50_ben")
 
 
 def test_the_command_line_downloads_from_the_hub(hub: HubServer, released: bytes, tmp_path: Path) -> None:

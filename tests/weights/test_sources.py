@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sarhub_models
 from sarhub_models.errors import DownloadError, ManifestError, OfflineError
 from sarhub_models.weights import Store, http, sources
 from sarhub_models.weights.sources import GoogleDrive, Http, HuggingFace, source_from
@@ -29,6 +31,39 @@ FOLDER = "F" * 33
 def test_every_source_of_the_manifest_can_be_built() -> None:
     built = [source_from(entry) for model in load_manifest().models.values() for entry in model.sources]
     assert {source.kind for source in built} >= {"http", "google_drive", "manual"}
+
+
+def test_the_schema_of_the_list_allows_the_registered_kinds_and_no_others() -> None:
+    schema = json.loads((Path(sarhub_models.__file__).parent / "zoo" / "weights_manifest.schema.json").read_text())
+    kinds = [entry["properties"]["type"]["const"] for entry in schema["$defs"]["source"]["oneOf"]]
+    assert sorted(kinds) == sorted(sources.KINDS)
+
+
+@pytest.mark.parametrize(
+    ("entry", "page", "text"),
+    [
+        ({"type": "http", "url": "https://a.example/w"}, "https://a.example/w", "https://a.example/w"),
+        (
+            {"type": "google_drive", "folder": "F", "match": ["w"]},
+            "https://drive.google.com/drive/folders/F",
+            "https://drive.google.com/drive/folders/F",
+        ),
+        (
+            {"type": "hf", "repo": "a/b", "revision": "r", "filename": "w.pth"},
+            "https://huggingface.co/a/b/tree/r",
+            "https://huggingface.co/a/b (w.pth)",
+        ),
+        ({"type": "bundled", "file": "w.safetensors"}, "", "w.safetensors, installed with the package"),
+        (
+            {"type": "manual", "url": "https://pan.example", "code": "hy"},
+            "https://pan.example",
+            "in a browser: https://pan.example (code hy), then 'sarhub import FILE'",
+        ),
+    ],
+)
+def test_a_source_says_how_it_is_shown(entry: dict[str, Any], page: str, text: str) -> None:
+    source = source_from(entry)
+    assert (source.page(), source.text()) == (page, text)
 
 
 @pytest.mark.parametrize(
@@ -320,6 +355,9 @@ def test_hugging_face_without_the_file(hub: HubServer, tmp_path: Path, repo: str
 
 
 def test_a_new_source_is_one_class(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "KINDS", {**sources.KINDS})
+
+    @sources.register
     class Memory(sources.Source):
         kind = "memory"
 
@@ -332,5 +370,4 @@ def test_a_new_source_is_one_class(store: Store, monkeypatch: pytest.MonkeyPatch
         def fetch(self, destination: Path, *, progress: Any = None) -> None:
             destination.write_bytes(tiny.pth(tiny.released(seed=self.key)))
 
-    monkeypatch.setattr(sources, "KINDS", {**sources.KINDS, "memory": Memory})
     assert_same(store.path(info({"type": "memory", "key": 4}), SPEC), seed=4)

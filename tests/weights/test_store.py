@@ -24,7 +24,7 @@ from sarhub_models.zoo.manifest import Checksum, load_manifest
 
 from . import tiny
 from .loopback import FileServer
-from .tiny import INFO, SPEC, NAME, info
+from .tiny import INFO, NAME, SPEC, info
 
 
 def http(server: FileServer, path: str = "/w.pth") -> dict[str, str]:

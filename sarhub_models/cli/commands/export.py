@@ -55,7 +55,7 @@ def command(
         name,
         out,
         format=format,
-        checkpoint=checkpoint,
+        checkpoint_path=checkpoint,
         pretrained=not untrained,
         num_classes=num_classes,
         in_chans=in_chans,

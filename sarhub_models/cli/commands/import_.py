@@ -35,7 +35,7 @@ def command(
     """
     from ...models.importing import import_checkpoint
 
-    imported = import_checkpoint(file, name)
+    imported = import_checkpoint(file, name=name)
     if as_json:
         console.print_json({"name": imported.info.name, "path": imported.path, "reasons": imported.reasons})
     else:

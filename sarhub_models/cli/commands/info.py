@@ -26,5 +26,8 @@ def command(name: Name, as_json: Json = False) -> None:
     if as_json:
         console.print_json({**info.to_dict(), "here": here, "license": info.license})
     else:
-        console.print_facts(text.facts(info, here))
+        from ...weights.sources import source_from
+
+        sources = [source_from(entry).text() for entry in info.sources]
+        console.print_facts(text.facts(info, here=here, sources=sources))
         print(f"\n{text.example(name, info)}")  # outside the columns: whole lines to copy

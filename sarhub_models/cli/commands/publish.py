@@ -40,7 +40,7 @@ def command(
     from ...models import publish
 
     if out is not None:
-        for file in publish.write_repository(name, out, repo, checkpoint=checkpoint, permitted=permitted):
+        for file in publish.write_repository(name, out, repo, checkpoint_path=checkpoint, permitted=permitted):
             print(file)
     else:
-        print(publish.publish(name, repo, checkpoint=checkpoint, private=private, permitted=permitted))
+        print(publish.publish(name, repo, checkpoint_path=checkpoint, private=private, permitted=permitted))
