@@ -93,7 +93,7 @@ def test_http_reports_progress(server: FileServer, tmp_path: Path) -> None:
     server.files["/f"] = BODY
     server.faults["/f"] = [Fault(after=100_000)]
     seen: list[tuple[int, int | None]] = []
-    Http(server.url + "/f").fetch(tmp_path / "f", lambda done, total: seen.append((done, total)))
+    Http(server.url + "/f").fetch(tmp_path / "f", progress=lambda done, total: seen.append((done, total)))
     assert (tmp_path / "f").read_bytes() == BODY
     assert seen[-1] == (len(BODY), len(BODY))
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
@@ -227,7 +227,7 @@ NAMES = ("Swin-T_TSX.pth", "Swin-T_BEN.pth", "Swin-T_OSU.pth")
 def test_drive_finds_and_downloads_the_one_file(drive: FileServer, tmp_path: Path) -> None:
     ids = share(drive, *NAMES)
     seen: list[int] = []
-    GoogleDrive(FOLDER, ("swin-t", "ben")).fetch(tmp_path / "f", lambda done, total: seen.append(done))
+    GoogleDrive(FOLDER, ("swin-t", "ben")).fetch(tmp_path / "f", progress=lambda done, total: seen.append(done))
     assert (tmp_path / "f").read_bytes() == BODY
     assert seen[-1] == len(BODY)
     assert [request.path for request in drive.log] == [f"/embeddedfolderview?id={FOLDER}", f"/uc?id={ids[1]}"]
