@@ -9,12 +9,18 @@ OUT ?= outputs
 MM_WHEELS ?= $(HOME)/.cache/sarhub-models/wheels
 MM_TESTS = $(shell grep -rl --include='test_*.py' -E 'importorskip..(mmcv|pycocotools)' tests) sarhub_models/integrations/mm.py
 
-.PHONY: help demo test test-mm lint docs bench build clean
+# The oldest releases that pyproject.toml promises, in an environment of their own, for the tests of the core.
+LOWEST := .venv-lowest
+CORE_TESTS = tests/zoo tests/networks tests/weights tests/transforms tests/models
+
+.PHONY: help demo check test test-lowest test-mm lint docs bench build clean
 
 help:
 	@echo "make demo    set up, then features of radar chips and what they are good for (DATA=folder of real patches)"
+	@echo "make check   lint, types, documentation and the tests that are not slow: before every commit"
 	@echo "make test    set up, then the tests (ARGS='-k weights' passes arguments to pytest)"
 	@echo "make test-mm adds MMDetection and MMSegmentation to .venv (MM_WHEELS=folder of MMCV's wheels), then their tests"
+	@echo "make test-lowest  the core's tests with the oldest supported releases of torch, timm, huggingface_hub, ..."
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the documentation, to docs/_build/html"
 	@echo "make bench   speed, beside named peers; tables to $(OUT)/speed"
@@ -33,6 +39,22 @@ demo: $(VENV)/.ready-demo
 # One thread per worker: the workers share the cores.
 test: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
+
+# The two parts that use one core run side by side; the tests share the cores.
+check: $(VENV)/.ready-dev
+	$(MAKE) --no-print-directory --jobs 2 --output-sync lint docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'not slow' -q $(ARGS)
+
+# The lower bounds of [project] dependencies become exact versions. Old releases warn of what newer ones changed.
+$(LOWEST)/.ready: pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST)
+	sed -n '/^dependencies/,/^]/s/.*"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
+		--editable . pytest pytest-xdist hypothesis jsonschema
+	touch $@
+
+test-lowest: $(LOWEST)/.ready
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto -m 'not slow' -W ignore::DeprecationWarning $(CORE_TESTS) $(ARGS)
 
 # On the CPU, which MMCV was compiled for.
 test-mm: $(VENV)/.ready-dev
@@ -61,4 +83,4 @@ build: $(VENV)/.ready-dev
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) $(OUT) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

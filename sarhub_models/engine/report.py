@@ -63,7 +63,7 @@ def plot_confusion(counts: Tensor, class_names: Sequence[str], file: Path) -> No
     shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
     side = 2.5 + 0.4 * len(class_names)
     figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     for row, column in counts.nonzero().tolist():
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=7, color=colour)

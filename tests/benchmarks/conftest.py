@@ -11,9 +11,12 @@ from safetensors.torch import save_file
 
 from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.engine.initialization import build_network
+from tests.engine.conftest import tiny_dsn
 from training.recipes import load_recipe
 
 from .recognition import CLASSES, run
+
+__all__ = ["chips", "copy", "done", "tiny_dsn", "weights"]
 
 
 @pytest.fixture(scope="session")
