@@ -18,27 +18,7 @@ if TYPE_CHECKING:
     from .radiometry import RADIOMETRIES, convert_radiometry
     from .steps import Clip, Crop, Normalize, Repeat, Resize, ToRadiometry
 
-_HOME = {
-    "Clip": "steps",
-    "Crop": "steps",
-    "DRAA": "draa",
-    "GEOMETRIES": "geometry",
-    "Geometry": "geometry",
-    "Normalize": "steps",
-    "OPERATORS": "operators",
-    "Pipeline": "pipeline",
-    "RADIOMETRIES": "radiometry",
-    "Repeat": "steps",
-    "Resize": "steps",
-    "ToRadiometry": "steps",
-    "convert_radiometry": "radiometry",
-    "flip_and_rotate": "geometry",
-    "log_amplitude": "operators",
-    "normalize_amplitude": "amplitude",
-    "ptls": "operators",
-    "register_operator": "operators",
-    "reinhard_devlin": "operators",
-}
+_MODULES = ("radiometry", "operators", "amplitude", "draa", "geometry", "steps", "pipeline")  # without torch first
 
 __all__ = [
     "DRAA",
@@ -64,8 +44,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    globals()[name] = value
-    return value
+    if name in __all__:
+        for module in (importlib.import_module(f".{module}", __name__) for module in _MODULES):
+            if name in module.__all__:
+                return globals().setdefault(name, getattr(module, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import OptionError
 from .operators import operator_named
+from .steps import Step
 
 __all__ = ["DRAA"]
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 
-class DRAA(nn.Module):
+class DRAA(Step):
     """Dynamic range adapted augmentation: a dynamic-range operator with a parameter drawn anew for every chip.
 
     In training mode each (H, W) chip of the input gets its own parameter, uniform in [low, high]; in evaluation
@@ -39,12 +40,12 @@ class DRAA(nn.Module):
     tensor(1.)
     """
 
-    step: ClassVar[str] = "operator"
-    draws: ClassVar[int] = 1  # random numbers a sample, where they are handed in
+    step = "operator"
+    draws = 1
 
     def __init__(self, operator: str, low: float, high: float, eval_value: float | None = None) -> None:
         super().__init__()
-        self.function = operator_named(operator)
+        operator_named(operator)
         middle = (low + high) / 2 if eval_value is None else eval_value
         if not (low <= high and all(map(math.isfinite, (low, high, middle)))):
             raise OptionError(f"expected finite low <= high, got low={low}, high={high}, eval_value={eval_value}")
@@ -65,8 +66,9 @@ class DRAA(nn.Module):
         Raises:
             ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
         """
+        function = operator_named(self.operator)
         if not self.training:
-            return self.function(x, self.eval_value)
+            return function(x, self.eval_value)
         if numbers is not None:
             drawn = numbers[0].reshape(-1, *[1] * (x.ndim - 3)).expand(x.shape[:-2])
         else:
@@ -76,8 +78,4 @@ class DRAA(nn.Module):
         # A range of one number is that number, not its rounding; it was drawn for all the same, so that what is drawn
         # next does not depend on the range.
         parameter = self.low if self.low == self.high else self.low + (self.high - self.low) * drawn
-        return self.function(x, parameter)
-
-    def extra_repr(self) -> str:
-        """Return the arguments for ``repr``."""
-        return f"operator={self.operator!r}, low={self.low}, high={self.high}, eval_value={self.eval_value}"
+        return function(x, parameter)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import OptionError, closest
+from .steps import Step
 
 __all__ = ["GEOMETRIES", "Geometry", "flip_and_rotate"]
 
@@ -25,7 +25,7 @@ GEOMETRIES = {
 """Kinds of :class:`Geometry`, and how many random numbers a sample takes."""
 
 
-class Geometry(nn.Module):
+class Geometry(Step):
     """Random flips, turns or rotation in training mode, of each sample by itself; nothing in evaluation mode.
 
     Args:
@@ -36,8 +36,8 @@ class Geometry(nn.Module):
         OptionError: there is no such kind.
     """
 
-    step: ClassVar[str] = "augment"
-    draws: ClassVar[int] = 3  # random numbers a sample, where they are handed in: two flips, transposition or angle
+    step = "augment"
+    draws = 3  # two flips, transposition or angle
 
     def __init__(self, kind: str = "flip_rotate") -> None:
         super().__init__()
@@ -65,10 +65,6 @@ class Geometry(nn.Module):
         x = _sometimes(x.flip(-1), x, numbers[0])
         x = _sometimes(x.flip(-2), x, numbers[1])
         return _sometimes(x.transpose(-1, -2), x, numbers[2]) if self.kind == "dihedral" else x
-
-    def extra_repr(self) -> str:
-        """Return the arguments for ``repr``."""
-        return repr(self.kind)
 
 
 def _sometimes(changed: Tensor, x: Tensor, numbers: Tensor) -> Tensor:

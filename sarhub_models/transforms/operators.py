@@ -75,14 +75,9 @@ OPERATORS: dict[str, Operator] = {}
 def register_operator(
     name: str, *, title: str, parameter: str, low: float = -math.inf, high: float = math.inf
 ) -> Callable[[Function], Function]:
-    """Register a function (amplitude, parameter) as an operator, under the name that recipes and the manifest use.
+    """Register a function (amplitude, parameter) under the name that recipes and the manifest use.
 
-    Args:
-        name: of the operator.
-        title: what it is called in texts.
-        parameter: name of its parameter in texts.
-        low: smallest possible parameter.
-        high: largest possible parameter.
+    The other arguments are the attributes of :class:`Operator`.
     """
 
     def register(function: Function) -> Function:

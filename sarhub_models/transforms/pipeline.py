@@ -58,7 +58,7 @@ class Pipeline(nn.Module):
         names = [str(getattr(step, "step", type(step).__name__.lower())) for step in chosen]
         if not names or len(set(names)) != len(names):
             raise OptionError(f"expected steps with different names, got {', '.join(names) or 'none'}")
-        self.steps = nn.ModuleDict(dict(zip(names, chosen, strict=True)))
+        self.steps: Any = nn.ModuleDict(dict(zip(names, chosen, strict=True)))
         self.note = note
         self.train(training)
 
@@ -99,7 +99,7 @@ class Pipeline(nn.Module):
                 continue
             batch = step(batch, generator, None if numbers is None else numbers[used : used + draws])
             used += draws
-        return batch[0] if "radiometry" in self and x.ndim < 4 else batch  # type: ignore[union-attr, return-value]
+        return batch[0] if "radiometry" in self.steps and x.ndim < 4 else batch  # type: ignore[union-attr, return-value]
 
     def _by_size(self, images: list[Tensor], generator: torch.Generator | None, numbers: Tensor | None) -> Tensor:
         """Prepare images of one size at once, and put the results in the order of the images."""
@@ -143,23 +143,15 @@ class Pipeline(nn.Module):
         """Return a chain of copies, so that neither follows the other's mode."""
         return Pipeline(copy.deepcopy(list(steps)), training=self.training, note=self.note)
 
-    def __getitem__(self, name: str) -> Any:
-        """Return a step by its name."""
-        return self.steps[name]
-
-    def __contains__(self, name: str) -> bool:
-        """Tell whether there is a step of that name."""
-        return name in self.steps
-
     @property
     def mean(self) -> Any:
         """The number that is subtracted; a tuple of one a band without an operator."""
-        return self["normalize"].mean if "normalize" in self else 0.0
+        return self.steps["normalize"].mean if "normalize" in self.steps else 0.0
 
     @property
     def std(self) -> Any:
         """The number that is divided by; a tuple of one a band without an operator."""
-        return self["normalize"].std if "normalize" in self else 1.0
+        return self.steps["normalize"].std if "normalize" in self.steps else 1.0
 
     @property
     def size(self) -> int | None:
@@ -170,13 +162,12 @@ class Pipeline(nn.Module):
     @property
     def bands(self) -> tuple[str, ...]:
         """Names of the bands that it takes."""
-        bands: tuple[str, ...] = self["radiometry"].bands
-        return bands
+        return tuple(self.steps["radiometry"].bands)
 
     @property
     def takes_amplitude(self) -> bool:
         """It wants amplitude in [0, 1], not the values of the file."""
-        return bool(self["radiometry"].takes_amplitude)
+        return bool(self.steps["radiometry"].takes_amplitude)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return the fields ``input`` and ``preprocessing`` of the manifest, JSON-ready, for :meth:`from_dict`.
@@ -186,33 +177,30 @@ class Pipeline(nn.Module):
         Raises:
             OptionError: the steps are not in an order that the fields describe.
         """
-        order = _WITH_OPERATOR if "operator" in self else _WITHOUT
-        if list(self.steps) != [name for name in order if name in self]:
+        order = _WITH_OPERATOR if "operator" in self.steps else _WITHOUT
+        if list(self.steps) != [name for name in order if name in self.steps]:
             raise OptionError(
                 f"only steps in the order {', '.join(order)} can be written down, not {', '.join(self.steps)}"
             )
-        first = self["radiometry"]
-        mean, std = (
-            self["normalize"].per_band()
-            if "normalize" in self
-            else ((0.0,) * len(first.bands), (1.0,) * len(first.bands))
-        )
-        preprocessing: dict[str, Any] = {"mean": list(mean), "std": list(std)}
-        if "operator" in self:
-            draa = self["operator"]
-            preprocessing |= {name: getattr(draa, name) for name in ("operator", "low", "high", "eval_value")}
-        sizes = {key: self[step].size if step in self else None for key, step in (("size", "resize"), ("crop", "crop"))}
+        steps: dict[str, Any] = dict(self.steps.items())
+        first, clip, draa = steps["radiometry"], steps.get("clip"), steps.get("operator")
+        count = len(first.bands)
+        mean, std = steps["normalize"].per_band() if "normalize" in steps else ((0.0,) * count, (1.0,) * count)
+        parameter = ("operator", "low", "high", "eval_value") if draa is not None else ()
         return {
             "input": {
                 "bands": list(first.bands),
                 "radiometry": first.expected,
                 "range": None if first.range is None else list(first.range),
-                "channels": self["repeat"].channels if "repeat" in self else len(first.bands),
+                "channels": steps["repeat"].channels if "repeat" in steps else count,
             },
             "preprocessing": {
-                **preprocessing,
-                **sizes,
-                "clip": [self["clip"].low, self["clip"].high] if "clip" in self else None,
+                "mean": list(mean),
+                "std": list(std),
+                "size": getattr(steps.get("resize"), "size", None),
+                "crop": getattr(steps.get("crop"), "size", None),
+                "clip": None if clip is None else [clip.low, clip.high],
+                **{name: getattr(draa, name) for name in parameter},
                 "full_scale": first.trained_full_scale,
                 "note": self.note,
             },

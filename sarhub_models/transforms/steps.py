@@ -16,13 +16,30 @@ from ..errors import ImageError, OptionError, RadiometryWarning
 from .amplitude import as_tensor, check_range, real_amplitude
 from .radiometry import RADIOMETRIES, check_option, check_values, convert_radiometry
 
-__all__ = ["Clip", "Crop", "Normalize", "Repeat", "Resize", "ToRadiometry"]
+__all__ = ["Clip", "Crop", "Normalize", "Repeat", "Resize", "Step", "ToRadiometry"]
 
 # From the warning to the line that calls the pipeline: this module and the pipeline are each called by torch's two.
 _TO_CALLER = 8
 
 
-class ToRadiometry(nn.Module):
+class Step(nn.Module):
+    """A part of a :class:`~sarhub_models.transforms.Pipeline`.
+
+    Attributes:
+        step: the name that it is left out by.
+        draws: rows of random numbers that it takes, one number a sample, where they are handed in.
+    """
+
+    step: ClassVar[str]
+    draws: ClassVar[int] = 0
+
+    def extra_repr(self) -> str:
+        """Return the settings for ``repr``."""
+        own = {name: value for name, value in vars(self).items() if name[0] != "_" and name != "training"}
+        return ", ".join(f"{name}={value!r}" for name, value in own.items())
+
+
+class ToRadiometry(Step):
     """An image as it comes, NumPy or torch, single or a batch, becomes float32 of the radiometry that is expected.
 
     Complex values are replaced by their magnitude where that has a meaning. Where amplitude in [0, 1] is expected and
@@ -47,7 +64,7 @@ class ToRadiometry(nn.Module):
         OptionError: there is no such radiometry, or it cannot be converted.
     """
 
-    step: ClassVar[str] = "radiometry"
+    step = "radiometry"
 
     def __init__(
         self,
@@ -125,21 +142,11 @@ class ToRadiometry(nn.Module):
             raise ImageError(f"expected real values ({what}), got {x.dtype}; SLC data have radiometry='dn'")
         return x
 
-    def extra_repr(self) -> str:
-        """Return the arguments for ``repr``."""
-        scale = "" if self.full_scale is None else f", full_scale={self.full_scale:g}"
-        return f"bands={self.bands}, expected={self.expected!r}, given={self.given!r}{scale}"
 
+class Clip(Step):
+    """Values are held between two numbers."""
 
-class Clip(nn.Module):
-    """Values are held between two numbers.
-
-    Args:
-        low: the smaller.
-        high: the larger.
-    """
-
-    step: ClassVar[str] = "clip"
+    step = "clip"
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
@@ -149,51 +156,30 @@ class Clip(nn.Module):
         """Return values of the same shape."""
         return x.clamp(self.low, self.high)
 
-    def extra_repr(self) -> str:
-        """Return the arguments for ``repr``."""
-        return f"{self.low:g}, {self.high:g}"
 
-
-class Crop(nn.Module):
-    """A square is cut from the middle; what is missing is 0.
-
-    Args:
-        size: its side in pixels.
-
-    Raises:
-        OptionError: it is not positive.
-    """
-
-    step: ClassVar[str] = "crop"
-
+class _Sized(Step):
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.size = _positive("crop", size)
+        self.size = _positive(self.step, size)
+
+
+class Crop(_Sized):
+    """A square, of so many pixels a side, is cut from the middle; what is missing is 0."""
+
+    step = "crop"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, S, S)."""
         return F.center_crop(x, [self.size, self.size])
 
-    def extra_repr(self) -> str:
-        """Return the arguments for ``repr``."""
-        return str(self.size)
 
+class Resize(_Sized):
+    """An image is resized to a square of so many pixels a side; one that is not square is squeezed.
 
-class Resize(nn.Module):
-    """An image is resized to a square, bilinear with antialiasing; one that is not square is squeezed.
-
-    Args:
-        size: its side in pixels.
-
-    Raises:
-        OptionError: it is not positive.
+    Bilinear with antialiasing, as ``torchvision.transforms.v2.Resize`` does.
     """
 
-    step: ClassVar[str] = "resize"
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = _positive("size", size)
+    step = "resize"
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, S, S)."""
@@ -201,12 +187,8 @@ class Resize(nn.Module):
             return x
         return torch.nn.functional.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
 
-    def extra_repr(self) -> str:
-        """Return the arguments for ``repr``."""
-        return str(self.size)
 
-
-class Normalize(nn.Module):
+class Normalize(Step):
     """``(x - mean) / std``, with one number for all bands or one a band.
 
     Args:
@@ -217,7 +199,7 @@ class Normalize(nn.Module):
         OptionError: not as many numbers for both, one that is not finite, or a ``std`` that is not above 0.
     """
 
-    step: ClassVar[str] = "normalize"
+    step = "normalize"
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
         super().__init__()
@@ -237,22 +219,11 @@ class Normalize(nn.Module):
             return F.normalize(x, *map(list, self.per_band()))
         return (x - self.mean) / self.std
 
-    def extra_repr(self) -> str:
-        """Return the arguments for ``repr``."""
-        return f"mean={self.mean}, std={self.std}"
 
+class Repeat(Step):
+    """One band becomes so many equal channels."""
 
-class Repeat(nn.Module):
-    """One band becomes several equal channels.
-
-    Args:
-        channels: how many.
-
-    Raises:
-        OptionError: it is not positive.
-    """
-
-    step: ClassVar[str] = "repeat"
+    step = "repeat"
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -261,10 +232,6 @@ class Repeat(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, channels, H, W)."""
         return x.repeat(1, self.channels, 1, 1)
-
-    def extra_repr(self) -> str:
-        """Return the arguments for ``repr``."""
-        return str(self.channels)
 
 
 def _as_tuple(numbers: float | tuple[float, ...]) -> tuple[float, ...]:

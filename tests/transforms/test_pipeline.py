@@ -247,9 +247,9 @@ def test_steps_are_left_out_by_name() -> None:
 def test_a_part_of_a_chain_has_a_mode_of_its_own() -> None:
     made = transform(training=True)
     part = made.without("augment")
-    assert part.training and part["operator"].training
+    assert part.training and part.steps["operator"].training
     part.eval()
-    assert made.training and made["operator"].training and not part["operator"].training
+    assert made.training and made.steps["operator"].training and not part.steps["operator"].training
 
 
 def test_steps_that_are_not_there_are_named() -> None:

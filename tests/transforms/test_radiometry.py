@@ -127,7 +127,7 @@ def test_plainly_another_radiometry_draws_a_warning(
     with pytest.warns(RadiometryWarning, match=message) as caught:
         transform(image)
     assert caught[0].filename == __file__, "it must point at the caller's line"
-    transform["radiometry"].validate = False
+    transform.steps["radiometry"].validate = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         transform(image)
