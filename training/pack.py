@@ -1,45 +1,114 @@
 """Pack a data set into WebDataset shards: ``python -m training.pack resnet18_ben data.root=DIR --out SHARDS``.
 
 The samples are mixed with a fixed seed, for a stream of a folder sorted by class would be sorted by class. The same
-input gives the same bytes. A shard gets its name once it is written and read back, the index ``<split>.json`` is
-written last: what was interrupted goes on with the first missing shard. :mod:`.shard_format` tells the layout.
+input gives the same bytes. What is finished is noted in ``<split>.partial.json``, and in the index ``<split>.json`` at
+the end: the same command resumes an interrupted packing, and packs again what is missing or damaged.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import json
 import math
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from operator import add
+from collections.abc import Callable, Sequence
+from itertools import pairwise, starmap
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch.utils.data import DataLoader
+from torch.utils.data import Dataset
+from webdataset import TarWriter
 
-from sarhub_models.engine.batches import WORKERS, Batches
-from sarhub_models.engine.packer import Packer, Report
-from sarhub_models.engine.readers import Scenes, open_split
-from sarhub_models.engine.recipe import Data, Recipe
-from sarhub_models.engine.shard_format import Index, Settings, encode, partial, read_index
-from sarhub_models.engine.shards import as_it_is
-from sarhub_models.engine.stream import MEND, check_size
+from sarhub_models.datasets import Sample
+from sarhub_models.engine.batches import Batches, damaged
+from sarhub_models.engine.provenance import chips_digest
+from sarhub_models.engine.readers import Scenes, amplitude, open_split
+from sarhub_models.engine.recipe import Data, Section
+from sarhub_models.engine.run import only_one
+from sarhub_models.engine.seeds import generator
+from sarhub_models.engine.shards import Index, Settings, Shard, check_shard, read_index
 from sarhub_models.errors import DataError, ImageError, OptionError, SarHubError
-from sarhub_models.io.files import digests, write_text
+from sarhub_models.io.files import digests, replace_atomically, write_text
+from sarhub_models.io.progress import progress_bar
 from training.recipes import load_recipe
 
+_SEED = 0  # of the order; another one would change all shards
 _PROBE = 32  # samples whose size stands for all
-_BLOCK = 512  # bytes of a tar, of which a header takes one
-_PATIENCE = 10.0  # seconds that a worker of a killed packing may take to notice
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class Packed(Section):
+    """A finished shard, the samples of each class in it, and the names of the damaged images it lacks."""
+
+    shard: Shard
+    counts: list[int]
+    skipped: list[str]
+
+
+class Unfinished(Section):
+    """A packing that goes on: what it packs, and the shards that are finished, by name."""
+
+    settings: Settings
+    packed: dict[str, Packed] = {}
+
+
+class _Packer(Dataset[Any]):
+    """The shards of a split; reading item ``k`` makes shard ``k``. An error is an item, too, as Batches expects."""
+
+    def __init__(self, scenes: Scenes, data: Data, split: str, out: Path, shards: int) -> None:
+        self.scenes, self.data = scenes, data
+        order = torch.randperm(len(scenes), generator=generator(_SEED, "pack", split)).tolist()
+        # of almost equal sizes, so that all workers of a training have the same to read
+        bounds = [number * len(scenes) // shards for number in range(shards + 1)]
+        self.parts = [[(position, order[position]) for position in part] for part in starmap(range, pairwise(bounds))]
+        self.files = [out / f"{split}-{number:06d}.tar" for number in range(shards)]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, number: int) -> Packed | SarHubError:
+        file = self.files[number]
+        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        try:
+            return self._pack(self.parts[number], temporary, file)
+        except SarHubError as err:
+            return err
+        except OSError as err:
+            return DataError(f"cannot write {file}: {err}; with space and permission, the same command resumes")
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def _pack(self, part: Sequence[tuple[int, int]], temporary: Path, file: Path) -> Packed:
+        counts, skipped = np.zeros(len(self.scenes.class_names), dtype=np.int64), []
+        with temporary.open("wb") as stream, TarWriter(stream, user="", group="", mtime=0) as tar:
+            for position, index in part:
+                if (sample := self._read(index)) is None:
+                    skipped.append(self.scenes.names[index])
+                    continue
+                several = isinstance(sample.label, np.ndarray)
+                label = {"labels.npy" if several else "cls": sample.label}
+                tar.write({"__key__": f"{position:08d}", "npy": sample.image, **label, "json": {"name": sample.name}})
+                counts[sample.label.astype(bool) if several else sample.label] += 1
+        size, digest = temporary.stat().st_size, digests(temporary).sha256
+        replace_atomically(temporary, file)
+        shard = Shard(name=file.name, samples=len(part) - len(skipped), bytes=size, sha256=digest)
+        return Packed(shard=shard, counts=counts.tolist(), skipped=skipped)
+
+    def _read(self, index: int) -> Sample | None:
+        """Return a sample, or ``None`` for a damaged one that is to be skipped."""
+        try:
+            sample = self.scenes[index]
+            amplitude(sample.image, self.data.full_scale)  # training could not use it either
+            return sample
+        except (ImageError, DataError) as err:
+            if self.data.on_error == "skip":
+                return None
+            raise damaged(self.scenes.names[index], err) from err
 
 
 def pack_split(
@@ -48,10 +117,11 @@ def pack_split(
     split: str,
     out: Path,
     shards: int,
+    *,
     workers: int = 0,
     advance: Callable[[int], None] = lambda samples: None,
 ) -> Index:
-    """Pack a split, or go on where the packing of it stopped.
+    """Pack a split, or resume the packing of it.
 
     Args:
         scenes: the opened split.
@@ -66,127 +136,100 @@ def pack_split(
         The index, as it is written.
 
     Raises:
-        OptionError: the folder holds other shards of that name, or another packing is at work there.
-        DataError: a sample is damaged and ``data.on_error=stop``, or a shard that is there is.
+        OptionError: the folder holds other shards of that name.
+        DataError: another packing is at work there, the folder cannot be written, a sample is damaged and
+            ``data.on_error=stop``, or images have changed since some of the shards were packed.
     """
     settings = Settings(
         reader=data.name,
         options=data.options,
         full_scale=data.full_scale,
         samples=len(scenes),
-        names_and_labels=names_and_labels(scenes),
+        names_and_labels=chips_digest(scenes),
         shards=shards,
     )
-    packer = Packer(scenes, data, split, out, shards)
-    with _only_one(out, split):
-        before = _claim(out, split, settings)
-        context = WORKERS if workers else None
-        loader: DataLoader[Any] = DataLoader(
-            packer, batch_size=None, collate_fn=as_it_is, num_workers=workers, multiprocessing_context=context
-        )
-        reports: list[Report] = []
-        for report, part in zip(Batches(loader), packer.parts, strict=True):
-            reports.append(report)
-            advance(len(part))
-        index = _index(scenes, split, settings, reports)
-        if before is not None and before.shards != index.shards:
-            changed = [new.name for new, old in zip(index.shards, before.shards, strict=True) if new != old]
-            raise DataError(
-                f"{out}: {', '.join(changed)} differ(s) from the index: the images have changed since; pack them into "
-                "another folder"
-            )
-        write_text(out / f"{split}.json", index.model_dump_json(indent=1) + "\n")
-        partial(out, split).unlink(missing_ok=True)
-    return index
-
-
-def names_and_labels(scenes: Scenes) -> str:
-    """Return the SHA-256 over class names, image names and labels."""
-    digest = hashlib.sha256(json.dumps([scenes.class_names, scenes.names]).encode())
-    digest.update(scenes.labels.astype("<i8").tobytes())
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def _only_one(out: Path, split: str) -> Iterator[None]:
-    """Keep other packings of a split out of a folder, and sweep up what a killed one left."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        held = FileLock(out / f".{split}.lock").acquire(timeout=_PATIENCE)
-    except Timeout:
-        raise OptionError(f"another packing of {split} is at work in {out}; wait for it") from None
-    except OSError as err:
-        raise DataError(f"cannot write in {out}: {err}; take another folder with --out") from err
-    with held:
-        for left in out.glob(f".{split}-*.tmp"):
+    packer, note = _Packer(scenes, data, split, out, shards), out / f"{split}.partial.json"
+    with only_one(out / f".{split}.lock", f"another packing of {split} is at work in {out}: wait for it"):
+        for left in out.glob(f".{split}-*.tmp"):  # by one that was killed
             left.unlink(missing_ok=True)
-        yield
-
-
-def _claim(out: Path, split: str, settings: Settings) -> Index | None:
-    """Check that the folder is free for these shards or holds some of them; return their index if it is there."""
-    index = read_index(str(out), split) if (out / f"{split}.json").is_file() else None
-    file = partial(out, split)
-    if index is not None:
-        found = index.settings
-    elif file.is_file():
-        found = _unfinished(file)
-    elif next(out.glob(f"{split}-*.tar"), None) is None:
-        write_text(file, settings.model_dump_json(indent=1) + "\n")
-        return None
-    else:
-        raise OptionError(f"{out} holds shards of {split} without an index; take another folder with --out")
-    if found != settings:
-        differ = [
-            f"{name}: {getattr(found, name)!r} there, {value!r} now"
-            for name, value in settings
-            if getattr(found, name) != value
-        ]
-        raise OptionError(f"{out} holds other shards of {split} ({'; '.join(differ)}); take another folder with --out")
+        index, before = _claim(out, split, settings)
+        expected = {shard.name: shard for shard in index.shards} if index else {}
+        expected |= {name: packed.shard for name, packed in before.packed.items()}
+        intact = [file.name in expected and not _wrong(file, expected[file.name]) for file in packer.files]
+        todo = [number for number, done in enumerate(intact) if not done]
+        advance(sum(len(packer.parts[number]) for number in range(shards) if number not in todo))
+        made = dict(before.packed)
+        for number, packed in zip(todo, Batches(packer, workers, sampler=todo), strict=True):
+            made[packed.shard.name] = packed
+            if expected.get(packed.shard.name, packed.shard) != packed.shard:
+                raise DataError(
+                    f"{packer.files[number]} differs from what was packed before: the images have changed since; pack "
+                    "them into another folder"
+                )
+            if index is None:
+                write_text(note, Unfinished(settings=settings, packed=made).model_dump_json() + "\n")
+            advance(len(packer.parts[number]))
+        if index is None:
+            index = _index(scenes, split, settings, [made[file.name] for file in packer.files])
+            write_text(out / f"{split}.json", index.model_dump_json(indent=1) + "\n")
+        note.unlink(missing_ok=True)
     return index
 
 
-def _unfinished(file: Path) -> Settings:
-    try:
-        return Settings.model_validate_json(file.read_bytes())
-    except ValidationError:
-        raise OptionError(f"{file} was written by another version; take another folder with --out") from None
+def _claim(out: Path, split: str, settings: Settings) -> tuple[Index | None, Unfinished]:
+    """Check that the folder is free for these shards or holds some of them; return what is known of these."""
+    index, note = None, out / f"{split}.partial.json"
+    before = Unfinished(settings=settings)
+    if (out / f"{split}.json").is_file():
+        index = read_index(str(out), split)
+        before = Unfinished(settings=index.settings)
+    elif note.is_file():
+        try:
+            before = Unfinished.model_validate_json(note.read_bytes())
+        except ValidationError:
+            raise OptionError(f"{note} is of another version; take another folder with --out") from None
+    elif next(out.glob(f"{split}-*.tar"), None) is not None:
+        raise OptionError(f"{out} holds shards of {split} without an index; take another folder with --out")
+    there, now = before.settings.model_dump(), settings.model_dump()
+    if differ := [f"{name}: {there[name]!r} there, {now[name]!r} now" for name in now if there[name] != now[name]]:
+        raise OptionError(f"{out} holds other shards of {split} ({'; '.join(differ)}); take another folder with --out")
+    if index is None:
+        write_text(note, before.model_dump_json() + "\n")
+    return index, before
 
 
-def _index(scenes: Scenes, split: str, settings: Settings, reports: Sequence[Report]) -> Index:
-    total = functools.reduce(add, (report.tally for report in reports))
-    if not total.pixels:
+def _index(scenes: Scenes, split: str, settings: Settings, packed: Sequence[Packed]) -> Index:
+    if not any(part.shard.samples for part in packed):
         raise DataError(f"none of the {len(scenes)} images of {split} can be read, {scenes.names[0]} among them")
     return Index(
-        format=1,
         split=split,
         settings=settings,
         class_names=list(scenes.class_names),
         multilabel=scenes.multilabel,
-        counts=total.counts.tolist(),
-        samples=sum(report.shard.samples for report in reports),
-        skipped=[name for report in reports for name in report.skipped],
-        pixels=total.statistics(),
-        shards=[report.shard for report in reports],
+        counts=np.sum([part.counts for part in packed], axis=0).tolist(),
+        samples=sum(part.shard.samples for part in packed),
+        skipped=[name for part in packed for name in part.skipped],
+        shards=[part.shard for part in packed],
     )
 
 
-def verify_split(out: Path, split: str, advance: Callable[[int], None] = lambda samples: None) -> list[str]:
-    """Hash the shards of a split again; return what is wrong, a line for each damaged one.
+def _wrong(file: Path, shard: Shard) -> str:
+    """Return what is wrong with a shard, or nothing."""
+    try:
+        check_shard(file, str(file), shard)
+    except DataError as err:
+        return str(err)
+    return ""
+
+
+def verify_split(out: Path, split: str) -> list[str]:
+    """Hash the shards of a split again; return a line for each that is missing or damaged.
 
     Raises:
         DataError: there is no index.
     """
-    wrong = []
-    for shard in read_index(str(out), split).shards:
-        try:
-            check_size(str(out), shard.name, shard.bytes)
-            if digests(out / shard.name).sha256 != shard.sha256:
-                wrong.append(f"{out / shard.name} is damaged: its SHA-256 is not the index's; {MEND}")
-        except DataError as err:
-            wrong.append(str(err))
-        advance(shard.samples)
-    return wrong
+    found = (_wrong(out / shard.name, shard) for shard in read_index(str(out), split).shards)
+    return [wrong for wrong in found if wrong]
 
 
 def shard_count(scenes: Scenes, size: str) -> int:
@@ -203,60 +246,24 @@ def shard_count(scenes: Scenes, size: str) -> int:
     match = re.fullmatch(r"([1-9]\d*)\s*(MB)?", size.strip(), flags=re.IGNORECASE)
     if match is None:
         raise OptionError(f"--shard-size: expected samples such as 1000, or megabytes such as 300MB, got {size!r}")
-    limit = int(match[1])
+    limit, sizes = int(match[1]), []
     if match[2]:
-        limit = max(1, int(limit * 1e6 / _bytes_per_sample(scenes)))
+        for index in np.linspace(0, len(scenes) - 1, min(_PROBE, len(scenes))).astype(int).tolist():
+            with contextlib.suppress(ImageError, DataError):  # packing will tell
+                sizes.append(scenes[index].image.nbytes + 4096)  # three files' headers and padding
+        limit = max(1, int(limit * 1e6 / (sum(sizes) / len(sizes)))) if sizes else limit
     return math.ceil(len(scenes) / limit)
-
-
-def _bytes_per_sample(scenes: Scenes) -> float:
-    sizes = []
-    for index in np.linspace(0, len(scenes) - 1, min(_PROBE, len(scenes))).astype(int).tolist():
-        with contextlib.suppress(ImageError, DataError):  # packing will tell
-            files = encode("", scenes[index])
-            sizes.append(
-                sum(_BLOCK * (1 + math.ceil(len(data) / _BLOCK)) for key, data in files.items() if key[0] != "_")
-            )
-    return sum(sizes) / len(sizes) if sizes else 1.0
-
-
-def splits_of(recipe: Recipe) -> list[str]:
-    """Return the splits that a recipe trains on, validates on, if on any, and tests on."""
-    names = (recipe.data.train, recipe.evaluation.split, recipe.data.test)
-    return list(dict.fromkeys(name for name in names if name is not None))
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )
 
 
 def pack(data: Data, splits: Sequence[str], out: Path, size: str, workers: int) -> None:
     """Pack some splits with a progress bar; raises as :func:`pack_split` and :func:`.open_split`."""
     opened = {split: open_split(data, split) for split in splits}  # whatever is missing shows before the work begins
-    with _bar() as bar:
-        for split, scenes in opened.items():
-            task = bar.add_task(split, total=len(scenes))
+    for split, scenes in opened.items():
+        with progress_bar(split, len(scenes)) as advance:
             count = shard_count(scenes, size)
-            index = pack_split(scenes, data, split, out, count, workers, functools.partial(bar.advance, task))
-            left_out = f", {len(index.skipped)} damaged left out, see the index" if index.skipped else ""
-            bar.console.print(f"{out}: {split}, {index.samples} samples in {len(index.shards)} shard(s){left_out}")
-
-
-def verify(splits: Sequence[str], out: Path) -> None:
-    """Verify packed splits with a progress bar.
-
-    Raises:
-        DataError: a shard is damaged or missing, or an index is missing.
-    """
-    wrong = []
-    with _bar() as bar:
-        for split in splits:
-            task = bar.add_task(split, total=read_index(str(out), split).samples)
-            wrong += verify_split(out, split, functools.partial(bar.advance, task))
-    if wrong:
-        raise DataError("\n".join(wrong))
+            index = pack_split(scenes, data, split, out, count, workers=workers, advance=advance)
+        left_out = f", {len(index.skipped)} damaged left out, see the index" if index.skipped else ""
+        typer.echo(f"{out}: {split}, {index.samples} samples in {len(index.shards)} shard(s){left_out}")
 
 
 @app.command()
@@ -269,14 +276,15 @@ def main(
     workers: Annotated[int, typer.Option(min=0, help="Processes beside this one.")] = 0,
     check: Annotated[bool, typer.Option("--verify", help="Only hash the shards that are there.")] = False,
 ) -> None:
-    """Pack the splits of a data set into WebDataset shards; the same command goes on where it was interrupted."""
+    """Pack the splits of a data set into WebDataset shards; the same command resumes where it was interrupted."""
     try:
         loaded = load_recipe(recipe, assignments or [])
-        data, splits = loaded.data, split or splits_of(loaded)
-        if check:
-            verify(splits, out)
-        else:
+        data, evaluation = loaded.data, loaded.evaluation
+        splits = split or list(dict.fromkeys(name for name in (data.train, evaluation.split, data.test) if name))
+        if not check:
             pack(data, splits, out, shard_size, workers)
+        elif wrong := [line for name in splits for line in verify_split(out, name)]:
+            raise DataError("\n".join(wrong))
     except SarHubError as err:
         typer.echo(f"error: {err}", err=True)
         raise typer.Exit(1) from None

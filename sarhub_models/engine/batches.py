@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -225,13 +225,54 @@ class StepSampler:
         return torch.cat(orders)
 
 
+def as_it_is(item: Any) -> Any:
+    """Return what a worker made; a DataLoader would turn arrays in it into tensors."""
+    return item
+
+
+def leave_signals_to_main(worker: int) -> None:
+    """Let a worker outlive the Ctrl-C or SIGTERM that its whole process group gets: the last steps need it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _collate_or_error(items: Sequence[Item] | SarHubError) -> Batch | SarHubError:
+    return items if isinstance(items, SarHubError) else collate(items)
+
+
 class Batches:
-    """The mini-batches of a DataLoader. An error travels as an item: a worker would add its traceback to the text."""
+    """The mini-batches of a DataLoader. An error travels as an item: a worker would add its traceback to the text.
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
-        self.loader = loader
+    Args:
+        dataset: gives batches, lists of items, or errors.
+        workers: processes beside this one.
+        collate: makes a batch of what the dataset gives.
+        pin: put batches into page-locked memory.
+        **sampling: ``sampler``, ``batch_sampler`` or ``batch_size`` of the DataLoader; without ``batch_size`` each item
+            is a batch.
+    """
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        workers: int,
+        *,
+        collate: Callable[[Any], Any] = as_it_is,
+        pin: bool = False,
+        **sampling: Any,
+    ) -> None:
+        self.loader: DataLoader[Any] = DataLoader(
+            dataset,
+            collate_fn=collate,
+            num_workers=workers,
+            pin_memory=pin,
+            prefetch_factor=4 if workers else None,
+            multiprocessing_context=WORKERS if workers else None,
+            worker_init_fn=leave_signals_to_main,
+            **({"batch_size": None} | sampling if "batch_sampler" not in sampling else sampling),
+        )
+
+    def __iter__(self) -> Iterator[Any]:
         for batch in self.loader:
             if isinstance(batch, SarHubError):
                 raise batch
@@ -249,16 +290,6 @@ def class_weights(scenes: Scenes) -> Tensor:
             "data.balanced draws classes equally often, which needs one label a sample; use loss.name=cbl"
         )
     return torch.from_numpy(1.0 / scenes.counts()[scenes.labels])
-
-
-def leave_signals_to_main(worker: int) -> None:
-    """Let a worker outlive the Ctrl-C or SIGTERM that its whole process group gets: the last steps need it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _collate_or_error(items: Sequence[Item] | SarHubError) -> Batch | SarHubError:
-    return items if isinstance(items, SarHubError) else collate(items)
 
 
 class Files:
@@ -287,17 +318,8 @@ class Files:
         return self._batches(False, pin, sampler=range(process.rank, len(self), process.world), batch_size=batch_size)
 
     def _batches(self, replace: bool, pin: bool, **sampling: Any) -> Batches:
-        loader: DataLoader[Any] = DataLoader(
-            Items(self.scenes, self.data, replace),
-            collate_fn=_collate_or_error,
-            num_workers=self.data.workers,
-            pin_memory=pin,
-            prefetch_factor=4 if self.data.workers else None,
-            multiprocessing_context=WORKERS if self.data.workers else None,
-            worker_init_fn=leave_signals_to_main,
-            **sampling,
-        )
-        return Batches(loader)
+        items = Items(self.scenes, self.data, replace)
+        return Batches(items, self.data.workers, collate=_collate_or_error, pin=pin, **sampling)
 
 
 def noting_skipped(batches: Iterable[Batch], names: list[str]) -> Iterator[Batch]:

@@ -152,22 +152,30 @@ def train(recipe: Recipe, out: Path) -> bool:
     splits = open_splits(recipe)
     accelerator = make_accelerator(recipe.runtime, recipe.optim.accumulate)
     out.mkdir(parents=True, exist_ok=True)
-    with _alone(out) if accelerator.is_main_process else nullcontext():
+    lock, message = out.with_name(f".{out.name}.lock"), f"another process trains in {out}: wait for it"
+    with only_one(lock, message) if accelerator.is_main_process else nullcontext():
         return _train(recipe, splits, out, accelerator)
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep other commands out of a run's folder.
+def only_one(lock: Path, message: str) -> Iterator[None]:
+    """Keep other commands out of a folder while the block runs.
+
+    Args:
+        lock: file that is locked; its folder is made.
+        message: of the error where another command holds it.
 
     Raises:
-        DataError: another one trains in it.
+        DataError: another command holds it, or it cannot be written.
     """
     try:
-        lock = FileLock(out.with_name(f".{out.name}.lock")).acquire(timeout=_PATIENCE)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock).acquire(timeout=_PATIENCE)
     except Timeout:
-        raise DataError(f"another process trains in {out}: wait for it, or take another folder with --out") from None
-    with lock:
+        raise DataError(f"{message}, or take another folder with --out") from None
+    except OSError as err:
+        raise DataError(f"cannot write in {lock.parent}: {err}; take another folder with --out") from err
+    with held:
         yield
 
 

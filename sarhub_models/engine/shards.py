@@ -1,5 +1,9 @@
 """Streaming a split from WebDataset shards, on disk or over HTTP, in the order that a seed and a step determine.
 
+A folder or URL holds the index ``<split>.json`` and ``<split>-000000.tar`` …, in which a sample is ``<key>.npy`` (the
+image as the reader gives it), ``<key>.cls`` (the class index) or ``<key>.labels.npy`` (uint8 (C,) of zeros and ones),
+and ``<key>.json`` (its name). A shard whose SHA-256 is not the index's is not read.
+
 In an epoch the shards are dealt out, in random order, to *lanes*: each worker of each process has one, and fills its
 mini-batches from it through a shuffle buffer. Batch number ``b`` of an epoch comes from lane ``b`` modulo the number
 of workers. A lane makes exactly the batches that it owes, and goes through its shards again if they are too few, so
@@ -10,24 +14,146 @@ an epoch, its first samples are read and dropped.
 from __future__ import annotations
 
 import random
+import tarfile
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import accumulate, chain, islice
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 import webdataset
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from pydantic import ConfigDict, Field, ValidationError
+from torch.utils.data import IterableDataset, get_worker_info
+from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from ..errors import DataError, ImageError, InputError, OptionError, SarHubError
-from .batches import WORKERS, Batch, Batches, Item, Plan, Rank, collate, damaged, leave_signals_to_main
+from ..errors import (
+    DataError,
+    DownloadError,
+    ImageError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+    OfflineError,
+    OptionError,
+    SarHubError,
+)
+from ..io.files import digests
+from ..weights.http import download
+from ..weights.hub import offline
+from .batches import Batch, Batches, Item, Plan, Rank, collate, damaged
 from .readers import amplitude
-from .recipe import Data
+from .recipe import Count, Data, Section
 from .seeds import generator, key
-from .shard_format import Raw, Shard, decode, name_of, read_index, read_shard
-from .stream import check_size, is_web
+
+_SUFFIXES = {"npy", "cls", "labels.npy", "json"}  # others could be pickles, which webdataset would open
+Raw = dict[str, Any]
+"""A sample of a tar: ``__key__``, ``__url__``, and bytes or what they were decoded to by suffix."""
+
+
+class Shard(Section):
+    """One tar."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
+    samples: Annotated[int, Field(ge=0)]
+    bytes: Count
+    sha256: str
+
+
+class Settings(Section):
+    """What decides the bytes of the shards; ``names_and_labels`` is the digest of the split's chips."""
+
+    reader: str
+    options: dict[str, Any]
+    full_scale: float | None
+    samples: Count
+    names_and_labels: str
+    shards: Count
+
+
+class Index(Section):
+    """All that is known of a packed split: ``counts`` of each class, names of ``skipped`` images, shards in order."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: Literal[1] = 1
+    split: str
+    settings: Settings
+    class_names: list[str]
+    multilabel: bool
+    counts: list[int]
+    samples: Count
+    skipped: list[str]
+    shards: list[Shard]
+
+
+def read_index(location: str, split: str) -> Index:
+    """Read the index of a split from a folder or URL.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+        DownloadError: it cannot be fetched.
+    """
+    where = _address(location, f"{split}.json")
+    command = f"python -m training.pack RECIPE data.root=DIR --split {split} --out DIR"
+    try:
+        with _local(where) as file:
+            return Index.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, NotFoundError) as err:
+        raise DataError(f"expected the index of the shards in {where}, found none; pack, or resume: {command}") from err
+    except ValidationError as err:
+        first = err.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise DataError(f"{where} is no index of this version ({reason}); pack into another folder: {command}") from err
+
+
+def check_shard(file: Path, where: str, shard: Shard, *, content: bool = True) -> None:
+    """Check that a shard is there, and has the size and, for ``content``, the SHA-256 of the index.
+
+    Raises:
+        DataError: it is missing or damaged, in a folder.
+        IntegrityError: it is damaged, on the web.
+    """
+    fix = "the same training.pack command packs what is missing or damaged"
+    if not file.is_file():
+        raise DataError(f"{where} is missing; {fix}")
+    kind = IntegrityError if _is_web(where) else DataError
+    if (size := file.stat().st_size) != shard.bytes:
+        raise kind(f"{where} is damaged: expected {shard.bytes} bytes, found {size}; {fix}")
+    if content and digests(file).sha256 != shard.sha256:
+        raise kind(f"{where} is damaged: its SHA-256 is not the index's; {fix}")
+
+
+def _is_web(where: str) -> bool:
+    return where.lower().startswith(("http://", "https://"))
+
+
+def _address(location: str, name: str) -> str:
+    return f"{location.rstrip('/')}/{name}" if _is_web(location) else str(Path(location).expanduser() / name)
+
+
+@contextmanager
+def _local(where: str) -> Iterator[Path]:
+    """Yield the path of a file, or of a copy of one on the web, which is deleted afterwards."""
+    if not _is_web(where):
+        yield Path(where)
+        return
+    if offline():
+        raise OfflineError(
+            f"{where} needs the network, which SARHUB_OFFLINE or HF_HUB_OFFLINE forbids; copy the shards to this "
+            "machine and give their folder: data.shards=FOLDER"
+        )
+    with tempfile.TemporaryDirectory(prefix="sarhub-shards-") as folder:
+        file = Path(folder) / where.rpartition("/")[2]
+        try:
+            download(where, file)
+        except DownloadError as err:  # of which nothing is kept here
+            raise type(err)(f"{where}: {str(err).partition('; ')[0]}; to resume, give the same command again") from err
+        yield file
 
 
 class Shards:
@@ -60,12 +186,14 @@ class Shards:
                 f"the shards in {self.location} hold {packed.reader} with data.options {packed.options}, the recipe "
                 f"asks for {data.name} with {data.options}; pack those into another folder"
             )
-        if not is_web(self.location):
+        if not _is_web(self.location):
             for shard in self.index.shards:
-                check_size(self.location, shard.name, shard.bytes)
+                where = _address(self.location, shard.name)
+                check_shard(Path(where), where, shard, content=False)
         self.shards = [shard for shard in self.index.shards if shard.samples]
         self.class_names, self.multilabel = tuple(self.index.class_names), self.index.multilabel
         self.counts = np.array(self.index.counts, dtype=np.int64)
+        self._intact: set[str] = set()  # shards of a folder that this process has hashed
 
     def __len__(self) -> int:
         return self.index.samples
@@ -78,16 +206,16 @@ class Shards:
         Raises:
             InputError: there are fewer shards than processes.
         """
-        world = plan.process.world
-        if len(self.shards) < world:
+        world, count = plan.process.world, len(self.shards)
+        if count < world:
             raise InputError(
-                f"{len(self.shards)} shards in {self.location} are too few for {world} processes: pack the split into "
-                f"{world} or more, better into several times as many, with a smaller --shard-size"
+                f"{count} shards in {self.location} are too few for {world} processes: pack the split into {world} or "
+                "more, better into several times as many, with a smaller --shard-size"
             )
-        lanes = max(1, min(self.data.workers, len(self.shards) // world))
+        lanes = max(1, min(self.data.workers, count // world))
         if lanes < self.data.workers:
             warnings.warn(
-                f"{len(self.shards)} shards give each of {world} process(es) work for {lanes} worker(s), not for "
+                f"{count} shards give each of {world} process(es) work for {lanes} worker(s), not for "
                 f"data.workers={self.data.workers}; a smaller --shard-size makes more shards",
                 stacklevel=2,
             )
@@ -100,24 +228,13 @@ class Shards:
         """
         whole = len(self.shards) % process.world == 0
         shards = self.shards[process.rank :: process.world] if whole else self.shards
-        offsets = list(accumulate((shard.samples for shard in shards), initial=0))
+        offsets = accumulate((shard.samples for shard in shards), initial=0)
         share = Rank() if whole else process
-        make = partial(self._evaluation, list(zip(shards, offsets[:-1], strict=True)), batch_size, share)
+        make = partial(self._evaluation, list(zip(shards, offsets, strict=False)), batch_size, share)
         return self._load(make, max(1, min(self.data.workers, len(shards))), pin)
 
     def _load(self, make: Callable[[int, int], Iterator[Batch]], workers: int, pin: bool) -> Batches:
-        parallel = self.data.workers > 0
-        loader: DataLoader[Any] = DataLoader(
-            _Stream(make),
-            batch_size=None,
-            collate_fn=as_it_is,
-            num_workers=workers if parallel else 0,
-            pin_memory=pin,
-            prefetch_factor=4 if parallel else None,
-            multiprocessing_context=WORKERS if parallel else None,
-            worker_init_fn=leave_signals_to_main,
-        )
-        return Batches(loader)
+        return Batches(_Stream(make), workers if self.data.workers else 0, pin=pin)
 
     def _training(self, plan: Plan, worker: int, workers: int) -> Iterator[Batch]:
         """Yield the batches of one worker: every ``workers``-th, from number ``start + worker`` on."""
@@ -133,7 +250,7 @@ class Shards:
     def _lane(self, plan: Plan, epoch: int, lane: int, lanes: int, made: int) -> Iterator[Batch]:
         """Yield the batches of a lane without end, but for those that were made before."""
         process = plan.process
-        lane = lane * process.world + process.rank  # neighbours may differ by a shard: of different processes
+        lane = lane * process.world + process.rank  # neighbors may differ by a shard: of different processes
         order = torch.randperm(len(self.shards), generator=generator(plan.seed, "shards", epoch)).tolist()
         shards = [self.shards[index] for index in order[lane :: lanes * process.world]]
         raws = self._shuffled(shards, random.Random(key(plan.seed, "buffer", epoch, lane)))
@@ -147,7 +264,20 @@ class Shards:
         # Packing has mixed the samples, so the first batches need not wait until the buffer is full.
         mix = webdataset.shuffle(self.data.shuffle_buffer, initial=100, rng=rng)
         while True:
-            yield from mix(chain.from_iterable(read_shard(self.location, shard) for shard in shards))
+            yield from mix(chain.from_iterable(map(self._read, shards)))
+
+    def _read(self, shard: Shard) -> Iterator[Raw]:
+        """Yield the samples of a shard in their order, undecoded."""
+        where = _address(self.location, shard.name)
+        with _local(where) as file:
+            check_shard(file, where, shard, content=where not in self._intact)
+            if not _is_web(where):
+                self._intact.add(where)
+            with file.open("rb") as stream:
+                try:
+                    yield from group_by_keys(tar_file_expander([{"url": where, "stream": stream}]), suffixes=_SUFFIXES)
+                except (tarfile.TarError, ValueError) as err:
+                    raise DataError(f"{where} is damaged ({err.args[0]})") from err
 
     def _evaluation(
         self, shards: Sequence[tuple[Shard, int]], batch_size: int, share: Rank, worker: int, workers: int
@@ -155,7 +285,7 @@ class Shards:
         raws = (
             raw
             for shard, offset in shards[worker::workers]
-            for position, raw in enumerate(read_shard(self.location, shard), start=offset)
+            for position, raw in enumerate(self._read(shard), start=offset)
             if position % share.world == share.rank
         )
         return self._batches(raws, batch_size, len(self))
@@ -165,13 +295,17 @@ class Shards:
         items: list[Item] = []
         skipped: list[str] = []
         in_a_row = 0
-        for raw in raws:
-            item = self._item(raw)
-            if item is None:
-                skipped.append(name_of(raw))
+        for raw in webdataset.decode()(raws):
+            name, label = raw["json"]["name"], raw["labels.npy" if self.multilabel else "cls"]
+            try:
+                item = Item(amplitude(raw["npy"], self.data.full_scale), label, name)
+            except (ImageError, DataError) as err:
+                if self.data.on_error == "stop":
+                    raise damaged(f"{name} in {raw['__url__']}", err) from err
+                skipped.append(name)
                 in_a_row += 1
                 if in_a_row > patience:
-                    raise DataError(f"no sample in {raw['__url__']} can be read, {skipped[-1]} among them")
+                    raise DataError(f"no sample in {raw['__url__']} can be used, {name} among them") from err
                 continue
             in_a_row = 0
             if len(items) == batch_size:
@@ -180,16 +314,6 @@ class Shards:
             items.append(item)
         if items:
             yield collate(items)._replace(skipped=skipped)
-
-    def _item(self, raw: Raw) -> Item | None:
-        """Return a sample, or ``None`` for a damaged one that is to be skipped."""
-        try:
-            image, label, name = decode(raw, self.multilabel)
-            return Item(amplitude(image, self.data.full_scale), label, name)
-        except (ImageError, DataError) as err:
-            if self.data.on_error == "skip":
-                return None
-            raise damaged(f"{name_of(raw)} in {raw['__url__']}", err) from err
 
 
 class _Stream(IterableDataset[Any]):
@@ -204,8 +328,3 @@ class _Stream(IterableDataset[Any]):
             yield from self.make(*((0, 1) if info is None else (info.id, info.num_workers)))
         except SarHubError as err:
             yield err
-
-
-def as_it_is(item: Any) -> Any:
-    """Return what a worker made; a DataLoader would turn arrays in it into tensors."""
-    return item

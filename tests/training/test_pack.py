@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -15,13 +16,14 @@ import webdataset
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from sarhub_models.engine import run
 from sarhub_models.engine.readers import open_split
 from sarhub_models.engine.recipe import Data
 from sarhub_models.engine.splits import open_training
 from sarhub_models.errors import DataError, OptionError
 from tests.engine.packed import data_of, flip, names_in, pack, write_bigearthnet, write_folder
 from training import pack as command
-from training.pack import shard_count, verify_split
+from training.pack import Unfinished, shard_count, verify_split
 from training.recipes import load_recipe
 
 runner = CliRunner()
@@ -59,15 +61,13 @@ def test_plain_webdataset_reads_what_the_reader_gives(recipe: str, tiny_dsn: Pat
 
 
 def test_the_index_describes_the_shards(folder: Data, tmp_path: Path) -> None:
-    scenes = open_split(folder, "train")
     index = pack(folder, tmp_path / "out", shards=5)
-    values = np.concatenate([scenes[i].image.astype(np.float64).ravel() for i in range(len(scenes))])
     assert index.class_names == ["a", "b", "c"] and not index.multilabel
     assert index.counts == [8, 8, 8] and index.samples == 24
-    assert [shard.samples for shard in index.shards] == [len(names_in(tmp_path / "out" / s.name)) for s in index.shards]
-    assert (index.pixels.dtypes, index.pixels.shapes) == (["float32", "uint8"], [(8, 8), (12, 12)])
-    assert (index.pixels.min, index.pixels.max) == (values.min(), values.max())
-    assert (index.pixels.mean, index.pixels.std) == pytest.approx((values.mean(), values.std()))
+    for shard in index.shards:
+        content = (tmp_path / "out" / shard.name).read_bytes()
+        assert shard.samples == len(names_in(tmp_path / "out" / shard.name))
+        assert (shard.bytes, shard.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
 def test_samples_sorted_by_class_are_mixed(folder: Data, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_killed_packing_goes_on_at_the_first_missing_shard(folder: Data, tmp_p
     os.killpg(process.pid, signal.SIGKILL)  # its worker, too
     assert process.wait() == -signal.SIGKILL
     assert not (out / "train-000007.tar").exists() and not (out / "train.json").exists()
-    with pytest.raises(DataError, match="the same command goes on"):
+    with pytest.raises(DataError, match="or resume"):
         verify_split(out, "train")
     kept = (out / "train-000000.tar").stat()
 
@@ -132,34 +132,15 @@ def test_verifying_names_the_damaged_shards_and_packing_mends_them(folder: Data,
     assert [line.split("train-")[1][:6] for line in lines] == ["000000", "000001", "000003"]
     assert all(word in line for word, line in zip(("missing", "5000", "SHA-256"), lines, strict=True))
 
-    with pytest.raises(DataError, match=r"train-000001\.tar .*delete it"):
-        pack(folder, tmp_path, shards=5)
-    for number in (1, 3):
-        (tmp_path / f"train-{number:06d}.tar").unlink()
     pack(folder, tmp_path, shards=5)
     assert contents(tmp_path) == whole
-
-
-def test_a_shard_that_cannot_be_read_back_is_not_kept(
-    folder: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = webdataset.TarWriter.write
-    spoilt = {"npy": lambda image: image[:-1] + b"?"}
-    monkeypatch.setattr(
-        webdataset.TarWriter,
-        "write",
-        lambda self, files: write(self, {k: spoilt.get(k, lambda v: v)(v) for k, v in files.items()}),
-    )
-    with pytest.raises(DataError, match="has changed"):
-        pack(folder, tmp_path, shards=2)
-    assert not list(tmp_path.glob("*.tar*")) and not list(tmp_path.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("finished", [True, False])
 def test_shards_of_something_else_are_not_touched(folder: Data, tmp_path: Path, finished: bool) -> None:
     index = pack(folder, tmp_path, shards=3)
     if not finished:
-        (tmp_path / "train.partial.json").write_text(index.settings.model_dump_json())
+        (tmp_path / "train.partial.json").write_text(Unfinished(settings=index.settings).model_dump_json())
         (tmp_path / "train.json").unlink()
     before = contents(tmp_path)
     with pytest.raises(OptionError, match="shards: 3 there, 4 now"):
@@ -185,7 +166,7 @@ def test_an_image_that_changed_after_packing_is_noticed(folder: Data, tmp_path: 
     name = next(name for name in names_in(tmp_path / "out" / "train-000001.tar") if name.endswith(".npy"))
     np.save(folder.root / name, np.full((5, 5), 0.5))
     (tmp_path / "out" / "train-000001.tar").unlink()
-    with pytest.raises(DataError, match=r"train-000001\.tar differ"):
+    with pytest.raises(DataError, match=r"train-000001\.tar differs"):
         pack(folder, tmp_path / "out", shards=3)
 
 
@@ -203,9 +184,6 @@ def test_a_damaged_image_stops_or_is_left_out_and_listed(folder: Data, tmp_path:
     assert sorted(index.skipped) == ["b/2.npy", "c/4.npy"]
     assert (index.samples, index.counts) == (22, [8, 7, 7])
     assert pack(lenient, tmp_path / "out", shards=4) == index
-    np.save(folder.root / "b" / "2.npy", np.zeros((8, 8), dtype=np.float32))
-    with pytest.raises(DataError, match=r"lacks 1 of 6 samples, b/2\.npy"):  # it is whole again
-        pack(lenient, tmp_path / "out", shards=4)
 
 
 def test_nothing_but_damaged_images_is_an_error(folder: Data, tmp_path: Path) -> None:
@@ -232,8 +210,8 @@ def test_the_size_of_a_shard_is_given_in_samples_or_megabytes(tmp_path: Path) ->
 
 
 def test_one_packing_at_a_time(folder: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_PATIENCE", 0)
-    with FileLock(tmp_path / ".train.lock"), pytest.raises(OptionError, match="at work"):
+    monkeypatch.setattr(run, "_PATIENCE", 0)
+    with FileLock(tmp_path / ".train.lock"), pytest.raises(DataError, match="at work"):
         pack(folder, tmp_path, shards=3)
 
 
@@ -251,4 +229,4 @@ def test_the_command_packs_every_split_or_names_what_is_missing(tiny_dsn: Path, 
     assert {file.name for file in part.glob("*.json")} == {"train+val.json", "test.json"}
     data = load_recipe("mobilenetv3_dsn", [f"data.shards={part}", "data.train=train+val"]).data
     assert len(open_training(data, 0)) == 2 * 48
-    assert "48 samples in 3 shard(s)" in " ".join(result.output.split()), "lines are wrapped"
+    assert "48 samples in 3 shard(s)" in result.output
