@@ -46,15 +46,17 @@ check: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m 'not slow' -q $(ARGS)
 
 # The lower bounds of [project] dependencies become exact versions. Old releases warn of what newer ones changed.
+# Export is an extra with bounds of its own: ONNX needs a newer torch, and says so.
 $(LOWEST)/.ready: pyproject.toml
 	$(PYTHON) -m venv --clear $(LOWEST)
 	sed -n '/^dependencies/,/^]/s/.*"\(.*\)>=\(.*\)",/\1==\2/p' pyproject.toml > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/constraints.txt \
-		--editable . pytest pytest-xdist hypothesis jsonschema
+		--editable . pytest pytest-xdist hypothesis jsonschema segmentation-models-pytorch
 	touch $@
 
 test-lowest: $(LOWEST)/.ready
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto -m 'not slow' -W ignore::DeprecationWarning $(CORE_TESTS) $(ARGS)
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto -m 'not slow' -W ignore::DeprecationWarning \
+		$(CORE_TESTS) --ignore tests/models/test_export.py $(ARGS)
 
 # On the CPU, which MMCV was compiled for.
 test-mm: $(VENV)/.ready-dev
