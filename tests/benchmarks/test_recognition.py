@@ -232,7 +232,7 @@ def start(chips: Path, out: Path) -> BaseProcess:
     return child
 
 
-def wait_for(files: Callable[[], Iterable[Path]], child: BaseProcess, seconds: float = 120) -> None:
+def wait_for(files: Callable[[], Iterable[Path]], child: BaseProcess, seconds: float = 600) -> None:
     until = time.monotonic() + seconds
     while child.is_alive() and not list(files()):
         assert time.monotonic() < until
@@ -247,16 +247,16 @@ def test_a_stopped_or_killed_benchmark_goes_on_where_it_was(number: int, chips: 
     wait_for(lambda: out.glob("cells/*-1/finetune/last.pt"), child)
     assert child.pid is not None
     os.kill(child.pid, number)
-    child.join(120)
+    child.join(600)
     assert child.exitcode == (75 if number == signal.SIGTERM else -signal.SIGKILL)
     second = out / "cells" / "mobilenetv3-none-100-1" / "finetune"
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while not (second / "interrupted").exists():  # the run ends with its parent
         assert time.monotonic() < until and not (second / "scores.json").exists()
         time.sleep(0.05)
     before = times(out)
     child = start(chips, out)
-    child.join(240)
+    child.join(600)
     assert child.exitcode == 0
     after = times(out)
     assert len(after) == 2 and {name: after[name] for name in before} == before

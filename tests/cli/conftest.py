@@ -23,7 +23,7 @@ MODEL = "mobilenetv3_osu"
 def child(code: str, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run Python code in a process of its own."""
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **(environ or {})})
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, **(environ or {})})
 
 
 def only_line(text: str) -> str:

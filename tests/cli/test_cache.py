@@ -54,7 +54,7 @@ def test_download_verify_and_cache(served: FileServer, capsys: pytest.CaptureFix
 def test_cache_clear_asks(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", str(checkpoint)]) == 0
     command = "import sys; from sarhub_models.cli import main; sys.exit(main(['cache', 'clear']))"
-    refused = subprocess.run([sys.executable, "-c", command], input="n\n", capture_output=True, text=True, timeout=60)
+    refused = subprocess.run([sys.executable, "-c", command], input="n\n", capture_output=True, text=True, timeout=600)
     assert refused.returncode == 130
     assert len(Store().entries()) == 1
     put_aside = Store().root / "quarantine" / "old-0123456789ab"

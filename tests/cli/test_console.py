@@ -95,9 +95,9 @@ def test_interrupt_ends_with_130_and_one_line(served: FileServer) -> None:
         [sys.executable, "-m", "sarhub_models", "download", MODEL], stderr=subprocess.PIPE, text=True
     )
     try:
-        assert served.stalled.wait(90)
+        assert served.stalled.wait(600)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=600)
     finally:
         process.kill()
     assert process.returncode == 130

@@ -17,7 +17,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(tiny_dsn: Path, tmp_path: P
     )
     values = [f"data.root={tiny_dsn}", "preprocess.size=32", "optim.batch_size=16", "optim.epochs=1"]
     command = [sys.executable, "-c", code, "mobilenetv3_dsn", *values, "--out", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert "error: " in done.stderr and "Is the disk full?" in done.stderr and "Traceback" not in done.stderr
     assert not [file.name for file in (tmp_path / "run").iterdir() if file.suffix in (".pt", ".safetensors", ".tmp")]

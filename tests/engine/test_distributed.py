@@ -162,7 +162,7 @@ def test_processes_of_torchrun_save_once_when_asked_to_stop_and_go_on_exactly(
         try:
             wait_for_change(out / "last.pt", Poll(process))  # type: ignore[arg-type]
             process.send_signal(signal.SIGTERM)
-            errors = process.communicate(timeout=300)[1]
+            errors = process.communicate(timeout=600)[1]
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -55,7 +55,7 @@ def start(root: Path, out: Path, *values: str) -> BaseProcess:
     return child
 
 
-def end(child: BaseProcess, seconds: float = 300) -> int | None:
+def end(child: BaseProcess, seconds: float = 600) -> int | None:
     child.join(seconds)
     code = child.exitcode
     if code is None:
@@ -63,7 +63,7 @@ def end(child: BaseProcess, seconds: float = 300) -> int | None:
     return code
 
 
-def wait_for_change(file: Path, child: BaseProcess, seconds: float = 300) -> None:
+def wait_for_change(file: Path, child: BaseProcess, seconds: float = 600) -> None:
     """Wait until a file is replaced, or the process has ended."""
     before, until = file.stat().st_ino if file.exists() else None, time.monotonic() + seconds
     while child.is_alive() and (not file.exists() or file.stat().st_ino == before):
@@ -128,7 +128,7 @@ def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(
     assert steps == sorted(steps) and steps[0] > 0
     assert end(start(tiny_dsn, out, "runtime.save_minutes=1e-9")) == 0
     assert_same_run(out, uninterrupted)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 600
     while living(killed):  # the workers notice, too
         assert time.monotonic() < until
         time.sleep(0.1)

@@ -97,7 +97,7 @@ def test_plain_timm_reads_its_own_networks(name: str, hub: UploadServer, tmp_pat
         "assert 'sarhub_models' not in sys.modules; print(model.pretrained_cfg['mean'])"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "expected.pt")], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, str(tmp_path / "expected.pt")], capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr
     assert "0.3159206957121415" in result.stdout

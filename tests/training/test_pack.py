@@ -82,12 +82,13 @@ def test_the_same_input_gives_the_same_bytes(folder: Data, tmp_path: Path) -> No
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-SLOW = """
-import sys, time
+HANGS = """
+import itertools, sys, time
 from sarhub_models.datasets import FolderDataset
 from training import pack
 read = FolderDataset.__getitem__
-FolderDataset.__getitem__ = lambda self, index: (time.sleep(0.05), read(self, index))[1]
+done = itertools.count()
+FolderDataset.__getitem__ = lambda self, index: (time.sleep(600 if next(done) == 15 else 0), read(self, index))[1]
 pack.app(sys.argv[1:])
 """
 
@@ -97,9 +98,9 @@ def test_a_killed_packing_goes_on_at_the_first_missing_shard(folder: Data, tmp_p
     arguments = ["mobilenetv3_folder", f"data.root={folder.root}", "--out", str(out), "--split", "train"]
     arguments += ["--shard-size", "3", "--workers", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, *arguments], stdout=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-c", HANGS, *arguments], stdout=subprocess.DEVNULL, start_new_session=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (out / "train-000001.tar").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)

@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         if fault is not None and fault.stall:
             self.server.stalled.set()
-            self.server.ended.wait(60)
+            self.server.ended.wait(600)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the test's output clean; ``log`` has it all."""

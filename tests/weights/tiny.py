@@ -94,14 +94,14 @@ class Child:
 
     def outcome(self) -> tuple[str, str]:
         """Wait, and return ``("ok", result)`` or the name of the exception and its message."""
-        self.process.join(60)
+        self.process.join(600)
         assert self.process.exitcode == 0, f"the child ended with {self.process.exitcode}"
         kind, text = json.loads(self._outcome.read_text())
         return kind, text
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.join(60)
+        self.process.join(600)
         assert self.process.exitcode == -9
 
 
