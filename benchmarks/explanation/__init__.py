@@ -1,1 +1,1 @@
-"""What pre-training changes in what a network looks at."""
+"""Measure the effect of pre-training on explanations."""

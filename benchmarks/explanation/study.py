@@ -22,7 +22,7 @@ from sarhub_models.datasets.recognition.dsn.reader import load_dsn
 from sarhub_models.engine.run import Run, load_run
 from sarhub_models.errors import OptionError, SarHubError
 from sarhub_models.explain import (
-    Chips,
+    ChipBatch,
     Direct,
     KnowledgePoints,
     Regions,
@@ -55,7 +55,7 @@ class Study:
     steps: int
     limit: int | None
 
-    def chips(self, run: Run, split: str = "test") -> Chips:
+    def chips(self, run: Run, split: str = "test") -> ChipBatch:
         """Return the chips of a split as a run's network sees them."""
         patches = load_dsn(self.data, ("opensarship",), split)
         order = np.random.default_rng(0).permutation(len(patches.images))[: self.limit]
@@ -81,7 +81,7 @@ class Study:
                 results += [Result(cell.network, cell.start, cell.seed, label, accuracy, row) for row in rows]
         return results
 
-    def _points(self, cell: Cell, run: Run, chips: Chips) -> Found:
+    def _points(self, cell: Cell, run: Run, chips: ChipBatch) -> Found:
         folder = self.out / "kp" / cell.name
         if not _same(folder, chips, self.steps):
             transform = run.transform()
@@ -99,7 +99,7 @@ class Study:
             write_folder(folder, found, pictures=None)
         return read_folder(folder)
 
-    def _cam(self, cell: Cell, run: Run, chips: Chips, method: str) -> Found:
+    def _cam(self, cell: Cell, run: Run, chips: ChipBatch, method: str) -> Found:
         folder = self.out / method / cell.name
         if not _same(folder, chips, None):
             transform = run.transform()
@@ -127,7 +127,7 @@ def ship_regions(amplitude: np.ndarray, patch: int) -> Regions:
 def without_grid(entropy: np.ndarray, period: int = _PERIOD) -> np.ndarray:
     """Return entropies (N, R, C) without what all chips have at the positions that the network samples alike.
 
-    Layers of stride 2 read some pixels more often than their neighbours: in a ResNet the shortcuts, 1×1 convolutions,
+    Layers of stride 2 read some pixels more often than their neighbors: in a ResNet the shortcuts, 1×1 convolutions,
     read every other pixel only. The entropy of a patch then depends on where it lies within the last stage's stride,
     whatever the chip shows. The mean over chips and patches of each of these positions is taken out.
     """
@@ -139,7 +139,7 @@ def without_grid(entropy: np.ndarray, period: int = _PERIOD) -> np.ndarray:
     return even + entropy.mean()
 
 
-def _same(folder: Path, chips: Chips, steps: int | None) -> bool:
+def _same(folder: Path, chips: ChipBatch, steps: int | None) -> bool:
     """Return whether a folder holds the maps of these chips, found in so many steps."""
     if not (folder / "explain.json").is_file():
         return False

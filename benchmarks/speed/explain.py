@@ -18,7 +18,7 @@ from torch import Tensor
 
 import sarhub_models as sarhub
 from sarhub_models.datasets.simulated import simulate_chips
-from sarhub_models.explain import Amortised, Direct, KnowledgePoints, prepare
+from sarhub_models.explain import Amortized, Direct, KnowledgePoints, prepare
 from sarhub_models.explain.layers import frozen
 
 from .timing import print_table, write_report
@@ -35,7 +35,7 @@ def simulated(count: int) -> tuple[Tensor, float, float]:
     return prepare(transform, torch.from_numpy(chosen)[:, None]), transform.mean, transform.std
 
 
-def explainer(mean: float, std: float, estimator: Direct | Amortised, draws: int = 15) -> KnowledgePoints:
+def explainer(mean: float, std: float, estimator: Direct | Amortized, draws: int = 15) -> KnowledgePoints:
     """Return what is measured, with the other settings of SAR-HUB."""
     model = sarhub.create_model(MODEL, pretrained=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -56,8 +56,8 @@ def direct(count: int, steps: int) -> tuple[float, float]:
 def unet(count: int, target: float, most: float) -> tuple[float, float, int]:
     """Train the U-Net until its loss is ``target`` or so many seconds are over; return seconds, loss and steps."""
     chips, mean, std = simulated(count)
-    points = explainer(mean, std, Amortised(epochs=500))
-    assert isinstance(points.estimator, Amortised)
+    points = explainer(mean, std, Amortized(epochs=500))
+    assert isinstance(points.estimator, Amortized)
     device = next(points.model.parameters()).device
     network = points.estimator.build(chips.shape[1], points.problem.patch, 0).to(device)
     begin = time.perf_counter()

@@ -35,8 +35,8 @@ def explain_figures(folder: Path) -> None:
             for n in range(len(chips))
         ]
     save_figure(chip_figure(views[MODEL][0]), folder / "explain_chip.png")
-    save_figure(chip_figure(views[MODEL][1], palette="colourblind"), folder / "explain_colourblind.png")
-    save_figure(grid_figure(views, 0.25, "colourblind", "knowledge points, b = 0.25"), folder / "explain_grid.png")
+    save_figure(chip_figure(views[MODEL][1], palette="colorblind"), folder / "explain_colorblind.png")
+    save_figure(grid_figure(views, 0.25, "colorblind", "knowledge points, b = 0.25"), folder / "explain_grid.png")
 
 
 def study_results(folder: Path) -> None:

@@ -1,12 +1,12 @@
-"""What a network looks at in a radar chip: knowledge points, class-activation maps, measures and pictures of them.
+"""Explain networks on radar chips: knowledge points, class-activation maps, measures and pictures of them.
 
 Needs the extra ``explain``: ``pip install 'sarhub-models[explain]'``. Pictures are in
 :mod:`sarhub_models.explain.figures`, which loads matplotlib.
 """
 
 from .cam import CAM_METHODS, class_activation_maps
-from .estimators import Amortised, Direct
-from .inputs import Chips, check_chips, prepare, prepare_chips, read_chips
+from .estimators import Amortized, Direct
+from .inputs import ChipBatch, check_chips, prepare, prepare_chips, read_chips
 from .knowledge import THRESHOLDS, Explanation, KnowledgePoints, knowledge_points
 from .measures import Interval, agreement, bootstrap, measure_cam, measure_points
 from .regions import Regions, find_regions, read_regions, regions_from_masks
@@ -14,8 +14,8 @@ from .regions import Regions, find_regions, read_regions, regions_from_masks
 __all__ = [
     "CAM_METHODS",
     "THRESHOLDS",
-    "Amortised",
-    "Chips",
+    "Amortized",
+    "ChipBatch",
     "Direct",
     "Explanation",
     "Interval",

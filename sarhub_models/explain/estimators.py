@@ -1,4 +1,4 @@
-"""Two ways to find σ: optimised chip by chip, or put out by a U-Net that was trained on many chips."""
+"""Find σ: chip by chip with an optimizer, or with a U-Net that was trained on many chips."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .layers import Feature
 from .objective import distortion, disturb, entropy, grid_shape, loss, standard_noise
 from .unet import SigmaUNet
 
-__all__ = ["Amortised", "Direct", "Problem", "feature_variance", "generator"]
+__all__ = ["Amortized", "Direct", "Problem", "feature_variance", "generator"]
 
 Progress = Callable[[int], None]
 
@@ -72,9 +72,9 @@ def feature_variance(feature: Feature, chips: Tensor, chunk: int, device: torch.
     count, mean, squares = 0, 0.0, 0.0
     for part in chips.split(chunk):
         values = feature(part.to(device)).double()
-        size, centre = values.numel(), values.mean().item()
-        squares += (values - centre).square().sum().item() + (centre - mean) ** 2 * count * size / (count + size)
-        mean += (centre - mean) * size / (count + size)
+        size, center = values.numel(), values.mean().item()
+        squares += (values - center).square().sum().item() + (center - mean) ** 2 * count * size / (count + size)
+        mean += (center - mean) * size / (count + size)
         count += size
     return torch.tensor(squares / max(count - 1, 1), dtype=torch.float64, device=device)
 
@@ -119,10 +119,10 @@ class Direct:
         for first in range(0, len(chips), self.chunk):
             part = chips[first : first + self.chunk].to(variance.device)
             noises = [generator(variance.device, problem.seed, first + n) for n in range(len(part))]
-            parts.append(self._optimise(problem, part, variance, noises, advance))
+            parts.append(self._optimize(problem, part, variance, noises, advance))
         return torch.cat(parts)
 
-    def _optimise(
+    def _optimize(
         self, problem: Problem, chips: Tensor, variance: Tensor, noises: list[torch.Generator], advance: Progress
     ) -> Tensor:
         with torch.no_grad():
@@ -161,7 +161,7 @@ class Direct:
 
 
 @dataclass(frozen=True)
-class Amortised:
+class Amortized:
     """σ by a U-Net that is trained on a set of chips and then needs one pass for each new chip.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Pictures of explanations: chips in decibels, entropy, knowledge points in colour, grids and distributions.
+"""Pictures of explanations: chips in decibels, entropy, knowledge points in color, grids and distributions.
 
 Every function returns a matplotlib figure that belongs to no window; :func:`save_figure` writes it.
 """
@@ -43,10 +43,10 @@ KINDS = ("background", "target", "shadow", "background KP", "target KP", "shadow
 
 PALETTES = {
     "default": ("#f2f2f2", "#f7b6b2", "#b3cde3", "#e6c229", "#d7191c", "#2b5fb4"),
-    # Okabe and Ito's colours: told apart also by colour-blind readers
-    "colourblind": ("#f2f2f2", "#f3d3a4", "#bfe0f4", "#F0E442", "#D55E00", "#0072B2"),
+    # Okabe and Ito's colors: told apart also by color-blind readers
+    "colorblind": ("#f2f2f2", "#f3d3a4", "#bfe0f4", "#F0E442", "#D55E00", "#0072B2"),
 }
-"""Colours of :data:`KINDS`, by name."""
+"""Colors of :data:`KINDS`, by name."""
 
 _PANELS = 3  # beside each other in a figure of distributions
 _SUFFIXES = (".png", ".pdf")
@@ -102,7 +102,7 @@ def chip_figure(view: View, thresholds: Sequence[float] = THRESHOLDS, palette: s
         thresholds: values of b.
         palette: of :data:`PALETTES`.
     """
-    colours = _colours(palette)
+    colors = _colors(palette)
     columns = 1 + (len(thresholds) if view.entropy is not None else 0) + (1 if view.cam is not None else 0)
     figure = Figure(figsize=(_CELL * columns, 2 * _CELL + 0.9), layout="constrained")
     axes = figure.subplots(2, columns, squeeze=False)
@@ -112,15 +112,15 @@ def chip_figure(view: View, thresholds: Sequence[float] = THRESHOLDS, palette: s
         figure.colorbar(image, ax=axes[1, 0], shrink=0.8)
         for column, b in enumerate(thresholds, start=1):
             kinds = view.pixels(point_kinds(view.entropy, view.patches, b))
-            _show(axes[0, column], kinds, f"KP, b = {b:g}", cmap=ListedColormap(colours), vmin=0, vmax=5)
-            _overlay(axes[1, column], view, kinds, colours)
+            _show(axes[0, column], kinds, f"KP, b = {b:g}", cmap=ListedColormap(colors), vmin=0, vmax=5)
+            _overlay(axes[1, column], view, kinds, colors)
     else:
-        _show(axes[1, 0], view.pixels(np.asarray(view.patches, dtype=float)), "regions", **_region_style(colours))
+        _show(axes[1, 0], view.pixels(np.asarray(view.patches, dtype=float)), "regions", **_region_style(colors))
     if view.cam is not None:
         _show(axes[0, -1], view.cam, "class activation", cmap="magma", vmin=0, vmax=1)
         _show(axes[1, -1], decibels(view.chip), "overlay", cmap="gray")
         axes[1, -1].imshow(view.cam, cmap="magma", vmin=0, vmax=1, alpha=0.45)
-    _legend(figure, colours, points=view.entropy is not None)
+    _legend(figure, colors, points=view.entropy is not None)
     if view.title:
         figure.suptitle(view.title, fontsize=9)
     return figure
@@ -137,7 +137,7 @@ def grid_figure(
         palette: of :data:`PALETTES`.
         title: over the figure.
     """
-    colours = _colours(palette)
+    colors = _colors(palette)
     counts = {len(column) for column in views.values()}
     if len(counts) != 1 or counts == {0}:
         raise OptionError(f"expected the same chips, at least one, of every network, got {sorted(counts)}")
@@ -151,14 +151,14 @@ def grid_figure(
                 axes[row, 0].set_ylabel(view.title.rpartition("/")[2][-24:], fontsize=7)
             if view.entropy is not None:
                 _overlay(
-                    axes[row, column], view, view.pixels(point_kinds(view.entropy, view.patches, threshold)), colours
+                    axes[row, column], view, view.pixels(point_kinds(view.entropy, view.patches, threshold)), colors
                 )
             elif view.cam is not None:
                 _show(axes[row, column], decibels(view.chip), "", cmap="gray")
                 axes[row, column].imshow(view.cam, cmap="magma", vmin=0, vmax=1, alpha=0.45)
         axes[0, column].set_title(name, fontsize=8)
     if any(view.entropy is not None for chips in views.values() for view in chips):
-        _legend(figure, colours, points=True)
+        _legend(figure, colors, points=True)
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
@@ -180,7 +180,7 @@ def distribution_figure(
         chance: where a line is drawn, such as the share of the chip that the regions take.
         palette: of :data:`PALETTES`.
     """
-    colours = _colours(palette)
+    colors = _colors(palette)
     columns = min(len(values), _PANELS)
     rows, width = -(-len(values) // columns), max(3.0, 0.9 * len(next(iter(values.values()))) + 1)
     figure = Figure(figsize=(width * columns, 3.4 * rows), layout="constrained")
@@ -196,7 +196,7 @@ def distribution_figure(
             )
             found = intervals[panel][name]
             error = [[found.mean - found.low], [found.high - found.mean]]
-            axis.errorbar(x, found.mean, error, fmt="o", color=colours[4 + x % 2], capsize=4)
+            axis.errorbar(x, found.mean, error, fmt="o", color=colors[4 + x % 2], capsize=4)
         if chance is not None:
             axis.axhline(chance, color="black", linewidth=0.8, linestyle=":", label="share of the area")
         axis.set_xticks(range(len(networks)), list(networks), rotation=30, ha="right", fontsize=7)
@@ -226,7 +226,7 @@ def save_figure(figure: Figure, file: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _colours(palette: str) -> tuple[str, ...]:
+def _colors(palette: str) -> tuple[str, ...]:
     if palette not in PALETTES:
         raise UnknownNameError(
             f"no palette is called {palette!r}{closest(palette, PALETTES)}; known: {', '.join(PALETTES)}"
@@ -241,18 +241,18 @@ def _show(axis: Any, image: np.ndarray, title: str, **style: Any) -> Any:
     return axis.imshow(image, interpolation="nearest", **style)
 
 
-def _overlay(axis: Any, view: View, kinds: np.ndarray, colours: tuple[str, ...]) -> None:
-    """Colour the chip where something is: knowledge points strongly, regions faintly."""
+def _overlay(axis: Any, view: View, kinds: np.ndarray, colors: tuple[str, ...]) -> None:
+    """Color the chip where something is: knowledge points strongly, regions faintly."""
     _show(axis, decibels(view.chip), "", cmap="gray")
     alpha = np.select([kinds >= 3, kinds > 0], [0.6, 0.25], 0.0)
-    axis.imshow(kinds, cmap=ListedColormap(colours), vmin=0, vmax=5, alpha=alpha, interpolation="nearest")
+    axis.imshow(kinds, cmap=ListedColormap(colors), vmin=0, vmax=5, alpha=alpha, interpolation="nearest")
 
 
-def _region_style(colours: tuple[str, ...]) -> dict[str, Any]:
-    return {"cmap": ListedColormap(colours[:3]), "vmin": 0, "vmax": 2}
+def _region_style(colors: tuple[str, ...]) -> dict[str, Any]:
+    return {"cmap": ListedColormap(colors[:3]), "vmin": 0, "vmax": 2}
 
 
-def _legend(figure: Figure, colours: tuple[str, ...], points: bool) -> None:
-    kinds = list(zip(KINDS, colours, strict=True))[: 6 if points else 3]
-    handles = [Patch(facecolor=colour, edgecolor="black", linewidth=0.4, label=kind) for kind, colour in kinds]
+def _legend(figure: Figure, colors: tuple[str, ...], points: bool) -> None:
+    kinds = list(zip(KINDS, colors, strict=True))[: 6 if points else 3]
+    handles = [Patch(facecolor=color, edgecolor="black", linewidth=0.4, label=kind) for kind, color in kinds]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7, frameon=False)

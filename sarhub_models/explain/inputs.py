@@ -1,4 +1,4 @@
-"""Chips as explanations take them: after the dynamic-range operator and the resizing, before mean and std."""
+"""Prepare chips as explanations take them: after the dynamic-range operator and the resizing, before mean and std."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..errors import ImageError, OptionError
 from ..io.images import read_image
 from ..transforms import Pipeline, normalize_amplitude
 
-__all__ = ["Chips", "check_chips", "prepare", "prepare_chips", "read_chips"]
+__all__ = ["ChipBatch", "check_chips", "prepare", "prepare_chips", "read_chips"]
 
 
 @dataclass(frozen=True)
-class Chips:
-    """Chips, ready to be explained and to be shown.
+class ChipBatch:
+    """Chips that are ready to be explained and to be shown.
 
     Attributes:
         names: one for each chip.
@@ -51,7 +51,7 @@ def prepare(transform: Pipeline, amplitude: np.ndarray | Tensor) -> Tensor:
 
 def prepare_chips(
     images: Iterable[np.ndarray], names: Sequence[str], transform: Pipeline, *, full_scale: float | None = None
-) -> Chips:
+) -> ChipBatch:
     """Prepare images.
 
     Args:
@@ -84,7 +84,7 @@ def prepare_chips(
         )
     if not values:
         raise ImageError("expected at least one image, got none")
-    return Chips(tuple(names), torch.stack(values), torch.stack(shown).numpy())
+    return ChipBatch(tuple(names), torch.stack(values), torch.stack(shown).numpy())
 
 
 def read_chips(
@@ -94,7 +94,7 @@ def read_chips(
     names: Sequence[str] | None = None,
     full_scale: float | None = None,
     band: int | None = None,
-) -> Chips:
+) -> ChipBatch:
     """Read and prepare images, of which all are in memory then.
 
     Args:

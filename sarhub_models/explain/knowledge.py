@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, OptionError
 from ..io.files import replacing
 from ..io.progress import progress_bar
-from .estimators import Amortised, Direct, Problem, feature_variance, generator
+from .estimators import Amortized, Direct, Problem, feature_variance, generator
 from .inputs import check_chips
 from .layers import Feature, device_of, frozen
 from .objective import HALF_LOG_2PIE
@@ -35,7 +35,7 @@ _PROBES = 4  # draws of noise for the distortion that is reported
 
 @dataclass(frozen=True)
 class Explanation:
-    """What was found for a set of chips.
+    """The result for a set of chips.
 
     Attributes:
         sigma: standard deviation of the noise that each patch bears, float32 (N, R, C).
@@ -94,8 +94,8 @@ class KnowledgePoints:
         patch: side of a patch in pixels.
         mean: subtracted from chips before the network sees them; of ``create_transform(name)`` its ``mean``.
         std: divided by after the mean.
-        estimator: :class:`~sarhub_models.explain.Direct` (the default) optimises σ chip by chip;
-            :class:`~sarhub_models.explain.Amortised` trains a U-Net with :meth:`fit`, or takes one with :meth:`load`.
+        estimator: :class:`~sarhub_models.explain.Direct` (the default) optimizes σ chip by chip;
+            :class:`~sarhub_models.explain.Amortized` trains a U-Net with :meth:`fit`, or takes one with :meth:`load`.
         alpha: weight of the entropy in the loss.
         draws: S, draws of noise of which the mean disturbs a chip.
         exact: draw S times; by default one draw of standard deviation σ/√S, which has the same distribution.
@@ -128,7 +128,7 @@ class KnowledgePoints:
         patch: int = 8,
         mean: float = 0.0,
         std: float = 1.0,
-        estimator: Direct | Amortised = Direct(),
+        estimator: Direct | Amortized = Direct(),
         alpha: float = 0.25,
         draws: int = 15,
         exact: bool = False,
@@ -155,8 +155,8 @@ class KnowledgePoints:
             ImageError: as :meth:`explain` says.
             OptionError: the estimator is the direct one, which needs no training.
         """
-        if not isinstance(self.estimator, Amortised):
-            raise OptionError("only the amortised estimator is trained: KnowledgePoints(..., estimator=Amortised())")
+        if not isinstance(self.estimator, Amortized):
+            raise OptionError("only the amortized estimator is trained: KnowledgePoints(..., estimator=Amortized())")
         tensor = check_chips(chips, names)
         unet = self.estimator.build(tensor.shape[1], self.problem.patch, self.problem.seed).to(device_of(self.model))
         total = self.estimator.steps(self.problem, len(tensor))
@@ -218,8 +218,8 @@ class KnowledgePoints:
         Raises:
             OptionError: there is no trained U-Net.
         """
-        if self.unet is None or not isinstance(self.estimator, Amortised):
-            raise OptionError("there is no trained U-Net to save: call fit(chips) of an amortised estimator first")
+        if self.unet is None or not isinstance(self.estimator, Amortized):
+            raise OptionError("there is no trained U-Net to save: call fit(chips) of an amortized estimator first")
         target = Path(file)
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.unet.state_dict().items()}
         with replacing(target) as temporary:
@@ -248,7 +248,7 @@ class KnowledgePoints:
         if metadata.get("format") != _FORMAT:
             raise CheckpointError(f"{file}: expected a U-Net that KnowledgePoints.save wrote, got other tensors")
         settings: dict[str, Any] = json.loads(metadata["settings"])
-        estimator = Amortised(**settings.pop("estimator"))
+        estimator = Amortized(**settings.pop("estimator"))
         points = cls(model, estimator=estimator, progress=progress, **settings)
         unet = SigmaUNet(tensors["encoder.0.0.weight"].shape[1], points.problem.patch, estimator.width)
         unet.load_state_dict(tensors)

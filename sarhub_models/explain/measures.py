@@ -1,4 +1,4 @@
-"""How much of a map lies on target, shadow and background, how far maps agree, and how sure that is."""
+"""Measure maps by region (target, shadow, background) and their agreement, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from ..errors import InputError, OptionError
 from .knowledge import THRESHOLDS, knowledge_points
@@ -157,11 +158,13 @@ def bootstrap(
         raise OptionError(f"expected level between 0 and 1 and draws of at least 1, got {level} and {draws}")
     numbers = np.asarray(values, dtype=np.float64)
     numbers = numbers[np.isfinite(numbers)]
-    if len(numbers) == 0:
-        return Interval(np.nan, np.nan, np.nan, 0)
-    indices = np.random.default_rng(seed).integers(len(numbers), size=(draws, len(numbers)))
-    low, high = np.quantile(numbers[indices].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(numbers.mean()), float(low), float(high), len(numbers))
+    mean = float(numbers.mean()) if len(numbers) else np.nan
+    if len(numbers) < 2:
+        return Interval(mean, mean, mean, len(numbers))
+    generator = np.random.default_rng(seed)
+    options: dict[str, Any] = {"n_resamples": draws, "confidence_level": level, "random_state": generator}
+    low, high = stats.bootstrap((numbers,), np.mean, method="percentile", **options).confidence_interval
+    return Interval(mean, float(low), float(high), len(numbers))
 
 
 def _rows(found: Mapping[str, np.ndarray], names: Sequence[str], map: str, b: float) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What a map of knowledge points minimises: how far the feature moves under noise, against the noise's entropy.
+"""Compute the objective of knowledge points: how far the feature moves under noise, against the noise's entropy.
 
 After Q. Zhang et al., "Quantifying the knowledge in a DNN to explain knowledge distillation for classification"
 (arXiv 2208.08741), with the constants of SAR-HUB (Remote Sensing 15(23), 5534, 2023). Each patch i of a chip x gets

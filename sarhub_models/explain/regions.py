@@ -1,4 +1,4 @@
-"""Which pixels and patches of a chip are target, shadow and background.
+"""Find target, shadow and background of chips.
 
 SAR-HUB's rules (Remote Sensing 15(23), 5534, 2023) for chips with one target in the middle and its shadow to one side.
 They are rules of thumb: look at the pictures, and give masks or boxes of your own where they fail.
@@ -37,7 +37,7 @@ REGION_NAMES = ("background", "target", "shadow")
 _TARGET_PERCENTILE = 70
 _SHADOW_WINDOW = (slice(40, 96), slice(40, 80))  # rows and columns of a chip of 128 pixels
 _SHADOW_SIZE = 128
-_WINDOW, _NEIGHBOURS = 7, 15
+_WINDOW, _NEIGHBORS = 7, 15
 _EIGHT = np.ones((3, 3), dtype=bool)
 
 
@@ -69,7 +69,7 @@ def find_regions(chips: np.ndarray, patch: int = 8) -> Regions:
 
     Target: pixels above the 70th percentile of the chip. Shadow: pixels at or below its median inside rows 40 to 95
     and columns 40 to 79 of a chip of 128 pixels, scaled to other sizes. Of each, pixels with fewer than 15 set
-    neighbours in the 7×7 window around them are dropped, holes are filled, and the largest region (8-connected; of
+    neighbors in the 7×7 window around them are dropped, holes are filled, and the largest region (8-connected; of
     several of a size the first) is kept.
 
     Args:
@@ -154,7 +154,7 @@ def _read_mask(folder: Path, name: str) -> np.ndarray:
 
 
 def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return a mask (H, W) of another size: each pixel takes the value at its centre."""
+    """Return a mask (H, W) of another size: each pixel takes the value at its center."""
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, mask.shape, strict=True)
     )
@@ -162,7 +162,7 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def any_in_patch(masks: np.ndarray, patch: int) -> np.ndarray:
-    """Return whether any pixel of each patch is set: bool (N, H, W) becomes (N, R, C)."""
+    """Return ``True`` for patches with any pixel set: bool (N, H, W) becomes (N, R, C)."""
     rows, columns = grid_shape(masks.shape[1:], patch)
     padded = np.zeros((len(masks), rows * patch, columns * patch), dtype=bool)
     padded[:, : masks.shape[1], : masks.shape[2]] = masks
@@ -197,8 +197,8 @@ def tidy(mask: np.ndarray) -> np.ndarray:
     """Drop lonely pixels of a mask (H, W), fill its holes and keep its largest region, as :func:`find_regions` says."""
     window = np.ones((_WINDOW, _WINDOW), dtype=np.int32)
     window[_WINDOW // 2, _WINDOW // 2] = 0
-    neighbours = ndimage.convolve(mask.astype(np.int32), window, mode="constant")
-    filled = ndimage.binary_fill_holes(mask & (neighbours >= _NEIGHBOURS))
+    neighbors = ndimage.convolve(mask.astype(np.int32), window, mode="constant")
+    filled = ndimage.binary_fill_holes(mask & (neighbors >= _NEIGHBORS))
     labels, count = ndimage.label(filled, structure=_EIGHT)
     if count == 0:
         return np.zeros_like(mask)

@@ -19,11 +19,11 @@ from .knowledge import THRESHOLDS, Explanation, knowledge_points
 from .measures import Interval, Row, agreement, bootstrap, measure_cam, measure_points
 from .regions import BACKGROUND, Regions
 
-__all__ = ["Found", "compare", "read_folder", "summarise", "write_folder"]
+__all__ = ["Found", "compare", "read_folder", "summarize", "write_folder"]
 
 _FORMAT = "sarhub-explanation-1"
 _FACTS = "explain.json"
-_SUMMARISED = ("share", "share_target", "area", "area_target", "density_target", "density_shadow", "density_background")
+_SUMMARIZED = ("share", "share_target", "area", "area_target", "density_target", "density_shadow", "density_background")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def write_folder(
     check_table(folder / f"measures.{table}")
     folder.mkdir(parents=True, exist_ok=True)
     rows = found.rows()
-    summary = summarise(rows, seed)
+    summary = summarize(rows, seed)
     write_table(rows, folder / f"measures.{table}")
     write_table(summary, folder / f"summary.{table}")
     for index, name in enumerate(found.names):
@@ -168,7 +168,7 @@ def read_folder(folder: str | os.PathLike[str]) -> Found:
     )
 
 
-def summarise(rows: Sequence[Row], seed: int = 0) -> list[Row]:
+def summarize(rows: Sequence[Row], seed: int = 0) -> list[Row]:
     """Return the mean of the shares and densities over chips, with 95 % bootstrap intervals.
 
     A row for each network, map, b and measure: ``mean``, ``low``, ``high``, and ``chips``, the number of chips where
@@ -179,7 +179,7 @@ def summarise(rows: Sequence[Row], seed: int = 0) -> list[Row]:
         groups.setdefault((row["network"], row["map"], str(row["b"])), []).append(row)
     summary = []
     for (network, kind, _), members in groups.items():
-        for measure in _SUMMARISED:
+        for measure in _SUMMARIZED:
             found = bootstrap([row[measure] for row in members], seed=seed)
             summary.append({"network": network, "map": kind, "b": members[0]["b"], **_cells(measure, found)})
     return summary
@@ -226,7 +226,7 @@ def compare(
     every = [row for part in rows.values() for row in part]
     comparison = [row for other in found[1:] for row in _differences(found[0], other, rows, seed)]
     write_table(every, folder / f"measures.{table}")
-    write_table(summarise(every, seed), folder / f"summary.{table}")
+    write_table(summarize(every, seed), folder / f"summary.{table}")
     write_table(comparison, folder / f"comparison.{table}")
     views = {one.network: [one.view(index) for index in range(min(most, len(one.names)))] for one in found}
     chosen = threshold if threshold is not None else (found[0].thresholds or THRESHOLDS)[0]

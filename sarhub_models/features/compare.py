@@ -120,7 +120,7 @@ def compare(
         models: names of :func:`~sarhub_models.list_models`; their weights are fetched if they are not here.
         out: folder for ``comparison.json``, ``comparison.png`` and ``chips.png`` (some chips of each class); it is
             created.
-        bands: polarisations in the images, in their order; needed by models of several bands.
+        bands: polarizations in the images, in their order; needed by models of several bands.
         radiometry: what the images hold (see :func:`~sarhub_models.create_transform`); by default what the chips' data
             set says, or what all the models expect, if that is one.
         full_scale: the digital number that stands for amplitude 1.

@@ -84,7 +84,7 @@ def extract_features(
         batch_size: images that go through the network at once.
         workers: processes that read and prepare images; 0 does it in this one.
         device: where the network runs.
-        on_error: what a bad image does, one that cannot be read or normalised or whose pixels are all equal:
+        on_error: what a bad image does, one that cannot be read or normalized or whose pixels are all equal:
             ``"stop"`` ends the run with its error, ``"skip"`` goes on and notes it in ``skipped``.
         progress: draw a bar on stderr where that is a terminal.
 

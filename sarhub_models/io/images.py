@@ -217,7 +217,7 @@ def _read_picture(file: Path, band: int | None) -> np.ndarray:
     if band is None and (channels == channels[0]).all():
         return channels[0]
     if band is None:
-        raise ImageError("a colour picture, not one band of amplitude; pick a channel with band=1, 2 or 3")
+        raise ImageError("a color picture, not one band of amplitude; pick a channel with band=1, 2 or 3")
     return _pick(channels, band)
 
 

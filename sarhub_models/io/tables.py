@@ -41,7 +41,7 @@ def check_table(file: str | os.PathLike[str], suffixes: Sequence[str] = _SUFFIXE
     return target
 
 
-def write_table(table: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]], file: str | os.PathLike[str]) -> Path:
+def write_table(table: Sequence[Mapping[str, Any]] | Mapping[str, Any], file: str | os.PathLike[str]) -> Path:
     """Write a table as ``.csv`` or ``.parquet``; the file appears whole and replaces one of the same name.
 
     Args:

@@ -57,8 +57,8 @@ def test_pictures_are_written(palette: str, cam: bool, tmp_path: Path) -> None:
     assert (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_knowledge_point_has_the_colour_of_the_legend() -> None:
-    figure = chip_figure(view(), (0.5,), "colourblind")
+def test_a_knowledge_point_has_the_color_of_the_legend() -> None:
+    figure = chip_figure(view(), (0.5,), "colorblind")
     image = figure.axes[1].images[0]  # axes: amplitude, map at b, …
     drawn = image.cmap(image.norm(image.get_array()))[12, 12]
     handle = next(h for h in figure.legends[0].get_patches() if h.get_label() == "target KP")
@@ -78,8 +78,8 @@ def test_distributions_show_every_chip_and_the_interval() -> None:
 
 
 def test_wrong_arguments_say_what_is_right(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="colourblind"):
-        chip_figure(view(), palette="colorblind")
+    with pytest.raises(UnknownNameError, match="colorblind"):
+        chip_figure(view(), palette="colourblind")
     with pytest.raises(OptionError, match=r"\.pdf"):
         save_figure(chip_figure(view(), (0.5,)), tmp_path / "a.jpg")
     with pytest.raises(OptionError, match="same chips"):

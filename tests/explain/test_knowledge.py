@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sarhub_models.errors import CheckpointError, ImageError, OptionError, UnknownNameError
-from sarhub_models.explain import Amortised, Direct, KnowledgePoints, knowledge_points
+from sarhub_models.explain import Amortized, Direct, KnowledgePoints, knowledge_points
 from sarhub_models.explain.layers import layer_names
 from sarhub_models.explain.objective import distortion as distortion_of
 from sarhub_models.explain.objective import disturb, entropy, grid_shape, loss, standard_noise
@@ -220,7 +220,7 @@ def test_unet_learns_where_the_network_looks_and_survives_saving(tmp_path: Path)
     model = Weighted(pixels(read))
     x = chips(4)
     points = KnowledgePoints(
-        model, layer="out", estimator=Amortised(epochs=60, width=4, learning_rate=3e-3), batch=2, seed=4
+        model, layer="out", estimator=Amortized(epochs=60, width=4, learning_rate=3e-3), batch=2, seed=4
     )
     with pytest.raises(OptionError, match="fit"):
         points.explain(x)
@@ -242,14 +242,14 @@ def test_unet_learns_where_the_network_looks_and_survives_saving(tmp_path: Path)
 
 @pytest.mark.parametrize(("size", "patch"), [(24, 8), (40, 8), (32, 4), (30, 7), (8, 8)])
 def test_unet_takes_any_size_and_patch(size: int, patch: int) -> None:
-    unet = Amortised(width=2).build(1, patch, seed=0).eval()
+    unet = Amortized(width=2).build(1, patch, seed=0).eval()
     sigma = unet(torch.rand(2, 1, size, size))
     assert sigma.shape == (2, -(-size // patch), -(-size // patch))
     assert (sigma > 0).all()
 
 
 def test_unet_of_the_paper_has_its_channels() -> None:
-    unet = Amortised().build(3, 8, seed=0)
+    unet = Amortized().build(3, 8, seed=0)
     widths = [block[0].out_channels for block in unet.encoder]
     assert widths == [64, 128, 256, 512, 1024]
     assert (unet.up.in_channels, unet.up.out_channels, unet.head.in_channels) == (1024, 512, 512)
@@ -290,7 +290,7 @@ def test_wrong_arguments_say_what_is_right(tmp_path: Path) -> None:
         KnowledgePoints(model)
     with pytest.raises(OptionError, match="alpha"):
         KnowledgePoints(model, layer="out", alpha=0)
-    with pytest.raises(OptionError, match="amortised"):
+    with pytest.raises(OptionError, match="amortized"):
         KnowledgePoints(model, layer="out").fit(chips(2))
     with pytest.raises(OptionError, match="not reached"):
         KnowledgePoints(_Skipping(), layer="unused").explain(chips(2))

@@ -9,6 +9,7 @@ import pytest
 
 from sarhub_models.errors import InputError, OptionError
 from sarhub_models.explain import (
+    Interval,
     agreement,
     bootstrap,
     find_regions,
@@ -49,7 +50,7 @@ def test_target_and_shadow_are_found(size: int) -> None:
     assert regions.patches[0, 0, 15] == 0
 
 
-def test_what_has_too_few_neighbours_is_dropped() -> None:
+def test_what_has_too_few_neighbors_is_dropped() -> None:
     image = np.zeros((128, 128))
     image[::9, ::9] = 1  # nowhere two in a window
     regions = find_regions(image[None])
@@ -154,6 +155,7 @@ def test_bootstrap_interval_is_that_of_the_normal_law_for_many_values() -> None:
     assert found.high == pytest.approx(values.mean() + half, abs=0.1 * half)
     assert bootstrap([1.0, 2.0], seed=1) == bootstrap([1.0, 2.0], seed=1)
     assert bootstrap([np.nan]).count == 0
+    assert bootstrap([np.nan, 0.5]) == Interval(0.5, 0.5, 0.5, 1)
     assert math.isnan(bootstrap([]).low)
     with pytest.raises(OptionError, match="level"):
         bootstrap([1.0], level=95)

@@ -130,12 +130,12 @@ def test_png_keeps_sixteen_bits_and_drops_alpha(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
 
 
-def test_colour_needs_a_choice(tmp_path: Path) -> None:
-    colours = np.stack([RAMP, RAMP * 2, RAMP * 3], axis=-1).astype(np.uint8)
+def test_color_needs_a_choice(tmp_path: Path) -> None:
+    colors = np.stack([RAMP, RAMP * 2, RAMP * 3], axis=-1).astype(np.uint8)
     path = tmp_path / "a.png"
-    Image.fromarray(colours).save(path)
+    Image.fromarray(colors).save(path)
     assert "band=1, 2 or 3" in refusal(path)
-    np.testing.assert_array_equal(read_image(path, band=3), colours[..., 2])
+    np.testing.assert_array_equal(read_image(path, band=3), colors[..., 2])
     assert "no band 4" in refusal(path, band=4)
 
 

@@ -15,7 +15,7 @@ from ...arguments import complete_name
 if TYPE_CHECKING:
     from torch import nn
 
-    from ....explain import Chips, Regions
+    from ....explain import ChipBatch, Regions
     from ....transforms import Pipeline
 
 __all__ = ["group"]
@@ -56,7 +56,7 @@ Band = Annotated[int | None, typer.Option(min=1, help="Band to read, counted fro
 Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first so many chips.")]
 Table = Annotated[Literal["csv", "parquet"], typer.Option(help="Format of the tables.")]
 Figures = Annotated[Literal["png", "pdf"], typer.Option("--pictures", help="Format of the figures.")]
-Palette = Annotated[Literal["default", "colourblind"], typer.Option(help="Colors of the figures.")]
+Palette = Annotated[Literal["default", "colorblind"], typer.Option(help="Colors of the figures.")]
 
 
 @group.callback()
@@ -102,7 +102,7 @@ def _one_band(transform: Pipeline, name: str) -> Pipeline:
 
 def open_chips(
     folder: Path, transform: Pipeline, full_scale: float | None, band: int | None, limit: int | None
-) -> Chips:
+) -> ChipBatch:
     from ....explain import read_chips
     from ....io.images import list_images
 
@@ -111,7 +111,7 @@ def open_chips(
     return read_chips(files, transform, names=names, full_scale=full_scale, band=band)
 
 
-def chip_regions(chips: Chips, masks: Path | None, patch: int) -> Regions:
+def chip_regions(chips: ChipBatch, masks: Path | None, patch: int) -> Regions:
     """Return the regions that masks say, or else SAR-HUB's rules."""
     from ....explain import find_regions, read_regions
 

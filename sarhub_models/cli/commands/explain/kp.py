@@ -33,7 +33,7 @@ from . import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from ....explain import Chips, KnowledgePoints
+    from ....explain import ChipBatch, KnowledgePoints
 
 __all__ = ["command"]
 
@@ -90,7 +90,7 @@ def command(
         raise OptionError("--unet is the file of --estimator unet: give both")
     network, transform = open_network(model, preprocessing)
     chips = open_chips(images, transform, full_scale, band, limit)
-    from ....explain import THRESHOLDS, Amortised, Direct
+    from ....explain import THRESHOLDS, Amortized, Direct
 
     options: dict[str, Any] = {
         "layer": layer,
@@ -100,7 +100,7 @@ def command(
         "alpha": alpha,
     }
     options |= {"draws": draws, "exact": exact, "seed": seed, "progress": not as_json}
-    options["estimator"] = Direct(steps=steps) if estimator == "direct" else Amortised(epochs=epochs)
+    options["estimator"] = Direct(steps=steps) if estimator == "direct" else Amortized(epochs=epochs)
     points = _explainer(network.to(usable_device(device)), chips, unet, options)
     summary = _write_points(
         *(out, label or model, chips, points, masks, tuple(b or THRESHOLDS)),
@@ -109,7 +109,7 @@ def command(
     print_summary(out, len(chips), summary, as_json)
 
 
-def _explainer(network: nn.Module, chips: Chips, unet: Path | None, options: dict[str, Any]) -> KnowledgePoints:
+def _explainer(network: nn.Module, chips: ChipBatch, unet: Path | None, options: dict[str, Any]) -> KnowledgePoints:
     """Return the explainer: with a U-Net from a file, with one trained on these chips, or without."""
     from ....explain import Direct, KnowledgePoints
 
@@ -126,7 +126,7 @@ def _explainer(network: nn.Module, chips: Chips, unet: Path | None, options: dic
 def _write_points(
     out: Path,
     label: str,
-    chips: Chips,
+    chips: ChipBatch,
     points: KnowledgePoints,
     masks: Path | None,
     thresholds: tuple[float, ...],

@@ -1,0 +1,14 @@
+from ._version import __version__ as __version__
+from .models.create import create_model as create_model
+from .models.create import create_transform as create_transform
+from .models.importing import import_checkpoint as import_checkpoint
+from .transforms import DRAA as DRAA
+from .transforms import log_amplitude as log_amplitude
+from .transforms import normalize_amplitude as normalize_amplitude
+from .transforms import ptls as ptls
+from .transforms import reinhard_devlin as reinhard_devlin
+from .zoo.manifest import ModelInfo as ModelInfo
+from .zoo.manifest import list_datasets as list_datasets
+from .zoo.manifest import list_models as list_models
+from .zoo.manifest import list_networks as list_networks
+from .zoo.manifest import model_info as model_info
