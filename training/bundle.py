@@ -27,7 +27,12 @@ from sarhub_models.zoo.manifest import manifest_path
 BUNDLED = Path(__file__).resolve().parents[1] / "sarhub_models" / "bundled"
 LARGEST = 4_000_000  # bytes; the wheel carries this file
 _DATASETS = {
-    "dsn": {"title": "DSN-SLC patches", "sensor": "Sentinel-1 and TerraSAR-X", "citation": "dsn2020", "terms": "apache"}
+    "dsn": {
+        "title": "DSN-SLC patches",
+        "sensor": "Sentinel-1 and TerraSAR-X",
+        "citation": "dsn2020",
+        "license": "apache",
+    }
 }
 _NOTE = "Input: magnitude of single-look complex digital numbers, divided by full_scale."
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -113,7 +118,7 @@ def update_manifest(
         "sources": [{"type": "bundled", "file": file.name}],
         "checksum": {"algorithm": "sha256", "value": hashlib.sha256(file.read_bytes()).hexdigest()},
         "citation": about["citation"],
-        "terms": about["terms"],
+        "license": about["license"],
         "params": sum(tensor.numel() for key, tensor in tensors.items() if not key.endswith(buffers)),
         "training": {
             "command": command,

@@ -1,4 +1,4 @@
-"""What this machine has: weights on its disk and devices."""
+"""Weights on this disk and devices of this machine."""
 
 from __future__ import annotations
 

@@ -168,9 +168,9 @@ The features are right only for chips that are prepared as the training data wer
 {text.example(f"hf-hub:{repo}", info)}
 ```{plain}
 
-## Terms
+## License
 
-{info.terms}{"" if license else unlicensed}
+{info.license_text}{"" if license else unlicensed}
 
 ## Citation
 
@@ -216,7 +216,7 @@ def _as_published(info: ModelInfo, model: nn.Module, repo: str) -> ModelInfo:
 def _check_permission(info: ModelInfo, permitted: bool) -> None:
     if info.license is None and not permitted:
         raise OptionError(
-            f"the weights of {info.name} must not be published without their authors' permission: {info.terms} "
+            f"the weights of {info.name} must not be published without their authors' permission: {info.license_text} "
             "If you have it, say so with --i-have-permission (permitted=True)"
         )
 

@@ -1,4 +1,4 @@
-"""What the list of weights says of each: typed, immutable, and JSON there and back. Pure Python."""
+"""Entries of the list of weights: typed, immutable, to JSON and back. Pure Python."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ LICENSES = {
     "ODC-BY": "odc-by",
     "OpenRAIL": "openrail",
 }
-"""Licenses that the terms of a set of weights may begin with, and their ids on the Hugging Face Hub."""
+"""Licenses that the license text of a set of weights may begin with, and their ids on the Hugging Face Hub."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """What an image must be before the preprocessing.
+    """The image before the preprocessing.
 
     Attributes:
         bands: polarisations in the order in which the weights take them; ``"single"`` is one polarisation whose name
@@ -98,7 +98,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Checksum:
-    """What the bytes of a released file must hash to.
+    """The hash of a released file.
 
     Attributes:
         algorithm: ``"sha256"``; ``"sha256-prefix"``, of which only the first digits were published, so that the whole
@@ -151,7 +151,7 @@ class ModelInfo:
         sources: where the file is, in the order in which they are tried; each has a ``"type"``.
         checksum: of the released file, or ``None`` where none was published.
         citation: the paper to cite.
-        terms: license or terms of use.
+        license_text: license, or a sentence on why none is known.
         training: how the weights were made and what they reached, where this project made them.
         input: bands and radiometry of the images that :attr:`preprocessing` begins with.
         method: how it was pre-trained, ``"supervised"`` or the name of a method without labels.
@@ -167,7 +167,7 @@ class ModelInfo:
     sources: tuple[Mapping[str, Any], ...]
     checksum: Checksum | None
     citation: str
-    terms: str
+    license_text: str
     training: Mapping[str, Any] | None = None
     input: Input = Input()
     method: str = "supervised"
@@ -206,8 +206,8 @@ class ModelInfo:
 
     @property
     def license(self) -> str | None:
-        """The license of :data:`LICENSES` that the terms begin with, or ``None``."""
-        return next((name for name in LICENSES if self.terms.startswith(name)), None)
+        """The license of :data:`LICENSES` that :attr:`license_text` begins with, or ``None``."""
+        return next((name for name in LICENSES if self.license_text.startswith(name)), None)
 
     def statistics(self, channels: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and standard deviation of these channels of the trained network's input."""

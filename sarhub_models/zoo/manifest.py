@@ -133,7 +133,7 @@ def _model(
         sources=tuple(fields["sources"]),
         checksum=Checksum(**checksum) if checksum is not None else None,
         citation=data["citations"][fields["citation"]],
-        terms=data["terms"][fields["terms"]],
+        license_text=data["licenses"][fields["license"]],
         training=fields.get("training"),
         input=Input(**with_tuples({"input": {}, **data["datasets"][dataset.name], **fields}["input"])),
         method=fields.get("method", "supervised"),
@@ -157,12 +157,12 @@ def list_models(
         pattern: shell-style wildcards over the full name, case-insensitive.
         network: keep only this architecture.
         dataset: keep only this pre-training data set.
-        sensor: keep only weights that saw images of this radar.
+        sensor: keep only weights trained on images of this radar.
         bands: keep only weights that take exactly these polarisations, in any order: ``"VV"``, ``("VV", "VH")``, or
             ``"single"`` where the release names none.
         radiometry: keep only weights that expect this of the pixels: ``"amplitude"``, ``"db"``, …
         license: keep only this license; ``"none"`` keeps the weights without one.
-        method: keep only weights pre-trained in this way.
+        method: keep only weights pre-trained with this method.
 
     Raises:
         UnknownNameError: nothing in the list has that network, data set, sensor, band, radiometry, license or method.

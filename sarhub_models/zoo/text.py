@@ -1,4 +1,4 @@
-"""What a person must know about a set of weights, in words: for ``sarhub info`` and for model cards."""
+"""Descriptions of a set of weights in words, for ``sarhub info`` and for model cards."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ def facts(info: ModelInfo, *, here: str | None, sources: Iterable[str]) -> list[
         ("input", input_text(info)),
         ("classes", classes(info)),
         ("preprocessing", "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))),
-        ("weights here", here or f"no; 'sarhub download {info.name}' fetches them"),
+        ("on this disk", here or f"no; to download: 'sarhub download {info.name}'"),
         ("sources", "\n".join(f"{number}. {source}" for number, source in enumerate(sources, 1))),
         ("checksum", checksum(info)),
-        ("terms", info.terms),
+        ("license", info.license_text),
         ("cite", info.citation),
     ]
     if info.preprocessing.note is not None:

@@ -154,7 +154,7 @@ def test_licensed_weights_need_no_permission(
     from sarhub_models.zoo.manifest import manifest_path
 
     manifest = json.loads(manifest_path().read_text())
-    manifest["models"] = {"mobilenetv3_osu": {**manifest["models"]["mobilenetv3_osu"], "terms": "apache"}}
+    manifest["models"] = {"mobilenetv3_osu": {**manifest["models"]["mobilenetv3_osu"], "license": "apache"}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     monkeypatch.setenv("SARHUB_MANIFEST", str(tmp_path / "manifest.json"))
     _, checkpoint = trained("mobilenetv3_osu", tmp_path)

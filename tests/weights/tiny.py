@@ -31,7 +31,7 @@ INFO = ModelInfo(
     sources=(),
     checksum=None,
     citation="none",
-    terms="none",
+    license_text="none",
 )
 
 

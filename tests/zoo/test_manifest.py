@@ -69,7 +69,7 @@ def test_names_are_network_data_and_tag():
 def test_every_entry_says_what_a_user_must_know():
     for name in manifest.list_models():
         info = manifest.model_info(name)
-        assert info.sources and info.citation and info.terms
+        assert info.sources and info.citation and info.license_text
         assert info.class_names is None or len(info.class_names) == info.num_classes
         assert info.input.bands and info.method
         p = info.preprocessing
