@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from torch.utils.data import Dataset
 from webdataset import TarWriter
 
-from sarhub_models.datasets import Sample
+from sarhub_models.datasets.recognition.base import Sample
 from sarhub_models.engine.batches import Batches, damaged
 from sarhub_models.engine.provenance import chips_digest
 from sarhub_models.engine.readers import Scenes, amplitude, open_split

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from sarhub_models.datasets.catalog import find, names
 from sarhub_models.datasets.github import fetch_blob, list_tree, raw_url, require_network, tree_url
 from sarhub_models.errors import IntegrityError, SarHubError, UnknownNameError, closest
 
@@ -20,18 +21,7 @@ __all__ = ["COMMIT", "LISTS", "REPOSITORY", "download_splits"]
 
 REPOSITORY = "XAI4SAR/SAR-HUB"
 COMMIT = "26788b2c7af55ed3365cd5c6efe286862dac9fca"
-_RECOGNITION = "Fine-tuning/Target_recognition/data"
-_SEGMENTATION = "Fine-tuning/Sementic_Segmentation/__base__/SAR data"  # spelt so in the repository
-LISTS = {
-    "ben": tuple(f"Pre-training/data/BEN/ben_{split}.txt" for split in ("train", "val", "test")),
-    "osu": tuple(f"Pre-training/data/OSU/osu_{split}.txt" for split in ("train", "val", "test")),
-    "mstar": tuple(f"{_RECOGNITION}/MSTAR/{split}.txt" for split in ("train", "train_30", "train_10", "test")),
-    "fusar": tuple(f"{_RECOGNITION}/FSS/FuSAR_{split}.txt" for split in ("train6", "test6")),
-    "opensarship": tuple(
-        f"{_RECOGNITION}/OSS/{size}_{split}.txt" for size in ("low", "medium", "large") for split in ("train", "test")
-    ),
-    "spacenet6": tuple(f"{_SEGMENTATION}/{split}.txt" for split in ("train", "test")),
-}
+LISTS = {name: lists for name in names() if (lists := find(name).lists)}
 """Paths of the lists in the repository, by data set."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)

@@ -22,8 +22,9 @@ import numpy as np
 import typer
 from scipy import ndimage
 
-from sarhub_models.datasets.detection.base import Annotation, DetectionDataset
-from sarhub_models.datasets.detection.coco import write_coco
+from sarhub_models.datasets.annotations.boxes import Annotation
+from sarhub_models.datasets.annotations.coco import write_coco
+from sarhub_models.datasets.detection.base import DetectionDataset
 from sarhub_models.datasets.recognition.dsn.reader import SPLITS
 from sarhub_models.errors import DataError, OptionError, SarHubError
 from sarhub_models.io.progress import progress_bar

@@ -9,28 +9,17 @@ The images stay where they are. The folder holds
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import typer
 
-from sarhub_models.datasets.detection.annotations import SPLITS
-from sarhub_models.datasets.detection.base import DetectionDataset
-from sarhub_models.datasets.detection.coco import write_coco
-from sarhub_models.datasets.detection.hrsid import HRSID
-from sarhub_models.datasets.detection.ls_ssdd import LsSsdd
-from sarhub_models.datasets.detection.ssdd import SSDD
+from sarhub_models.datasets.annotations.coco import write_coco
+from sarhub_models.datasets.annotations.files import SPLITS
+from sarhub_models.datasets.catalog import find, names
 from sarhub_models.errors import DataError, SarHubError, UnknownNameError, closest
 
-__all__ = ["READERS", "prepare"]
+__all__ = ["prepare"]
 
-
-class Reader(Protocol):
-    """What reads a split of a data set."""
-
-    def __call__(self, root: Path, split: str, *, annotations: Path | None = None) -> DetectionDataset: ...
-
-
-READERS: dict[str, Reader] = {"ssdd": SSDD, "hrsid": HRSID, "ls_ssdd": LsSsdd}
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -38,7 +27,7 @@ def prepare(dataset: str, root: Path, out: Path, annotations: Path | None = None
     """Write the annotations of a data set and link its images.
 
     Args:
-        dataset: name of a reader in ``READERS``.
+        dataset: name of a detection data set in the catalogue.
         root: where the download was unpacked; it is only read.
         out: the folder to write.
         annotations: folder of other annotations than those below ``root``, such as ``train.json`` and ``test.json``.
@@ -50,11 +39,12 @@ def prepare(dataset: str, root: Path, out: Path, annotations: Path | None = None
         UnknownNameError: there is no such data set.
         DataError: images or annotations are missing or damaged, or ``out`` holds the images of another folder.
     """
-    if dataset not in READERS:
-        raise UnknownNameError(f"no data set is called {dataset!r}{closest(dataset, READERS)}; known: {list(READERS)}")
+    known = names("detection")
+    if dataset not in known:
+        raise UnknownNameError(f"no data set is called {dataset!r}{closest(dataset, known)}; known: {', '.join(known)}")
     if annotations is not None and not annotations.is_dir():  # one file would be taken for both splits
         raise DataError(f"{annotations}: expected the folder of {' and '.join(f'{s}.json' for s in SPLITS)}")
-    found = {split: READERS[dataset](root, split, annotations=annotations) for split in SPLITS}
+    found = {split: find(dataset).reader(root, split, annotations=annotations) for split in SPLITS}
     out.mkdir(parents=True, exist_ok=True)
     _link(out / "images", root.resolve())
     for split, images in found.items():
@@ -75,7 +65,7 @@ def _link(link: Path, folder: Path) -> None:
 
 @app.command()
 def main(
-    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(READERS)}.")],
+    dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(names('detection'))}.")],
     root: Annotated[Path, typer.Argument(help="Folder of the unpacked download.")],
     out: Annotated[Path, typer.Option(help="Folder to write, for --data of 'python -m benchmarks.detection train'.")],
     annotations: Annotated[

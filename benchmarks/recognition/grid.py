@@ -13,14 +13,14 @@ from typing import Any
 
 from benchmarks.experiments.initializations import Start
 from sarhub_models import networks
-from sarhub_models.datasets import FolderDataset
+from sarhub_models.datasets.catalog import find, names
+from sarhub_models.datasets.recognition.folder import FolderDataset
 from sarhub_models.engine.provenance import chips_digest
 from sarhub_models.engine.readers import stratified
 from sarhub_models.engine.recipe import Recipe, override
 from sarhub_models.errors import OptionError
 from sarhub_models.io.files import write_text
 from training.recipes import load_recipe
-from training.splits import LISTS
 
 __all__ = ["DATASETS", "METHODS", "STEPS", "Cell", "Grid", "cells_of", "own_split", "settings_of"]
 
@@ -30,8 +30,9 @@ METHODS = {
     "neighbours": "recognition, nearest neighbours",
 }
 """Task of each method, as the table calls it."""
-DATASETS = ("mstar", "opensarship", "fusar", "dsn", "folder")
-STEPS = {"dsn": 280, "folder": 1000}
+_TARGETS = {name: entry for name in names("recognition") if (entry := find(name)).target}
+DATASETS = tuple(_TARGETS)
+STEPS = {name: entry.finetune_steps for name, entry in _TARGETS.items() if entry.finetune_steps is not None}
 """Steps of fine-tuning with all labels, where the paper's 500 epochs would be too long."""
 PLATEAUS = 5  # of the learning rate: 500 epochs, halved after every 100
 _PREFIX = re.compile(rf"(?:({'|'.join(networks.names())}):)?(.*)", re.DOTALL)
@@ -111,7 +112,7 @@ class Grid:
 
     def notes(self, cells: Sequence[Cell]) -> list[str]:
         """Return a line for each fraction whose labels are drawn at random though a list of it was published."""
-        published = {Path(path).stem for path in LISTS.get(self.dataset, ())}
+        published = {Path(path).stem for path in find(self.dataset).lists}
         folder = self.lists or self.data
         missing = {}
         parts = {(cell.network, cell.fraction): cell for cell in cells if published and cell.fraction < 1}

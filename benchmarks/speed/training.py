@@ -26,7 +26,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
-from sarhub_models.datasets import Sample
+from sarhub_models.datasets.recognition.base import Sample
 from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips
 from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Batch, Files

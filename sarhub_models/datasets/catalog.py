@@ -1,80 +1,89 @@
-"""What a complete download of each public data set holds: splits, images and classes as they were published.
+"""The catalogue of data sets: everything that the package knows of each by name.
 
-The numbers of images are those of the papers, named in the module of each reader.
+A data set is one module (or package) of ``recognition/``, ``detection/`` or ``segmentation/``. Its file name is the
+name of the data set; it holds the reader and a :class:`CatalogEntry` called ``DATASET``. Nothing else lists data sets:
+the command line, recipes and benchmarks ask :func:`names`, which imports no reader, and :func:`find`.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
 
-__all__ = ["PUBLISHED", "Published"]
+from ..errors import UnknownNameError, closest
+
+__all__ = ["TASKS", "CatalogEntry", "find", "names", "task_of"]
+
+TASKS = ("recognition", "detection", "segmentation")
+_SHARED = "base"  # the module of each task that is no data set
 
 
 @dataclass(frozen=True)
-class Published:
-    """One data set.
+class CatalogEntry:
+    """One data set: its reader, and what was published of it.
+
+    The numbers of images are those of the papers, named in the module of each reader.
 
     Attributes:
-        reader: name of its class in :mod:`sarhub_models.datasets`.
-        splits: images of each split; ``None`` where the number was not published. The first ones are checked unless
-            others are asked for.
-        default: how many of the splits are the first ones.
-        prefix: what names of lists begin with; ``None`` where the reader takes no lists, but annotations.
-        whole: whether the reader opens everything there is where there are no lists.
-        total: images of the first splits together, where only this was published.
-        classes: images of each class, in the order of their labels, by split.
+        reader: a subclass of :class:`~sarhub_models.datasets.base.ImageDataset`, opened as ``reader(root, split, …)``.
+        splits: images of each split; ``None`` where the number was not published.
+        subsets: images of published lists that are parts of these splits.
+        total: images of all splits together, where only this was published.
+        class_names: name of each class, in the order of the labels; empty where the files tell.
+        classes: images of each class, in the order of the labels, by split.
         class_count: number of classes, by split.
+        whole: whether the reader opens everything there is where there are no lists.
+        lists: paths of the split lists in the repository of SAR-HUB's authors.
+        recipe: sections of a training recipe that differ from the defaults, and ``variants``.
+        target: whether initializations are compared by fine-tuning on it.
+        finetune_steps: steps of that fine-tuning with all labels; ``None`` for the epochs of the paper.
     """
 
-    reader: str
+    reader: type[Any]
     splits: Mapping[str, int | None]
-    default: int
-    prefix: str | None = ""
-    whole: bool = False
+    subsets: Mapping[str, int] = field(default_factory=dict)
     total: int | None = None
+    class_names: tuple[str, ...] = ()
     classes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     class_count: Mapping[str, int] = field(default_factory=dict)
+    whole: bool = False
+    lists: tuple[str, ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    target: bool = False
+    finetune_steps: int | None = None
 
 
-_SCENES: dict[str, int | None] = {"train": None, "val": None, "test": None}
-# fmt: off
-PUBLISHED = {
-    "tsx": Published("TerraSARX", _SCENES, 3, "tsx_"),
-    "ben": Published(
-        "BigEarthNetS1", {"train": 44_274, "val": 9_839, "test": None}, 3, "ben_", whole=True,
-        classes={
-            "train": (6153, 1732, 15493, 2213, 7835, 8023, 11012, 2281, 11365, 15940, 16285, 1070, 1572, 13225, 125,
-                      2264, 194, 7006, 6235),
-        },
-    ),
-    "osu": Published(
-        "OpenSARUrban", {"train": 11_503, "val": 3_287, "test": 1_644}, 3, "osu_", whole=True,
-        classes={"train": (3152, 2660, 2161, 1138, 447, 652, 1061, 135, 64, 33)},
-    ),
-    "dsn": Published("DsnSLC", _SCENES, 3, None),
-    "mstar": Published(
-        "MSTAR", {"train": 2_747, "test": 2_425, "train_30": 817, "train_10": 268}, 2,
-        # Chen, Wang, Xu, Jin: Target classification using the deep convolutional networks for SAR images. TGRS 54, 2016
-        classes={
-            "train": (299, 233, 298, 256, 233, 299, 299, 232, 299, 299),
-            "test": (274, 195, 274, 195, 196, 274, 273, 196, 274, 274),
-        },
-    ),
-    "opensarship": Published(
-        "OpenSARShip",
-        {f"{size}_{part}": None for size in ("low", "medium", "large") for part in ("train", "test")}, 6, whole=True,
-        class_count={
-            f"{size}_{part}": count
-            for size, count in (("low", 14), ("medium", 13), ("large", 7)) for part in ("train", "test")
-        },
-    ),
-    "fusar": Published("FUSARShip", {"train6": 1_678, "test6": 1_662}, 2, "FuSAR_", whole=True),
-    "ssdd": Published("SSDD", {"train": 928, "test": 232}, 2, None),
-    "hrsid": Published("HRSID", {"train": None, "test": None}, 2, None, total=5_604),
-    "ls_ssdd": Published("LsSsdd", {"train": 6_000, "test": 3_000}, 2, None),
-    "spacenet6": Published("SpaceNet6", {"train": 2_380, "test": 1_021}, 2, whole=True, total=3_401),
-    "folder": Published("FolderDataset", _SCENES, 3, whole=True),
-}
-# fmt: on
-"""Every data set that ``sarhub index`` knows, by name."""
+def names(task: str | None = None) -> tuple[str, ...]:
+    """Return the names of the data sets, of one task or all, without importing a reader.
+
+    >>> names("segmentation")
+    ('spacenet6',)
+    """
+    rooms = TASKS if task is None else (task,)
+    found = (pkgutil.iter_modules(import_module(f"{__package__}.{room}").__path__) for room in rooms)
+    return tuple(module.name for modules in found for module in modules if module.name != _SHARED)
+
+
+def task_of(name: str) -> str:
+    """Return the task of a data set: ``"recognition"``, ``"detection"`` or ``"segmentation"``.
+
+    Raises:
+        UnknownNameError: there is no such data set; the message gives the closest.
+    """
+    for task in TASKS:
+        if name in names(task):
+            return task
+    raise UnknownNameError(f"no data set is called {name!r}{closest(name, names())}; known: {', '.join(names())}")
+
+
+def find(name: str) -> CatalogEntry:
+    """Return a data set by its name.
+
+    Raises:
+        UnknownNameError: there is no such data set; the message gives the closest.
+    """
+    entry: CatalogEntry = import_module(f"{__package__}.{task_of(name)}.{name}").DATASET
+    return entry

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from .. import datasets
-from ..errors import DataError, ImageError, IncompleteError, OptionError, UnknownNameError, closest
-from ..io.files import write_text
-from ..io.images import image_size
-from .catalog import PUBLISHED, Published
-from .detection.base import DetectionDataset
+from ..errors import DataError, ImageError, IncompleteError
+from ..io.tables import write_table
+from .base import ImageDataset
+from .catalog import CatalogEntry, find
 from .lists import find_list
-from .recognition.dsn.reader import PARTS
-from .recognition.mstar import archives
 
 __all__ = ["Entry", "SplitIndex", "index_dataset", "write_index"]
 
@@ -91,7 +83,7 @@ def index_dataset(
     """Compare a data set with what was published of it.
 
     Args:
-        name: of :data:`~sarhub_models.datasets.catalog.PUBLISHED`.
+        name: of the catalogue, see :func:`~sarhub_models.datasets.catalog.names`.
         root: folder of the data set.
         lists: folder of the split lists, or of the annotations of a detection data set; by default ``root``.
         splits: which ones; by default the usual ones, or everything there is where there are no lists.
@@ -107,15 +99,11 @@ def index_dataset(
         OptionError: lists are given for a data set that has none.
         DataError: there is no such folder.
     """
-    if name not in PUBLISHED:
-        raise UnknownNameError(
-            f"no data set is called {name!r}{closest(name, PUBLISHED)}; known: {', '.join(PUBLISHED)}"
-        )
-    published = PUBLISHED[name]
+    published = find(name)
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; expected the data set {name}")
-    options = _options(name, root, lists)
+    options = published.reader.options(root, None if lists is None else Path(lists))
     chosen = splits or _default_splits(published, Path(root if lists is None else lists))
     found = [_index_split(published, root, split, options, depth, progress) for split in chosen]
     if published.total is not None and not splits and len(found) > 1:
@@ -123,31 +111,33 @@ def index_dataset(
     return found
 
 
-def write_index(splits: Sequence[SplitIndex], file: str | os.PathLike[str]) -> None:
-    """Write every file of some splits as CSV: split, name, label, height, width, problem."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["split", "name", "label", "height", "width", "problem"])
-    for index in splits:
-        for entry in index.entries:
-            writer.writerow([index.split, entry.name, entry.label, *(entry.size or ("", "")), entry.problem or ""])
-    write_text(Path(file), text.getvalue())
+def write_index(splits: Sequence[SplitIndex], file: str | os.PathLike[str]) -> Path:
+    """Write every file of some splits as ``.csv`` or ``.parquet``: split, name, label, height, width, problem.
+
+    Returns:
+        The path of the table.
+
+    Raises:
+        OptionError: the suffix is another one.
+        MissingDependencyError: it is a Parquet file and pyarrow is missing.
+    """
+    entries = [(index.split, entry) for index in splits for entry in index.entries]
+    return write_table(
+        {
+            "split": [split for split, _ in entries],
+            "name": [entry.name for _, entry in entries],
+            "label": [entry.label for _, entry in entries],
+            "height": [entry.size and entry.size[0] for _, entry in entries],
+            "width": [entry.size and entry.size[1] for _, entry in entries],
+            "problem": [entry.problem for _, entry in entries],
+        },
+        file,
+    )
 
 
-def _options(name: str, root: Path, lists: str | os.PathLike[str] | None) -> dict[str, Any]:
-    """Return what a reader is opened with, but for root and split."""
-    if name == "dsn":
-        if lists is not None:
-            raise OptionError("the packed patches of dsn say their splits themselves; leave the lists out")
-        return {"parts": [part for part in PARTS if (root / f"{part}.npz").is_file()] or list(PARTS)}
-    if lists is None:
-        return {}
-    return {"annotations" if PUBLISHED[name].prefix is None else "lists": Path(lists)}
-
-
-def _default_splits(published: Published, folder: Path) -> Sequence[str | None]:
-    names = list(published.splits)[: published.default]
-    if not published.whole or any(_has_list(folder, split, published.prefix or "") for split in names):
+def _default_splits(published: CatalogEntry, folder: Path) -> Sequence[str | None]:
+    names = list(published.splits)
+    if not published.whole or any(_has_list(folder, split, published.reader.list_prefix) for split in names):
         return names
     return [None]
 
@@ -161,7 +151,7 @@ def _has_list(folder: Path, split: str, prefix: str) -> bool:
 
 
 def _index_split(
-    published: Published,
+    published: CatalogEntry,
     root: Path,
     split: str | None,
     options: Mapping[str, Any],
@@ -169,11 +159,12 @@ def _index_split(
     progress: Callable[[str, int], Any] | None,
 ) -> SplitIndex:
     name = split or WHOLE
-    expected = published.total if split is None else published.splits.get(split)
+    expected = published.total if split is None else {**published.splits, **published.subsets}.get(split)
+    reader = published.reader
     try:
-        data = getattr(datasets, published.reader)(root, split, **options)
+        data = reader(root, split, **options)
     except IncompleteError as err:
-        there = _entries(None, root, err.found, depth, name, progress)
+        there = _entries(reader, root, err.found, depth, name, progress)
         missing = tuple(Entry(path, problem="missing") for path in err.missing)
         refused = tuple(Entry(_below(root, file), problem=reason) for file, reason in err.damaged.items())
         damaged = (*(entry for entry in there if entry.problem), *refused)
@@ -189,19 +180,19 @@ def _index_split(
         classes=_classes(data, published.classes.get(name)),
         entries=entries,
         problems=_class_problems(data, published.class_count.get(name)),
-        notes=_notes(data),
+        notes=data.notes(),
     )
 
 
 def _entries(
-    data: Any,
+    data: ImageDataset[Any] | type[ImageDataset[Any]],
     root: Path,
     files: Sequence[Path],
     depth: Depth,
     split: str,
     progress: Callable[[str, int], Any] | None,
 ) -> list[Entry]:
-    """Return each file, with what reading it brings up."""
+    """Return each file, with what reading it brings up; ``data`` is the reader's class where it could not be opened."""
     if progress is None or depth == "names":
         return list(_read_each(data, root, files, depth))
     entries = []
@@ -212,41 +203,27 @@ def _entries(
     return entries
 
 
-def _read_each(data: Any, root: Path, files: Sequence[Path], depth: Depth) -> Iterator[Entry]:
+def _read_each(
+    data: ImageDataset[Any] | type[ImageDataset[Any]], root: Path, files: Sequence[Path], depth: Depth
+) -> Iterator[Entry]:
     for index, file in enumerate(files):
-        name, label = _below(root, file), _label(data, index)
         size, problem = None, None
         try:
             if depth != "names":
                 size = _size(data, file, index, depth)
         except (DataError, ImageError) as err:
             problem = str(err)
-        yield Entry(name, label, size, problem)
+        yield Entry(_below(root, file), "" if isinstance(data, type) else data.label_text(index), size, problem)
 
 
-def _size(data: Any, file: Path, index: int, depth: Depth) -> tuple[int, int]:
+def _size(data: ImageDataset[Any] | type[ImageDataset[Any]], file: Path, index: int, depth: Depth) -> tuple[int, int]:
     """Return height and width as the header says, or as the pixels come out."""
-    if data is not None and (depth == "pixels" or isinstance(data, datasets.DsnSLC)):  # whose images are in memory
+    if isinstance(data, type):
+        return data.header_size(file)
+    if depth == "pixels":
         height, width = data[index].image.shape[-2:]
         return height, width
-    if file.suffix[1:].isdecimal():  # HB19868.000, of MSTAR
-        header = archives.read_chip_header(file)
-        return header.rows, header.columns
-    size = image_size(file)
-    if isinstance(data, DetectionDataset) and size != tuple(data.sizes[index]):
-        annotated = " by ".join(map(str, data.sizes[index]))
-        raise ImageError(f"{file}: expected {annotated} pixels as annotated, got {size[0]} by {size[1]}")
-    return size
-
-
-def _label(data: Any, index: int) -> str:
-    if isinstance(data, DetectionDataset):
-        return str(len(data.boxes[index]))
-    labels = getattr(data, "labels", None)
-    if labels is None:
-        return ""
-    chosen = np.flatnonzero(labels[index]) if data.multilabel else [labels[index]]
-    return ";".join(data.class_names[label] for label in chosen)
+    return data.size(index)
 
 
 def _classes(data: Any, expected: Sequence[int] | None) -> tuple[tuple[str, int, int | None], ...]:
@@ -261,14 +238,6 @@ def _class_problems(data: Any, expected: int | None) -> tuple[str, ...]:
     if expected is None or len(data.class_names) == expected:
         return ()
     return (f"expected {expected} classes in the lists of this size, found {len(data.class_names)}",)
-
-
-def _notes(data: Any) -> tuple[str, ...]:
-    if isinstance(data, DetectionDataset) and data.left_out:
-        return (f"{len(data.left_out)} boxes without area were left out, in {data.left_out[0]} first",)
-    if excluded := getattr(data, "excluded", ()):
-        return (f"{len(excluded)} patches keep none of the classes and were left out, {excluded[0]} first",)
-    return ()
 
 
 def _below(root: Path, file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Chips to compare networks on: a folder of images with or without labels, or packed DSN-SLC patches."""
+"""Images to compare networks on: a folder of images with or without labels, or packed DSN-SLC patches."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from ..errors import DataError
 from ..io.images import list_images
 from .recognition.dsn.reader import PARTS, load_dsn
 
-__all__ = ["TEST", "TRAIN", "Chips", "open_chips"]
+__all__ = ["TEST", "TRAIN", "LabelledImages", "open_images"]
 
 TRAIN, TEST = "train", "test"
+"""Names of the two splits."""
 
 _DSN_FULL_SCALE = 65535.0  # of 16-bit digital numbers
 
 
 @dataclass(frozen=True)
-class Chips:
+class LabelledImages:
     """Images to be compared on.
 
     Attributes:
@@ -45,19 +46,21 @@ class Chips:
 
 
 @contextmanager
-def open_chips(images: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None) -> Iterator[Chips]:
-    """Find the chips to compare on.
+def open_images(
+    images: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None
+) -> Iterator[LabelledImages]:
+    """Find the images to compare on.
 
     Args:
         images: a folder of images that :func:`~sarhub_models.io.images.read_image` reads; or packed DSN-SLC patches, a
             folder of them or one file (:func:`~sarhub_models.datasets.load_dsn`), which bring labels, splits and
             radiometry along.
-        labels: CSV file, a line ``image,label`` or ``image,label,split`` for each chip, with the path of the image in
+        labels: CSV file, a line ``image,label`` or ``image,label,split`` for each image, with the path of the image in
             the folder and the split ``train`` or ``test``; a first line with these very words is passed over. Images
             that it does not name are left out.
 
     Yields:
-        The chips; those of packed files lie in a temporary folder until the end of the block.
+        The images; those of packed files lie in a temporary folder until the end of the block.
 
     Raises:
         DataError: there are no images, or the list of labels does not fit them.
@@ -72,11 +75,11 @@ def open_chips(images: str | os.PathLike[str], labels: str | os.PathLike[str] | 
     files = list_images(source)
     names = [file.relative_to(source).as_posix() for file in files]
     if labels is None:
-        yield Chips(tuple(files), tuple(names))
+        yield LabelledImages(tuple(files), tuple(names))
         return
     listed = _read_labels(Path(labels), dict(zip(names, files, strict=True)))
     splits = tuple(row[2] for row in listed.values())
-    yield Chips(
+    yield LabelledImages(
         files=tuple(row[0] for row in listed.values()),
         names=tuple(listed),
         labels=tuple(row[1] for row in listed.values()),
@@ -84,7 +87,7 @@ def open_chips(images: str | os.PathLike[str], labels: str | os.PathLike[str] | 
     )
 
 
-def _unpack(packed: Sequence[Path], folder: Path) -> Chips:
+def _unpack(packed: Sequence[Path], folder: Path) -> LabelledImages:
     files: list[Path] = []
     names, labels, splits = [], [], []
     for split in (TRAIN, TEST):
@@ -95,7 +98,7 @@ def _unpack(packed: Sequence[Path], folder: Path) -> Chips:
             names.append(name)
             labels.append(patches.class_names[label])
             splits.append(split)
-    return Chips(tuple(files), tuple(names), tuple(labels), tuple(splits), "dn", _DSN_FULL_SCALE)
+    return LabelledImages(tuple(files), tuple(names), tuple(labels), tuple(splits), "dn", _DSN_FULL_SCALE)
 
 
 def _read_labels(file: Path, known: Mapping[str, Path]) -> dict[str, tuple[Path, str, str]]:

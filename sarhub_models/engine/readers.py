@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets import (
-    MSTAR,
-    BigEarthNetS1,
-    DsnSLC,
-    FolderDataset,
-    FUSARShip,
-    OpenSARShip,
-    OpenSARUrban,
-    Sample,
-    TerraSARX,
-)
+from ..datasets.catalog import find
+from ..datasets.recognition.base import Sample
 from ..errors import DataError, OptionError
 from ..transforms import normalize_amplitude
 from .seeds import generator
 
 if TYPE_CHECKING:
     from .recipe import Data
-
-READERS: dict[str, Callable[..., Any]] = {
-    "tsx": TerraSARX,
-    "ben": BigEarthNetS1,
-    "osu": OpenSARUrban,
-    "dsn": DsnSLC,
-    "mstar": MSTAR,
-    "opensarship": OpenSARShip,
-    "fusar": FUSARShip,
-    "folder": FolderDataset,
-}
 
 
 class Scenes(Protocol):
@@ -119,7 +98,7 @@ def open_split(data: Data, split: str) -> Scenes:
         raise OptionError("where does the data set lie? data.root=FOLDER says it (or data.shards, see training.pack)")
     options = {**data.options, **({} if data.lists is None else {"lists": data.lists.expanduser()})}
     try:
-        scenes: Scenes = READERS[data.name](data.root.expanduser(), split, **options)
+        scenes: Scenes = find(data.name).reader(data.root.expanduser(), split, **options)
     except TypeError as err:
         raise OptionError(f"data.options {options} do not fit the reader of {data.name}: {err}") from None
     if len(scenes) == 0:

@@ -1,10 +1,10 @@
 """A recipe: everything that decides what a training run computes, in sections, each value with its default.
 
 The defaults are SAR-HUB's pre-training (Remote Sensing 15(23), 5534, 2023). The recipe ``<network>_<data>`` of a folder
-puts ``data/<data>.yaml``, ``network/<family>.yaml`` and, where there is one, ``<network>_<data>.yaml`` over them; for
-fine-tuning, then ``finetune/base.yaml`` and ``finetune/<family>.yaml``. Each overrides the ones before, and assignments
-such as ``optim.epochs=10`` override all of them. A data file may hold ``variants``, which belong to one choice of a
-value, such as ``data.train``.
+puts the values of the data set in the catalogue, ``network/<family>.yaml`` and, where there is one,
+``<network>_<data>.yaml`` over them; for fine-tuning, then ``finetune/base.yaml`` and ``finetune/<family>.yaml``. Each
+overrides the ones before, and assignments such as ``optim.epochs=10`` override all of them. A data set may have
+``variants``, which belong to one choice of a value, such as ``data.train``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .. import networks
+from ..datasets import catalog
 from ..errors import DataError, ManifestError, OptionError, UnknownNameError, closest
 from ..losses import LOSSES, Form
-from .readers import READERS
 
 NO_OPERATOR = "none"  # has no parameter, so no range either
 _OPEN = "data.options"  # what is below it belongs to the reader, which checks it
@@ -32,6 +32,11 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def data_names() -> tuple[str, ...]:
+    """Return the names of the data sets that can be trained on."""
+    return catalog.names("recognition")
 
 
 def _one_of(names: Callable[[], Sequence[str]]) -> AfterValidator:
@@ -78,7 +83,7 @@ class Model(Section):
 class Data(Section):
     """Where the images come from, how they are read, and which of them are trained on."""
 
-    name: Annotated[str, _one_of(lambda: tuple(READERS))]
+    name: Annotated[str, _one_of(data_names)]
     root: Path | None = None
     #: Folder of the split lists; null: where the reader looks by itself.
     lists: Path | None = None
@@ -236,9 +241,9 @@ class Recipe(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def list_recipes(folder: Path) -> list[str]:
-    """Return the names of all recipes of a folder: each network with each of its data files."""
-    return [f"{network}_{file.stem}" for network in networks.names() for file in sorted(folder.glob("data/*.yaml"))]
+def list_recipes() -> list[str]:
+    """Return the names of all recipes: each network with each recognition data set."""
+    return [f"{network}_{data}" for network in networks.names() for data in data_names()]
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:
@@ -319,7 +324,7 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values, such as those that an earlier version stored, over the defaults of the others."""
-    least = Recipe(model=Model(network=networks.names()[0]), data=Data(name=next(iter(READERS))))
+    least = Recipe(model=Model(network=networks.names()[0]), data=Data(name=data_names()[0]))
     defaults = least.model_dump(mode="json")
     del defaults["model"]["network"], defaults["data"]["name"]
     return merged(defaults, values)
@@ -337,16 +342,15 @@ def _named(name: str, folder: Path | None) -> dict[str, Any]:
     """Return the values of ``<network>_<data>`` from the files of a folder."""
     if folder is None:
         raise OptionError(f"expected a YAML file, got {name!r}; a recipe's name needs the folder of the recipes")
-    if name not in (known := list_recipes(folder)):
+    if name not in (known := list_recipes()):
         raise UnknownNameError(
             f"no recipe is called {name!r}{closest(name, known)}; a recipe is <network>_<data>, such as "
-            f"{known[0] if known else 'resnet18_ben'}, or a YAML file; networks: {', '.join(networks.names())}; data: "
-            f"{', '.join(sorted(file.stem for file in folder.glob('data/*.yaml')))}"
+            f"{known[0]}, or a YAML file; networks: {', '.join(networks.names())}; data: {', '.join(data_names())}"
         )
     network, _, data = name.rpartition("_")
-    files = (f"data/{data}", f"network/{_family(network)}", name)
+    files = (f"network/{_family(network)}", name)
     own = {"model": {"network": network}, "data": {"name": data}}
-    return merged(*(_read(folder / f"{file}.yaml") for file in files), own)
+    return merged(catalog.find(data).recipe, *(_read(folder / f"{file}.yaml") for file in files), own)
 
 
 def _read(file: Path, expected: bool = False) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..datasets.labelled import TEST, TRAIN, Chips
+from ..datasets.labelled import TEST, TRAIN, LabelledImages
 from ..errors import MissingDependencyError, OptionError
 from ..io.files import write_text
 from ..models.create import create_model, create_transform
@@ -97,7 +97,7 @@ def weights_here() -> list[str]:
 
 
 def compare(
-    chips: Chips,
+    chips: LabelledImages,
     models: Sequence[str],
     out: str | os.PathLike[str],
     *,
@@ -116,7 +116,7 @@ def compare(
     images have, in its own order (see ``bands`` of :func:`~sarhub_models.create_model`).
 
     Args:
-        chips: the images, see :func:`~sarhub_models.datasets.labelled.open_chips`.
+        chips: the images, see :func:`~sarhub_models.datasets.labelled.open_images`.
         models: names of :func:`~sarhub_models.list_models`; their weights are fetched if they are not here.
         out: folder for ``comparison.json``, ``comparison.png`` and ``chips.png`` (some chips of each class); it is
             created.
@@ -188,7 +188,7 @@ def _view(info: ModelInfo, bands: Sequence[str] | None) -> tuple[dict[str, Any],
 
 
 def _report(
-    chips: Chips,
+    chips: LabelledImages,
     rows: Sequence[int],
     features: Mapping[str, np.ndarray],
     skipped: dict[str, str],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.labelled import TEST, TRAIN, Chips, open_chips
+from ..datasets.labelled import TEST, TRAIN, LabelledImages, open_images
 from ..datasets.simulated import simulate_chips
 from ..errors import DataError
 from ..weights import Store
@@ -55,7 +55,7 @@ def run_demo(
             return {"simulated": compare(chips, [model], Path(out, "simulated"), seed=seed, progress=progress)}
     found = {}
     for file in [file for part in PARTS if (file := Path(data, f"{part}.npz")).is_file()]:
-        with open_chips(file) as chips:
+        with open_images(file) as chips:
             found[file.stem] = compare(chips, [model], Path(out, file.stem), seed=seed, progress=progress)
     if not found:
         raise DataError(f"{data}: expected packed DSN-SLC patches, {' or '.join(f'{part}.npz' for part in PARTS)}")
@@ -79,7 +79,7 @@ def fetch_data() -> Path:
 
 
 @contextmanager
-def _simulated(seed: int) -> Iterator[Chips]:
+def _simulated(seed: int) -> Iterator[LabelledImages]:
     """Yield simulated chips in digital numbers, in a temporary folder until the end of the block."""
     files: list[Path] = []
     labels: list[str] = []
@@ -92,6 +92,6 @@ def _simulated(seed: int) -> Iterator[Chips]:
                 np.save(files[-1], image * _BRIGHT)
                 labels.append(names[label])
                 split.append(part)
-        yield Chips(
+        yield LabelledImages(
             tuple(files), tuple(file.stem for file in files), tuple(labels), tuple(split), "dn", full_scale=65535.0
         )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sarhub_models.cli import main
-from sarhub_models.datasets.catalog import PUBLISHED
+from sarhub_models.datasets.catalog import names
 from sarhub_models.datasets.check import SplitIndex, index_dataset, write_index
 from sarhub_models.errors import DataError, OptionError, UnknownNameError
 from tests.datasets.segmentation.test_spacenet6 import footprints, write_tile
@@ -30,8 +30,8 @@ def ssdd(tmp_path: Path) -> Path:
     for number in range(1, 1161):
         numbers["test" if str(number)[-1] in "19" else "train"].append(f"{number:06}.jpg")
         (tmp_path / f"images/{number:06}.jpg").write_bytes(content)
-    for split, names in numbers.items():
-        write_coco_file(tmp_path / f"annotations/{split}.json", coco({name: [[1, 2, 3, 4]] for name in names}))
+    for split, listed in numbers.items():
+        write_coco_file(tmp_path / f"annotations/{split}.json", coco({name: [[1, 2, 3, 4]] for name in listed}))
     return tmp_path
 
 
@@ -221,7 +221,7 @@ def test_wrong_calls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_help_names_every_data_set(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "--help")
-    assert all(f"{name}," in out or f"{name}." in out for name in PUBLISHED)
+    assert all(f"{name}," in out or f"{name}." in out for name in names())
 
 
 def test_writing_nothing_still_writes_the_header(tmp_path: Path) -> None:

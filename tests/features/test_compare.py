@@ -12,7 +12,7 @@ from PIL import Image
 
 import sarhub_models
 from sarhub_models.cli import main
-from sarhub_models.datasets.labelled import open_chips
+from sarhub_models.datasets.labelled import open_images
 from sarhub_models.errors import DataError, OptionError
 from sarhub_models.features import compare as module
 from sarhub_models.features.compare import TWIN, compare, weights_here
@@ -51,7 +51,7 @@ def labels(chips: Path, split: bool = False, header: bool = True) -> Path:
 
 @pytest.mark.parametrize("split", [False, True])
 def test_networks_and_their_twins_are_scored(chips: Path, split: bool, tmp_path: Path) -> None:
-    with open_chips(chips, labels(chips, split, header=split)) as opened:
+    with open_images(chips, labels(chips, split, header=split)) as opened:
         found = compare(opened, [MODEL], tmp_path / "out", progress=False)
     assert found.networks == (MODEL, MODEL + TWIN)
     assert found.images == 12
@@ -104,13 +104,13 @@ def test_packed_patches_bring_labels_splits_and_radiometry(tmp_path: Path) -> No
         classes=np.array(["dark", "bright"]),
     )
     for source in (tmp_path, tmp_path / "opensarship.npz"):
-        with open_chips(source) as opened:
+        with open_images(source) as opened:
             files = opened.files
             assert len(files) == 16 and all(file.is_file() for file in files)
             assert opened.radiometry == "dn" and opened.split.count("test") == 8
             assert set(opened.labels) == {"opensarship/dark", "opensarship/bright"}
     assert not files[0].exists()
-    with open_chips(tmp_path) as opened:
+    with open_images(tmp_path) as opened:
         assert compare(opened, [MODEL], tmp_path / "out", progress=False).scores[MODEL].linear == 1.0
 
 
@@ -136,7 +136,7 @@ def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(module, "create_model", small)
     models = ["vit_small_patch16_ssl4eo.mae", "resnet18_osu", "resnet18_tsx"]
-    with open_chips(tmp_path / "tiles") as opened:
+    with open_images(tmp_path / "tiles") as opened:
         compare(opened, models, tmp_path / "out", bands=("VH", "VV"), radiometry="db", progress=False)
         with pytest.raises(OptionError, match="different radiometry"):
             compare(opened, models, tmp_path / "out", bands=("VH", "VV"))
@@ -159,7 +159,7 @@ def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: 
 def test_lists_of_labels_that_do_not_fit(chips: Path, row: str) -> None:
     file = chips.parent / "labels.csv"
     file.write_text(f"image,label\n{row}\n")
-    with pytest.raises(DataError, match=r"labels\.csv"), open_chips(chips, file):
+    with pytest.raises(DataError, match=r"labels\.csv"), open_images(chips, file):
         pass
 
 

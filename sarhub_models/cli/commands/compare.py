@@ -45,10 +45,10 @@ def command(
       sarhub compare --images dsn/s1.npz
       sarhub compare resnet50_ssl4eo.moco resnet50_ben --images tiles/ --bands VV,VH --radiometry db
     """
-    from ...datasets.labelled import open_chips
+    from ...datasets.labelled import open_images
     from ...features.compare import compare, weights_here
 
-    with open_chips(images, labels) as chips:
+    with open_images(images, labels) as chips:
         result = compare(
             chips,
             models or weights_here(),

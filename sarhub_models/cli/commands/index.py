@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ...datasets.catalog import names
 from ...errors import OptionError
 from .. import console
 from ..arguments import Json
@@ -24,7 +25,7 @@ def command(
         str,
         typer.Argument(
             metavar="DATASET",
-            help="mstar, opensarship, fusar, ssdd, hrsid, ls_ssdd, spacenet6, tsx, ben, osu, dsn, or folder.",
+            help=f"One of {', '.join(names())}.",
         ),
     ],
     root: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set, as it was unpacked.")],
@@ -38,7 +39,7 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write every file with its label and size to this CSV."),
+        typer.Option(metavar="FILE", help="Write every file with its label and size to this .csv or .parquet file."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only look for the files; do not open them.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Decode every pixel, not the headers alone.")] = False,
@@ -57,9 +58,12 @@ def command(
     """
     from ...datasets.check import index_dataset, write_index
     from ...io.progress import progress_bar
+    from ...io.tables import check_table
 
     if quick and full:
         raise OptionError("--quick opens no file and --full decodes all; choose one")
+    if out is not None:
+        check_table(out)
     found = index_dataset(
         dataset.replace("-", "_"),
         root,

@@ -1,1 +1,1 @@
-"""Readers of images with boxes, one file a data set."""
+"""Data sets of images with boxes: a module of each, called as it."""

@@ -1,26 +1,25 @@
-"""What the readers of detection data sets have in common: images on disk, boxes in memory.
+"""The bases of the detection readers: images on disk, boxes in memory.
 
-All boxes are ``x1, y1, x2, y2`` in pixels, the origin at the outer corner of the first pixel, as the annotations write
-them: an image of W by H pixels spans 0 to W and 0 to H. There is one class, ``ship``.
+Boxes are as in :mod:`~sarhub_models.datasets.annotations.boxes`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ...errors import DataError, ImageError
 from ...io.images import image_size, read_image
+from ..annotations.boxes import CLASS_NAMES, Annotation, fit_boxes
+from ..annotations.files import open_annotations
+from ..base import ImageDataset
 from ..lists import ImageIndex
 
-__all__ = ["CLASS_NAMES", "Annotation", "Detection", "DetectionDataset", "fit_boxes"]
-
-CLASS_NAMES = ("ship",)
+__all__ = ["AnnotatedDataset", "Detection", "DetectionDataset"]
 
 
 class Detection(NamedTuple):
@@ -39,24 +38,7 @@ class Detection(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True)
-class Annotation:
-    """What an annotation file says of one image.
-
-    Attributes:
-        image: path of the image, as written; its tail tells it.
-        size: height and width in pixels; ``None`` where the file does not say.
-        boxes: float64 (N, 4), x1, y1, x2, y2 in pixels, as written.
-        file: the annotation file, to be named in messages.
-    """
-
-    image: str
-    size: tuple[int, int] | None
-    boxes: np.ndarray
-    file: Path
-
-
-class DetectionDataset:
+class DetectionDataset(ImageDataset[Detection]):
     """Images with the boxes of the ships in them.
 
     A box that reaches over the edge of its image is clipped. What then has no area, because it lies outside or had
@@ -83,11 +65,9 @@ class DetectionDataset:
     """
 
     def __init__(self, root: str | os.PathLike[str], annotations: Sequence[Annotation]) -> None:
-        self.root = Path(root)
-        self.files = tuple(ImageIndex(root).find([annotation.image for annotation in annotations]))
-        self.names = tuple(file.relative_to(self.root).as_posix() for file in self.files)
+        files = ImageIndex(root).find([annotation.image for annotation in annotations])
+        super().__init__(root, files, CLASS_NAMES)
         _check_unique(self.names, annotations)
-        self.class_names = CLASS_NAMES
         self.left_out: tuple[str, ...] = ()
         sizes, boxes = [], []
         for name, file, annotation in zip(self.names, self.files, annotations, strict=True):
@@ -102,9 +82,6 @@ class DetectionDataset:
         self.sizes = np.array(sizes, dtype=np.int64).reshape(-1, 2)
         self.boxes = tuple(boxes)
 
-    def __len__(self) -> int:
-        return len(self.files)
-
     def __getitem__(self, index: int) -> Detection:
         """Read one image.
 
@@ -113,43 +90,72 @@ class DetectionDataset:
             ImageError: the file is damaged, or has another size than annotated; the message names it.
         """
         image = read_image(self.files[index])
-        if image.shape != tuple(self.sizes[index]):
-            raise ImageError(
-                f"{self.files[index]}: expected {' by '.join(map(str, self.sizes[index]))} pixels as annotated, "
-                f"got {' by '.join(map(str, image.shape))}; are these the images of these annotations?"
-            )
+        self._check_size(index, image.shape)
         boxes = self.boxes[index].copy()
         return Detection(image, boxes, np.zeros(len(boxes), dtype=np.int64), self.names[index])
-
-    def __iter__(self) -> Iterator[Detection]:
-        return (self[index] for index in range(len(self)))
 
     def counts(self) -> np.ndarray:
         """Return the number of ships, int64 (1,)."""
         return np.array([sum(map(len, self.boxes))], dtype=np.int64)
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of one image in pixels; raises if they are not those annotated."""
+        found = super().size(index)
+        self._check_size(index, found)
+        return found
 
-def fit_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Clip boxes to their image and leave out those without area.
+    def label_text(self, index: int) -> str:
+        """Return the number of ships in one image."""
+        return str(len(self.boxes[index]))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a remark on the boxes that were left out."""
+        if not self.left_out:
+            return ()
+        return (f"{len(self.left_out)} boxes without area were left out, in {self.left_out[0]} first",)
+
+    def _check_size(self, index: int, found: tuple[int, ...]) -> None:
+        if found != tuple(self.sizes[index]):
+            raise ImageError(
+                f"{self.files[index]}: expected {' by '.join(map(str, self.sizes[index]))} pixels as annotated, "
+                f"got {' by '.join(map(str, found))}; are these the images of these annotations?"
+            )
+
+
+class AnnotatedDataset(DetectionDataset):
+    """The images of one split of a published data set, with its COCO or VOC files.
 
     Args:
-        boxes: (N, 4), x1, y1, x2, y2 in pixels.
-        size: height and width of the image in pixels.
+        root: folder of the images and annotations; they may lie deeper.
+        split: ``"train"`` or ``"test"``.
+        annotations: a COCO file, or the folder of the annotations; by default the root. ``<split>.json`` or
+            ``<split>2017.json`` in it or below comes first, else the VOC files, whose split the image's name tells.
 
-    Returns:
-        float32 (M, 4), M ≤ N, in the same order.
+    Attributes:
+        voc: whether the data set has VOC files.
 
     Raises:
-        DataError: a coordinate is NaN or infinite, or a box has a negative width or height.
+        OptionError: there is no such split.
+        IncompleteError: images or annotations are missing or damaged; it tells which.
+        DataError: there are no annotations, or they are ambiguous or damaged.
     """
-    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    wrong = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
-    if wrong.any():
-        numbers = ", ".join(f"{value:g}" for value in boxes[wrong][0])
-        raise DataError(f"expected a box with x1 ≤ x2 and y1 ≤ y2 in pixels, got {numbers}; damaged annotation?")
-    height, width = size
-    clipped = np.clip(boxes, 0, [width, height, width, height]).astype(np.float32)
-    return clipped[(clipped[:, 2:] > clipped[:, :2]).all(axis=1)]
+
+    voc: ClassVar[bool] = True
+
+    def __init__(
+        self, root: str | os.PathLike[str], split: str, *, annotations: str | os.PathLike[str] | None = None
+    ) -> None:
+        super().__init__(root, open_annotations(root, split, annotations, self.split_of if self.voc else None))
+
+    @staticmethod
+    def split_of(stem: str) -> str | None:
+        """Return the split to which an image belongs by its name without suffix; ``None`` for other images."""
+        return None
+
+    @classmethod
+    def options(cls, root: Path, lists: Path | None) -> dict[str, Any]:
+        """Return the arguments, but for root and split, that open the data set with the annotations of a folder."""
+        return {} if lists is None else {"annotations": lists}
 
 
 def _check_unique(names: Sequence[str], annotations: Sequence[Annotation]) -> None:

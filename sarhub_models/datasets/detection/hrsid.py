@@ -6,29 +6,17 @@ IEEE Access 8, 2020. On disk: ``JPEGImages/`` and the COCO files ``train2017.jso
 
 from __future__ import annotations
 
-import os
+from ..annotations.boxes import CLASS_NAMES
+from ..catalog import CatalogEntry
+from .base import AnnotatedDataset
 
-from .annotations import open_annotations
-from .base import DetectionDataset
-
-__all__ = ["HRSID"]
+__all__ = ["DATASET", "HRSID"]
 
 
-class HRSID(DetectionDataset):
-    """The images of one split.
+class HRSID(AnnotatedDataset):
+    """The images of one split; ``root`` is such as ``HRSID_JPG``."""
 
-    Args:
-        root: folder of the images and annotations, such as ``HRSID_JPG``; they may lie deeper.
-        split: ``"train"`` or ``"test"``.
-        annotations: a COCO file, or the folder that holds ``<split>2017.json``; by default the root.
+    voc = False
 
-    Raises:
-        OptionError: there is no such split.
-        IncompleteError: images are missing; it tells which.
-        DataError: there are no annotations, or they are ambiguous or damaged.
-    """
 
-    def __init__(
-        self, root: str | os.PathLike[str], split: str, *, annotations: str | os.PathLike[str] | None = None
-    ) -> None:
-        super().__init__(root, open_annotations(root, split, annotations, None))
+DATASET = CatalogEntry(HRSID, {"train": None, "test": None}, total=5_604, class_names=CLASS_NAMES)

@@ -8,41 +8,28 @@ large-scale Sentinel-1 SAR images. Remote Sensing 12(18), 2020. The scenes are c
 
 from __future__ import annotations
 
-import os
 import re
 
-from .annotations import open_annotations
-from .base import DetectionDataset
+from ..annotations.boxes import CLASS_NAMES
+from ..catalog import CatalogEntry
+from .base import AnnotatedDataset
 
-__all__ = ["LsSsdd"]
+__all__ = ["DATASET", "LsSsdd"]
 
 _SUB_IMAGE = re.compile(r"(?P<scene>\d{1,2})_\d{1,2}_\d{1,2}")
 _LAST_TRAINING_SCENE = 10
 
 
-class LsSsdd(DetectionDataset):
-    """The sub-images of one split.
+class LsSsdd(AnnotatedDataset):
+    """The sub-images of one split; the scenes themselves are passed over."""
 
-    Args:
-        root: folder of the sub-images and annotations; they may lie deeper. The scenes themselves are passed over.
-        split: ``"train"`` or ``"test"``.
-        annotations: a COCO file, or the folder of the annotations; by default the root. ``<split>.json`` in it or
-            below comes first, else the VOC files, whose split the number of the scene tells.
-
-    Raises:
-        OptionError: there is no such split.
-        IncompleteError: images or annotations are missing or damaged; it tells which.
-        DataError: there are no annotations, or they are ambiguous or damaged.
-    """
-
-    def __init__(
-        self, root: str | os.PathLike[str], split: str, *, annotations: str | os.PathLike[str] | None = None
-    ) -> None:
-        super().__init__(root, open_annotations(root, split, annotations, _split_of))
+    @staticmethod
+    def split_of(stem: str) -> str | None:
+        """Return the split of a sub-image, by the number of its scene."""
+        match = _SUB_IMAGE.fullmatch(stem)
+        if match is None:
+            return None
+        return "train" if int(match["scene"]) <= _LAST_TRAINING_SCENE else "test"
 
 
-def _split_of(stem: str) -> str | None:
-    match = _SUB_IMAGE.fullmatch(stem)
-    if match is None:
-        return None
-    return "train" if int(match["scene"]) <= _LAST_TRAINING_SCENE else "test"
+DATASET = CatalogEntry(LsSsdd, {"train": 6_000, "test": 3_000}, class_names=CLASS_NAMES)

@@ -8,37 +8,22 @@ ends in 1 or 9 are for the test: 928 and 232.
 
 from __future__ import annotations
 
-import os
+from ..annotations.boxes import CLASS_NAMES
+from ..catalog import CatalogEntry
+from .base import AnnotatedDataset
 
-from .annotations import open_annotations
-from .base import DetectionDataset
-
-__all__ = ["SSDD"]
-
-
-class SSDD(DetectionDataset):
-    """The images of one split.
-
-    Args:
-        root: folder of the images and annotations, such as ``BBox_SSDD/coco_style`` or ``BBox_SSDD/voc_style``; they
-            may lie deeper.
-        split: ``"train"`` or ``"test"``.
-        annotations: a COCO file, or the folder of the annotations; by default the root. ``<split>.json`` in it or
-            below comes first, else the VOC files, whose split the image's name tells.
-
-    Raises:
-        OptionError: there is no such split.
-        IncompleteError: images or annotations are missing or damaged; it tells which.
-        DataError: there are no annotations, or they are ambiguous or damaged.
-    """
-
-    def __init__(
-        self, root: str | os.PathLike[str], split: str, *, annotations: str | os.PathLike[str] | None = None
-    ) -> None:
-        super().__init__(root, open_annotations(root, split, annotations, _split_of))
+__all__ = ["DATASET", "SSDD"]
 
 
-def _split_of(stem: str) -> str | None:
-    if not stem.isdecimal():
-        return None
-    return "test" if stem[-1] in "19" else "train"
+class SSDD(AnnotatedDataset):
+    """The images of one split; ``root`` is such as ``BBox_SSDD/coco_style`` or ``BBox_SSDD/voc_style``."""
+
+    @staticmethod
+    def split_of(stem: str) -> str | None:
+        """Return the split of an image, by the last digit of its number."""
+        if not stem.isdecimal():
+            return None
+        return "test" if stem[-1] in "19" else "train"
+
+
+DATASET = CatalogEntry(SSDD, {"train": 928, "test": 232}, class_names=CLASS_NAMES)

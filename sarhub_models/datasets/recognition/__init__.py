@@ -1,1 +1,1 @@
-"""Readers of scenes and targets with one or several labels each, one file or folder a data set."""
+"""Data sets of scenes and targets with one or several labels each: a module or package of each, called as it."""

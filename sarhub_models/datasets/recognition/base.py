@@ -1,17 +1,17 @@
-"""What the readers of scene data sets have in common: images on disk, labels in memory.
-
-A reader is a map-style data set as :class:`torch.utils.data.DataLoader` takes it, without importing torch.
-"""
+"""The base of the recognition readers: images on disk, labels in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ...io.images import read_image
+from ..base import ImageDataset
+from ..lists import find_list
 
 __all__ = ["Sample", "SceneDataset"]
 
@@ -30,7 +30,7 @@ class Sample(NamedTuple):
     name: str
 
 
-class SceneDataset:
+class SceneDataset(ImageDataset[Sample]):
     """Images with one or several labels each.
 
     Attributes:
@@ -41,15 +41,12 @@ class SceneDataset:
         multilabel: whether an image carries several labels.
     """
 
-    def __init__(self, root: Path, files: Sequence[Path], labels: np.ndarray, class_names: Sequence[str]) -> None:
-        self.files = tuple(files)
-        self.names = tuple(file.relative_to(root).as_posix() for file in files)
+    def __init__(
+        self, root: str | os.PathLike[str], files: Sequence[Path], labels: np.ndarray, class_names: Sequence[str]
+    ) -> None:
+        super().__init__(root, files, class_names)
         self.labels = labels
-        self.class_names = tuple(class_names)
         self.multilabel = labels.ndim == 2
-
-    def __len__(self) -> int:
-        return len(self.files)
 
     def __getitem__(self, index: int) -> Sample:
         """Read one image.
@@ -61,14 +58,21 @@ class SceneDataset:
         label = self.labels[index].copy() if self.multilabel else int(self.labels[index])
         return Sample(self._read(self.files[index]), label, self.names[index])
 
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[index] for index in range(len(self)))
-
     def counts(self) -> np.ndarray:
         """Return the number of images of each class, int64 (C,)."""
         if self.multilabel:
             return self.labels.sum(axis=0, dtype=np.int64)
         return np.bincount(self.labels, minlength=len(self.class_names))
+
+    def label_text(self, index: int) -> str:
+        """Return the class of one image by name, several with ``;`` between them."""
+        chosen = np.flatnonzero(self.labels[index]) if self.multilabel else [self.labels[index]]
+        return ";".join(self.class_names[label] for label in chosen)
+
+    @classmethod
+    def _list(cls, root: str | os.PathLike[str], lists: str | os.PathLike[str] | None, split: str) -> Path:
+        """Return the list of a split, in ``lists`` or else in ``root``."""
+        return find_list(root if lists is None else lists, split, cls.list_prefix)
 
     def _read(self, file: Path) -> np.ndarray:
         return read_image(file)

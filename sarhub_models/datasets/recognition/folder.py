@@ -11,10 +11,11 @@ import numpy as np
 
 from ...errors import DataError
 from ...io.images import SUFFIXES
-from ..lists import ImageIndex, Listed, find_list, label_array, list_files, read_list
+from ..catalog import CatalogEntry
+from ..lists import ImageIndex, Listed, label_array, list_files, read_list
 from .base import SceneDataset
 
-__all__ = ["FolderDataset", "ListDataset", "class_folders", "listed_in_folders"]
+__all__ = ["DATASET", "FolderDataset", "ListDataset", "class_folders", "listed_in_folders"]
 
 
 class FolderDataset(SceneDataset):
@@ -44,7 +45,7 @@ class FolderDataset(SceneDataset):
         label_of = {file: label for label, name in enumerate(names) for file in list_files(root / name)}
         files = list(label_of)
         if split is not None:
-            list_file = find_list(root if lists is None else lists, split)
+            list_file = self._list(root, lists, split)
             files = listed_in_folders(root, list_file, read_list(list_file, len(names)), label_of, names)
         labels = np.array([label_of[file] for file in files], dtype=np.int64)
         super().__init__(root, files, labels, names)
@@ -76,7 +77,7 @@ class ListDataset(SceneDataset):
     ) -> None:
         entries = read_list(list_file, len(class_names), multilabel=multilabel)
         files = ImageIndex(root, suffixes).find([entry.path for entry in entries])
-        super().__init__(Path(root), files, label_array(entries, len(class_names), multilabel=multilabel), class_names)
+        super().__init__(root, files, label_array(entries, len(class_names), multilabel=multilabel), class_names)
 
 
 def _class_folders(root: Path) -> tuple[str, ...]:
@@ -151,3 +152,8 @@ def listed_in_folders(
 
 def _folded(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
+
+
+DATASET = CatalogEntry(
+    FolderDataset, {"train": None, "val": None, "test": None}, whole=True, target=True, finetune_steps=1000
+)

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..lists import find_list, label_array, read_list
+from ..catalog import CatalogEntry
+from ..lists import label_array, read_list
 from .base import SceneDataset
 from .folder import class_folders, listed_in_folders
 
-__all__ = ["CLASS_NAMES", "FUSARShip"]
+__all__ = ["CLASS_NAMES", "DATASET", "FUSARShip"]
 
 CLASS_NAMES = ("Cargo", "Dredger", "Fishing", "Passenger", "Tanker", "Tug")
 
@@ -40,6 +41,8 @@ class FUSARShip(SceneDataset):
         DataError: no chips were found, or the list is missing, malformed, ambiguous, or contradicts the folders.
     """
 
+    list_prefix = "FuSAR_"
+
     def __init__(
         self,
         root: str | os.PathLike[str],
@@ -52,9 +55,24 @@ class FUSARShip(SceneDataset):
         if split is None:
             super().__init__(root, list(label_of), np.array(list(label_of.values()), dtype=np.int64), CLASS_NAMES)
             return
-        list_file = find_list(root if lists is None else lists, split, "FuSAR_")
+        list_file = self._list(root, lists, split)
         entries = [
             replace(entry, path=re.split(r"[/\\]", entry.path)[-1]) for entry in read_list(list_file, len(CLASS_NAMES))
         ]
         files = listed_in_folders(root, list_file, entries, label_of, CLASS_NAMES)
         super().__init__(root, files, label_array(entries, len(CLASS_NAMES)), CLASS_NAMES)
+
+
+DATASET = CatalogEntry(
+    FUSARShip,
+    {"train6": 1_678, "test6": 1_662},
+    class_names=CLASS_NAMES,
+    whole=True,
+    lists=tuple(f"Fine-tuning/Target_recognition/data/FSS/FuSAR_{split}.txt" for split in ("train6", "test6")),
+    recipe={  # 6 classes by the published lists, the middle of each chip
+        "data": {"train": "train6", "test": "test6", "balanced": True},
+        "preprocess": {"crop": 128, "operator": "none", "draa": False, "mean": 0.0442077, "std": 0.00497706},
+        "evaluation": {"split": None},
+    },
+    target=True,
+)

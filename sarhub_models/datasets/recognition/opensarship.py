@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import OptionError
+from ..catalog import CatalogEntry
 from ..lists import find_list, read_list
 from .base import SceneDataset
 from .folder import class_folders, listed_in_folders
 
-__all__ = ["CLASS_NAMES", "SIZES", "OpenSARShip"]
+__all__ = ["CLASS_NAMES", "DATASET", "SIZES", "OpenSARShip"]
 
 CLASS_NAMES = (
     "Tug",
@@ -41,6 +42,7 @@ CLASS_NAMES = (
 SIZES = {"low": 32, "medium": 96, "large": 128}
 """Side of the input for each size of the published lists, in pixels."""
 
+_SPLITS = tuple(f"{size}_{part}" for size in SIZES for part in ("train", "test"))
 _SPLIT = re.compile(rf"({'|'.join(SIZES)})_(?:train|test)")
 _POLARISATION = re.compile(r"_(v[vh])$", re.IGNORECASE)
 
@@ -103,3 +105,31 @@ def _classes(folder: Path, split: str) -> Sequence[int]:
         return range(len(CLASS_NAMES))
     files = [find_list(folder, f"{match[1]}_{part}") for part in ("train", "test")]
     return sorted({entry.labels[0] for file in files for entry in read_list(file, len(CLASS_NAMES))})
+
+
+DATASET = CatalogEntry(
+    OpenSARShip,
+    dict.fromkeys(_SPLITS),
+    class_names=CLASS_NAMES,
+    class_count={split: {"low": 14, "medium": 13, "large": 7}[split.partition("_")[0]] for split in _SPLITS},
+    whole=True,
+    lists=tuple(f"Fine-tuning/Target_recognition/data/OSS/{split}.txt" for split in _SPLITS),
+    recipe={  # large chips, 7 classes; mean and std are the paper's, null measures those of chips on another scale
+        "data": {"train": "large_train", "test": "large_test", "balanced": True},
+        "preprocess": {"operator": "none", "draa": False, "size": 128, "mean": 0.00258246, "std": 0.0032765},
+        "evaluation": {"split": None},
+        "variants": {
+            "data.train": {
+                "medium_train": {
+                    "data": {"test": "medium_test"},
+                    "preprocess": {"size": 96, "mean": 0.00184448, "std": 0.00251385},
+                },
+                "low_train": {
+                    "data": {"test": "low_test"},
+                    "preprocess": {"size": 32, "mean": 0.00307491, "std": 0.00376823},
+                },
+            }
+        },
+    },
+    target=True,
+)

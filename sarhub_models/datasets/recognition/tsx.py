@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
-from ..lists import find_list
+from ..catalog import CatalogEntry
 from .folder import ListDataset
 
-__all__ = ["CLASS_NAMES", "TerraSARX"]
+__all__ = ["CLASS_NAMES", "DATASET", "TerraSARX"]
 
 CLASS_NAMES = tuple(str(index) for index in range(32))
 """The classes by number: their names were not published."""
@@ -29,9 +29,19 @@ class TerraSARX(ListDataset):
         DataError: the list or an image is missing, malformed or ambiguous.
     """
 
+    list_prefix = "tsx_"
+
     def __init__(
         self, root: str | os.PathLike[str], split: str, *, lists: str | os.PathLike[str] | None = None
     ) -> None:
-        super().__init__(
-            root, find_list(root if lists is None else lists, split, "tsx_"), CLASS_NAMES, suffixes=(".npy",)
-        )
+        super().__init__(root, self._list(root, lists, split), CLASS_NAMES, suffixes=(".npy",))
+
+
+DATASET = CatalogEntry(
+    TerraSARX,
+    {"train": None, "val": None, "test": None},
+    class_names=CLASS_NAMES,
+    recipe={
+        "preprocess": {"operator": "reinhard_devlin", "mean": 0.17721633016340846, "std": 0.023696591996910408},
+    },
+)

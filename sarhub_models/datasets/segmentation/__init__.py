@@ -1,1 +1,1 @@
-"""Readers of images with masks, one file a data set."""
+"""Data sets of images with masks: a module of each, called as it."""

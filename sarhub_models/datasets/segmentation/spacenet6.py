@@ -11,17 +11,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...errors import DataError, ImageError, IncompleteError
 from ...io.images import open_tiff
+from ..catalog import CatalogEntry
 from ..lists import find_list
+from .base import SegmentationDataset
 
-__all__ = ["BANDS", "CLASS_NAMES", "Segmentation", "SpaceNet6", "building_mask"]
+__all__ = ["BANDS", "CLASS_NAMES", "DATASET", "SpaceNet6", "building_mask"]
 
 BANDS = ("HH", "HV", "VH", "VV")
 CLASS_NAMES = ("background", "building")
@@ -31,22 +33,8 @@ _FOLDER = "SAR-Intensity"  # the archive has optical images of the same tiles be
 _GEOJSON_CRS = "EPSG:4326"  # of a file that names none, RFC 7946, section 4
 
 
-class Segmentation(NamedTuple):
-    """One tile.
-
-    Attributes:
-        image: float32 (4, H, W), HH, HV, VH, VV; 0 where there is no data.
-        mask: uint8 (H, W), indices into ``class_names``.
-        name: path of the image below the root, with ``/``.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    name: str
-
-
-class SpaceNet6:
-    """The tiles of one split, with masks drawn from the footprints.
+class SpaceNet6(SegmentationDataset):
+    """The tiles of one split, float32 (4, H, W) in decibels (HH, HV, VH, VV), with masks drawn from the footprints.
 
     Args:
         root: holds ``SAR-Intensity`` and ``geojson_buildings``; they may lie deeper.
@@ -72,41 +60,27 @@ class SpaceNet6:
         *,
         lists: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.root = Path(root)
-        self.class_names = CLASS_NAMES
-        images = _by_tile(file for file in self.root.rglob("*.tif") if _is_radar(file.relative_to(self.root)))
+        root = Path(root)
+        images = _by_tile(file for file in root.rglob("*.tif") if _is_radar(file.relative_to(root)))
         if not images:
-            raise DataError(
-                f"{self.root}: expected tiles {_FOLDER}/*_tile_<number>.tif in this folder or below, found none"
-            )
+            raise DataError(f"{root}: expected tiles {_FOLDER}/*_tile_<number>.tif in this folder or below, found none")
         tiles = list(images)
         if split is not None:
-            tiles = _read_tiles(find_list(self.root if lists is None else lists, split))
-        footprints = _by_tile(self.root.rglob("*.geojson"))
+            tiles = _read_tiles(find_list(root if lists is None else lists, split))
+        footprints = _by_tile(root.rglob("*.geojson"))
         missing = [f"{tile}.tif" for tile in tiles if tile not in images]
         missing += [f"{tile}.geojson" for tile in tiles if tile in images and tile not in footprints]
         if missing:
             raise IncompleteError(
-                f"{len(missing)} images or footprints of {len(tiles)} tiles are not below {self.root}, "
+                f"{len(missing)} images or footprints of {len(tiles)} tiles are not below {root}, "
                 f"that of {missing[0]} first; unpack the archive again, or give the list of these tiles",
                 missing=missing,
                 found=[images[tile] for tile in tiles if tile in images],
             )
-        self.files = tuple(images[tile] for tile in tiles)
+        super().__init__(root, [images[tile] for tile in tiles], CLASS_NAMES)
         self.footprints = tuple(footprints[tile] for tile in tiles)
-        self.names = tuple(file.relative_to(self.root).as_posix() for file in self.files)
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Segmentation:
-        """Read one tile.
-
-        Raises:
-            IndexError: there is no such tile.
-            ImageError: the image is damaged, has other bands, or does not say where it lies.
-            DataError: the footprints are damaged, or in other coordinates than the image.
-        """
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         file = self.files[index]
         with open_tiff(file) as tile:
             if tile.count != len(BANDS):
@@ -117,10 +91,19 @@ class SpaceNet6:
         if not np.isfinite(image).all():
             raise ImageError(f"{file}: {int((~np.isfinite(image)).sum())} of {image.size} values are NaN or infinite")
         mask = building_mask(self.footprints[index], image.shape[1:], transform, crs)
-        return Segmentation(image.astype(np.float32, copy=False), mask, self.names[index])
+        return image.astype(np.float32, copy=False), mask
 
-    def __iter__(self) -> Iterator[Segmentation]:
-        return (self[index] for index in range(len(self)))
+
+DATASET = CatalogEntry(
+    SpaceNet6,
+    {"train": 2_380, "test": 1_021},
+    total=3_401,
+    class_names=CLASS_NAMES,
+    whole=True,
+    lists=tuple(  # spelt so in the repository
+        f"Fine-tuning/Sementic_Segmentation/__base__/SAR data/{split}.txt" for split in ("train", "test")
+    ),
+)
 
 
 def building_mask(file: str | os.PathLike[str], shape: tuple[int, int], transform: Any, crs: Any) -> np.ndarray:

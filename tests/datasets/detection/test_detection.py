@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarhub_models.datasets import HRSID, SSDD, DetectionDataset, LsSsdd
-from sarhub_models.datasets.detection.base import fit_boxes
+from sarhub_models.datasets.annotations.boxes import fit_boxes
 from sarhub_models.errors import DataError, ImageError, IncompleteError, OptionError
 from tests.datasets.ships import coco, write_coco_file, write_image, write_voc
 

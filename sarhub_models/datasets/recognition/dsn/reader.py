@@ -29,10 +29,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ....errors import DataError, UnknownNameError, closest
+from ....errors import DataError, OptionError, UnknownNameError, closest
+from ...catalog import CatalogEntry
 from ..base import Sample, SceneDataset
 
-__all__ = ["PARTS", "SPLITS", "DsnPatches", "DsnSLC", "assign_splits", "load_dsn", "overlap_groups", "pack_folder"]
+__all__ = [
+    "DATASET",
+    "PARTS",
+    "SPLITS",
+    "DsnPatches",
+    "DsnSLC",
+    "assign_splits",
+    "load_dsn",
+    "overlap_groups",
+    "pack_folder",
+]
 
 PATCH_SIZE = 64
 SPLITS = ("train", "val", "test")
@@ -131,12 +142,41 @@ class DsnSLC(SceneDataset):
 
     def __init__(self, root: str | os.PathLike[str], split: str, *, parts: Sequence[str] = ("s1", "tsx")) -> None:
         patches = load_dsn(root, parts, split)
-        super().__init__(Path(root), [Path(root, name) for name in patches.names], patches.labels, patches.class_names)
+        super().__init__(root, [Path(root, name) for name in patches.names], patches.labels, patches.class_names)
         self.images = patches.images
 
     def __getitem__(self, index: int) -> Sample:
         """Return one patch; the image is float32 (64, 64)."""
         return Sample(self.images[index], int(self.labels[index]), self.names[index])
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of one patch in pixels."""
+        height, width = self.images[index].shape
+        return height, width
+
+    @classmethod
+    def options(cls, root: Path, lists: Path | None) -> dict[str, Any]:
+        """Return the parts that are there, or all where none is; the packed patches say their splits themselves."""
+        if lists is not None:
+            raise OptionError("the packed patches of dsn say their splits themselves; leave the lists out")
+        return {"parts": [part for part in PARTS if (root / f"{part}.npz").is_file()] or list(PARTS)}
+
+
+DATASET = CatalogEntry(
+    DsnSLC,
+    dict.fromkeys(SPLITS),
+    recipe={  # small, trained from scratch
+        # one number for every operator keeps them comparable
+        "data": {"options": {"parts": ["s1", "tsx"]}, "full_scale": 65535, "workers": 0},
+        # twice the patch: the stem would otherwise blur the texture that tells the classes apart
+        "preprocess": {"operator": "log_amplitude", "size": 128},
+        # no quarter turns: range and azimuth have different resolutions, by which a network knows the sensor
+        "augment": {"geometry": "flip"},
+        "optim": {"epochs": 40, "batch_size": 32, "max_lr": 2.0e-3, "decay_vectors": False},
+    },
+    target=True,
+    finetune_steps=280,
+)
 
 
 def pack_folder(folder: str | os.PathLike[str], target: str | os.PathLike[str], part: str) -> Path:

@@ -1,1 +1,5 @@
-"""MSTAR: military vehicles, read from Phoenix files, unpacked or in their archives."""
+"""MSTAR: chips of military vehicles, as Phoenix files or in .zip archives."""
+
+from .reader import DATASET
+
+__all__ = ["DATASET"]

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ....errors import ImageError
+from .archives import open_file
 
-__all__ = ["PhoenixChip", "PhoenixHeader", "parse_header", "parse_phoenix", "read_header", "read_phoenix"]
+__all__ = ["LARGEST", "PhoenixChip", "PhoenixHeader", "parse_header", "parse_phoenix", "read_header", "read_phoenix"]
 
+LARGEST = 1 << 24
+"""Bytes of a chip, at most; the published ones have 0.3 MiB."""
 _START, _END = b"[PhoenixHeaderVer", b"[EndofPhoenixHeader]"
 _LARGEST_HEADER = 1 << 14  # published ones have 2 KiB; a foreign file is not searched further than this
 _COUNT = re.compile(r"[0-9]{1,9}")
@@ -47,12 +48,14 @@ class PhoenixHeader:
         """Check that a file is as long as this header says.
 
         Raises:
-            ImageError: it is not; a scene of 16-bit values is told apart from a damaged chip.
+            ImageError: it is not, or longer than any chip; a scene of 16-bit values is told apart from a damaged chip.
         """
         count = self.rows * self.columns
         what = f"{self.rows} by {self.columns} pixels"
         if size == self.offset + 4 * count:
             raise ImageError(f"a scene of 16-bit values, {what}; expected a chip of float32 magnitude and phase")
+        if size > LARGEST:
+            raise ImageError(f"expected a chip of at most {LARGEST} bytes, got {size}; damaged?")
         if size != self.offset + 8 * count:
             expected = f"expected {self.offset + 8 * count} bytes for a chip of {what}"
             raise ImageError(f"{expected}, found {size}; truncated or damaged?")
@@ -114,42 +117,33 @@ def parse_header(data: bytes) -> PhoenixHeader:
 
 
 def read_phoenix(path: str | os.PathLike[str]) -> PhoenixChip:
-    """Read the chip of a Phoenix file.
+    """Read the chip of a Phoenix file, or of one in a .zip archive, ``ARCHIVE.zip/path/in/it``.
 
     Raises:
         ImageError: the file cannot be read, is no Phoenix chip, or is damaged; the message names it.
     """
-    read_header(path)  # a foreign file may be of any size; this one is as long as a chip
-    with _naming(path):
-        return parse_phoenix(Path(path).read_bytes())
+    with open_file(path) as (file, size):
+        head = file.read(_LARGEST_HEADER)
+        parse_header(head).check_size(size)  # a foreign file may be of any size
+        data = head + file.read(size + 1 - len(head))  # to the end, where an archive verifies the checksum
+        return parse_phoenix(data)
 
 
 def read_header(path: str | os.PathLike[str], *, chip: bool = True) -> PhoenixHeader:
-    """Read the header of a Phoenix file.
+    """Read the header of a Phoenix file, or of one in a .zip archive.
 
     Args:
-        path: the file.
+        path: the file, or ``ARCHIVE.zip/path/in/it``.
         chip: check that the file is as long as a chip of that header; ``False`` also takes scenes.
 
     Raises:
         ImageError: the file cannot be read, or is no Phoenix file or chip; the message names it.
     """
-    with _naming(path), Path(path).open("rb") as file:
+    with open_file(path) as (file, size):
         header = parse_header(file.read(_LARGEST_HEADER))
         if chip:
-            header.check_size(os.fstat(file.fileno()).st_size)
+            header.check_size(size)
     return header
-
-
-@contextmanager
-def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Put the path of the file before the message of an error."""
-    try:
-        yield
-    except OSError as err:
-        raise ImageError(f"{path}: cannot be read ({err})") from err
-    except ImageError as err:
-        raise ImageError(f"{path}: {err}") from err
 
 
 def _fields(text: str) -> dict[str, str]:

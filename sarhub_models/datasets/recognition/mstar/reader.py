@@ -2,10 +2,10 @@
 
 Published by the US Air Force Research Laboratory; Ross, Worrell, Velten, Mossing, Bryant: Standard SAR ATR evaluation
 experiments using the MSTAR public release data set. SPIE 3370, 1998. On disk: Phoenix files (see
-:mod:`.mstar.phoenix`) called ``HB19868.000``, in any folders below the root, unpacked or in the .zip
-or .tar(.gz) archives themselves (see :mod:`.mstar.archives`). Their headers, not their names,
-tell the vehicle and the depression angle: chips taken at 17° are for training, those at 15° for the test. Or ``.npy``
-files, such as ``train/2S1/HB19868.000_Mag.npy``, and lists.
+:mod:`.mstar.phoenix`) called ``HB19868.000``, in any folders below the root, unpacked or in the .zip archives
+themselves (see :mod:`.mstar.archives`). Their headers, not their names, tell the vehicle and the depression angle:
+chips taken at 17° are for training, those at 15° for the test. Or ``.npy`` files, such as
+``train/2S1/HB19868.000_Mag.npy``, and lists.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ....errors import DataError, ImageError, IncompleteError, OptionError
-from ....io.images import read_image
-from ...lists import ImageIndex, Listed, find_list, label_array, read_list
+from ....io.images import image_size, read_image
+from ...catalog import CatalogEntry
+from ...lists import ImageIndex, Listed, label_array, read_list
 from ..base import SceneDataset
-from .archives import CHIP, find_archives, list_members, read_chip, read_chip_header
+from .archives import CHIP, find_files, list_members
+from .phoenix import read_header, read_phoenix
 
-__all__ = ["CLASS_NAMES", "DEPRESSION", "MSTAR"]
+__all__ = ["CLASS_NAMES", "DATASET", "DEPRESSION", "MSTAR"]
 
 CLASS_NAMES = ("2S1", "BMP-2", "BRDM-2", "BTR-60", "BTR-70", "D7", "T-62", "T-72", "ZIL-131", "ZSU-234")
 DEPRESSION = {"train": 17, "test": 15}
@@ -66,8 +68,8 @@ class MSTAR(SceneDataset):
     Raises:
         OptionError: ``variants`` is asked for where a list decides.
         IncompleteError: chips of the list are missing, or Phoenix files are damaged; it tells which.
-        DataError: no chips were found, one lies there twice, an archive is damaged or holds archives in place of
-            chips, or the list is missing, malformed or ambiguous.
+        DataError: no chips were found, one lies there twice, an archive is damaged, of another kind than .zip or holds
+            archives in place of chips, or the list is missing, malformed or ambiguous.
     """
 
     def __init__(
@@ -81,10 +83,12 @@ class MSTAR(SceneDataset):
         root = Path(root)
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; expected one with the archives of MSTAR, or .npy files")
-        archives = find_archives(root)
-        phoenix = [(file, False) for file in _phoenix_files(root)]
-        phoenix += [(file, True) for file in _packed_files(archives)]
-        if archives and not phoenix and lists is None and not (root / f"{split}.txt").is_file():
+        unpacked, archives, others = find_files(root)
+        phoenix = [*((file, False) for file in unpacked), *((file, True) for file in _packed_files(archives))]
+        listed = lists is not None or (root / f"{split}.txt").is_file()
+        if others and not unpacked and (phoenix or not listed):
+            raise DataError(f"{others[0]}: only .zip archives are read in place; unpack it, or pack its files as .zip")
+        if archives and not phoenix and not listed:
             raise DataError(
                 f"{root}: expected chips called HB19868.000 in {archives[0].name}, found none in any archive"
             )
@@ -94,7 +98,7 @@ class MSTAR(SceneDataset):
         elif variants:
             raise OptionError("variants=True takes the chips of Phoenix files by their headers; a list names its chips")
         else:
-            entries = read_list(find_list(root if lists is None else lists, split), len(CLASS_NAMES))
+            entries = read_list(self._list(root, lists, split), len(CLASS_NAMES))
             labels = label_array(entries, len(CLASS_NAMES))
             if phoenix:
                 files = _listed_chips(root, _chips(root, phoenix), entries)
@@ -103,20 +107,46 @@ class MSTAR(SceneDataset):
         super().__init__(root, files, labels, CLASS_NAMES)
 
     def _read(self, file: Path) -> np.ndarray:
-        return read_image(file) if file.suffix == ".npy" else read_chip(file).magnitude
+        return read_image(file) if file.suffix == ".npy" else read_phoenix(file).magnitude
+
+    @staticmethod
+    def header_size(file: Path) -> tuple[int, int]:
+        """Return height and width of a chip in pixels, from its header."""
+        if file.suffix == ".npy":
+            return image_size(file)
+        header = read_header(file)
+        return header.rows, header.columns
 
 
-def _phoenix_files(root: Path) -> list[Path]:
-    """Return the files below a folder that are called like a chip, sorted."""
-    found = []
-    for parent, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if CHIP.fullmatch(name)]
-    return sorted(found)
+DATASET = CatalogEntry(
+    MSTAR,
+    {"train": 2_747, "test": 2_425},
+    subsets={"train_30": 817, "train_10": 268},
+    class_names=CLASS_NAMES,
+    # Chen, Wang, Xu, Jin: Target classification using the deep convolutional networks for SAR images. TGRS 54, 2016
+    classes={
+        "train": (299, 233, 298, 256, 233, 299, 299, 232, 299, 299),
+        "test": (274, 195, 274, 195, 196, 274, 273, 196, 274, 274),
+    },
+    lists=tuple(
+        f"Fine-tuning/Target_recognition/data/MSTAR/{split}.txt" for split in ("train", "train_30", "train_10", "test")
+    ),
+    recipe={  # the middle of each chip
+        # of the magnitudes in the files, which exceed 1 only at bright scatterers
+        "data": {"full_scale": 1.0},
+        "preprocess": {"crop": 128, "operator": "none", "draa": False, "mean": 0.051745296, "std": 0.059024353},
+        "evaluation": {"split": None},
+    },
+    target=True,
+)
 
 
 def _packed_files(archives: Sequence[Path]) -> list[Path]:
-    """Return the members of archives that are called like a chip, sorted within each archive."""
+    """Return the chips in some archives, sorted within each.
+
+    Raises:
+        DataError: an archive is damaged, or holds archives in place of chips.
+    """
     found: list[Path] = []
     there = {archive.name for archive in archives}
     for archive in archives:
@@ -125,8 +155,8 @@ def _packed_files(archives: Sequence[Path]) -> list[Path]:
         packed = [name for name in nested if PurePosixPath(name).name not in there]
         if packed and not members:
             raise DataError(
-                f"{archive} holds no chips but archives, {packed[0]!r} first: unpack it once; what comes out need not "
-                "be unpacked"
+                f"{archive} holds no chips but archives, {packed[0]!r} first: unpack it once; the .zip files that come "
+                "out need not be unpacked"
             )
     return found
 
@@ -158,12 +188,12 @@ def _chips(
 
 
 def _read_chip(file: Path, packed: bool) -> _Chip | None:
-    fields = read_chip_header(file, chip=False).fields
+    fields = read_header(file, chip=False).fields
     target = re.sub(r"[\W_]", "", fields.get("TargetType", "")).lower()
     label = next((label for name, label in _TARGETS.items() if target.startswith(name)), None)
     if label is None:  # the calibration target (slicy), and scenes of clutter
         return None
-    read_chip_header(file)  # a chip is as long as its header says
+    read_header(file)  # a chip is as long as its header says
     try:
         depression = round(float(fields["DesiredDepression"]))
     except (KeyError, ValueError, OverflowError) as err:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import DataError, IncompleteError, OptionError
 from ..lists import ImageIndex
-from .base import Annotation
+from .boxes import Annotation
 from .coco import read_coco
 from .voc import read_voc_files
 

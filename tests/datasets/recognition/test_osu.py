@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sarhub_models.datasets import OpenSARUrban
-from sarhub_models.datasets.recognition.opensarurban import CLASS_NAMES
+from sarhub_models.datasets.recognition.osu import CLASS_NAMES
 from sarhub_models.errors import DataError, ImageError, OptionError
 from tests.datasets.scenes import pixels, write_npy, write_png, write_tif
 

@@ -18,10 +18,11 @@ import numpy as np
 
 from ...errors import DataError, IncompleteError, OptionError, closest
 from ...io.images import read_image
-from ..lists import ImageIndex, find_list, label_array, read_list
+from ..catalog import CatalogEntry
+from ..lists import ImageIndex, label_array, read_list
 from .base import SceneDataset
 
-__all__ = ["CLASS_NAMES", "CORINE_TO_CLASS", "BigEarthNetS1", "corine_labels", "db_to_amplitude"]
+__all__ = ["CLASS_NAMES", "CORINE_TO_CLASS", "DATASET", "BigEarthNetS1", "corine_labels", "db_to_amplitude"]
 
 _MEMBERS = {
     "Urban fabric": ("Continuous urban fabric", "Discontinuous urban fabric"),
@@ -71,6 +72,10 @@ CORINE_TO_CLASS: dict[str, int | None] = {
 }
 """Class of each of the 43 CORINE names, or ``None`` where it was dropped."""
 
+# fmt: off
+_TRAIN_COUNTS = (6153, 1732, 15493, 2213, 7835, 8023, 11012, 2281, 11365, 15940, 16285, 1070, 1572, 13225, 125, 2264,
+                 194, 7006, 6235)
+# fmt: on
 _PATCH = re.compile(r"S1[A-D]_\w+_\d{8}T\d{6}_\w+_\d+_\d+")
 _BAND_AND_SUFFIX = re.compile(r"(_V[VH])?(\.\w+)?$")
 
@@ -99,6 +104,8 @@ class BigEarthNetS1(SceneDataset):
             a patch is ambiguous, or the list does not fit.
     """
 
+    list_prefix = "ben_"
+
     def __init__(
         self,
         root: str | os.PathLike[str],
@@ -116,7 +123,7 @@ class BigEarthNetS1(SceneDataset):
             names, labels, self.excluded = _labelled_patches(root, folders)
             files = _band_files(root, folders, names, band)
         else:
-            entries = read_list(find_list(root if lists is None else lists, split, "ben_"), 19, multilabel=True)
+            entries = read_list(self._list(root, lists, split), len(CLASS_NAMES), multilabel=True)
             labels = label_array(entries, len(CLASS_NAMES), multilabel=True)
             listed = [_BAND_AND_SUFFIX.sub("", entry.path, count=1) for entry in entries]
             if folders:
@@ -125,9 +132,35 @@ class BigEarthNetS1(SceneDataset):
                 files = ImageIndex(root, (".npy",)).find([f"{path}_{band}.npy" for path in listed])
         super().__init__(root, files, labels, CLASS_NAMES)
 
+    def notes(self) -> tuple[str, ...]:
+        """Return a remark on the patches that were left out."""
+        if not self.excluded:
+            return ()
+        return (f"{len(self.excluded)} patches keep none of the classes and were left out, {self.excluded[0]} first",)
+
     def _read(self, file: Path) -> np.ndarray:
         image = read_image(file)
         return db_to_amplitude(image) if file.suffix == ".tif" else image
+
+
+DATASET = CatalogEntry(
+    BigEarthNetS1,
+    {"train": 44_274, "val": 9_839, "test": None},
+    class_names=CLASS_NAMES,
+    classes={"train": _TRAIN_COUNTS},
+    whole=True,
+    lists=tuple(f"Pre-training/data/BEN/ben_{split}.txt" for split in ("train", "val", "test")),
+    recipe={
+        # backscatter of the GeoTIFFs becomes amplitude, which exceeds 1 only at bright targets
+        "data": {"options": {"band": "VV"}, "full_scale": 1.0},
+        "preprocess": {
+            "operator": "ptls",
+            "operators": {"ptls": {"low": 0, "high": 2, "eval_value": 1}},
+            "mean": 0.5995,
+            "std": 0.0005743462,
+        },
+    },
+)
 
 
 def db_to_amplitude(backscatter: np.ndarray) -> np.ndarray:

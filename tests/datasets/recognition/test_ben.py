@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarhub_models.datasets import BigEarthNetS1
-from sarhub_models.datasets.recognition.bigearthnet import (
+from sarhub_models.datasets.recognition.ben import (
     CLASS_NAMES,
     CORINE_TO_CLASS,
     corine_labels,

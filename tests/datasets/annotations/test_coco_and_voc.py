@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarhub_models.datasets import SSDD
-from sarhub_models.datasets.detection.coco import read_coco, write_coco
-from sarhub_models.datasets.detection.voc import read_voc, read_voc_files
+from sarhub_models.datasets.annotations.coco import read_coco, write_coco
+from sarhub_models.datasets.annotations.voc import read_voc, read_voc_files
 from sarhub_models.errors import DataError, IncompleteError
 from tests.datasets.ships import coco, write_coco_file, write_image, write_voc
 

@@ -16,10 +16,11 @@ import numpy as np
 
 from ...errors import DataError, OptionError
 from ...io.images import SUFFIXES
-from ..lists import ImageIndex, find_list, label_array, list_files, read_list
+from ..catalog import CatalogEntry
+from ..lists import ImageIndex, label_array, list_files, read_list
 from .base import SceneDataset
 
-__all__ = ["CLASS_NAMES", "OpenSARUrban"]
+__all__ = ["CLASS_NAMES", "DATASET", "OpenSARUrban"]
 
 CLASS_NAMES = (
     "highbuilding",
@@ -53,6 +54,8 @@ class OpenSARUrban(SceneDataset):
         DataError: no patches were found, one has an unknown class or occurs twice, or the list does not fit.
     """
 
+    list_prefix = "osu_"
+
     def __init__(
         self,
         root: str | os.PathLike[str],
@@ -66,10 +69,29 @@ class OpenSARUrban(SceneDataset):
         if split is None:
             files, labels = _named_patches(Path(root), polarisation)
         else:
-            entries = read_list(find_list(root if lists is None else lists, split, "osu_"), len(CLASS_NAMES))
+            entries = read_list(self._list(root, lists, split), len(CLASS_NAMES))
             files = ImageIndex(root).find([_LISTED.sub(f"_{polarisation}", entry.path) for entry in entries])
             labels = label_array(entries, len(CLASS_NAMES))
-        super().__init__(Path(root), files, labels, CLASS_NAMES)
+        super().__init__(root, files, labels, CLASS_NAMES)
+
+
+DATASET = CatalogEntry(
+    OpenSARUrban,
+    {"train": 11_503, "val": 3_287, "test": 1_644},
+    class_names=CLASS_NAMES,
+    classes={"train": (3152, 2660, 2161, 1138, 447, 652, 1061, 135, 64, 33)},
+    whole=True,
+    lists=tuple(f"Pre-training/data/OSU/osu_{split}.txt" for split in ("train", "val", "test")),
+    recipe={
+        "data": {"options": {"polarisation": "vv"}},
+        "preprocess": {
+            "operator": "ptls",
+            "operators": {"ptls": {"low": 0, "high": 3, "eval_value": 1.5}},
+            "mean": 0.3159206957121415,
+            "std": 0.034312685984107194,
+        },
+    },
+)
 
 
 def _named_patches(root: Path, polarisation: str) -> tuple[list[Path], np.ndarray]:

@@ -11,13 +11,16 @@ import json
 import os
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import DataError
 from ...io.files import write_text
-from .base import Annotation, DetectionDataset
+from .boxes import Annotation
+
+if TYPE_CHECKING:
+    from ..detection.base import DetectionDataset
 
 __all__ = ["read_coco", "write_coco"]
 

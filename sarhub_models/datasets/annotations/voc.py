@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ...errors import DataError, IncompleteError
-from .base import CLASS_NAMES, Annotation
+from .boxes import CLASS_NAMES, Annotation
 
 __all__ = ["read_voc", "read_voc_files"]
 

@@ -1,0 +1,1 @@
+"""Annotation files of boxes, COCO and VOC, and where they lie."""

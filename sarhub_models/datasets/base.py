@@ -1,0 +1,81 @@
+"""The base of every reader: image files below a root, known by number and name.
+
+Readers are opened as ``Reader(root, split, *, …)``. Each is a map-style data set as
+:class:`torch.utils.data.DataLoader` takes it, without importing torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from ..io.images import image_size
+
+__all__ = ["ImageDataset"]
+
+Item = TypeVar("Item")
+
+
+class ImageDataset(Generic[Item]):
+    """Images below a folder.
+
+    Attributes:
+        root: folder of the images.
+        files: the images.
+        names: their paths below the root, with ``/``.
+        class_names: name of each class.
+        list_prefix: beginning of the names of the data set's split lists.
+    """
+
+    list_prefix: ClassVar[str] = ""
+
+    def __init__(self, root: str | os.PathLike[str], files: Sequence[Path], class_names: Sequence[str]) -> None:
+        self.root = Path(root)
+        self.files = tuple(files)
+        self.names = tuple(file.relative_to(self.root).as_posix() for file in self.files)
+        self.class_names = tuple(class_names)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Item:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self[index] for index in range(len(self)))
+
+    @classmethod
+    def options(cls, root: Path, lists: Path | None) -> dict[str, Any]:
+        """Return the arguments, but for root and split, that open the data set with the lists of a folder.
+
+        Raises:
+            OptionError: the data set takes no lists.
+        """
+        return {} if lists is None else {"lists": lists}
+
+    @staticmethod
+    def header_size(file: Path) -> tuple[int, int]:
+        """Return height and width of an image in pixels, from its header.
+
+        Raises:
+            ImageError: the file is missing or damaged; the message names it.
+        """
+        return image_size(file)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of one image in pixels without decoding it.
+
+        Raises:
+            ImageError: the file is missing, damaged, or not the one that was annotated; the message names it.
+        """
+        return self.header_size(self.files[index])
+
+    def label_text(self, index: int) -> str:
+        """Return the label of one image as text; empty where it is not known before the image is read."""
+        return ""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return remarks on what was left out."""
+        return ()
