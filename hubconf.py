@@ -17,6 +17,7 @@ dependencies = [
     "filelock",
     "gdown",
     "huggingface_hub",
+    "lazy_loader",
     "numpy",
     "platformdirs",
     "requests",
