@@ -13,7 +13,7 @@ MM_TESTS = $(shell grep -rl --include='test_*.py' -E 'importorskip..(mmcv|pycoco
 LOWEST := .venv-lowest
 CORE_TESTS = tests/zoo tests/networks tests/weights tests/transforms tests/models
 
-.PHONY: help demo check test test-lowest test-mm lint docs bench build clean
+.PHONY: help demo check test test-lowest test-mm lint docs renew bench build clean
 
 help:
 	@echo "make demo    set up, then features of radar chips and what they are good for (DATA=folder of real patches)"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-lowest  the core's tests with the oldest supported releases of torch, timm, huggingface_hub, ..."
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the documentation, to docs/_build/html"
+	@echo "make renew   what is generated from the code: tests/public_api.txt and the schema's enums"
 	@echo "make bench   speed, beside named peers; tables to $(OUT)/speed"
 	@echo "make build   source distribution and wheel, to dist/"
 
@@ -70,6 +71,9 @@ lint: $(VENV)/.ready-dev
 
 docs: $(VENV)/.ready-dev
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+renew: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.renew
 
 bench: $(VENV)/.ready-dev
 	mkdir -p $(OUT)/speed
