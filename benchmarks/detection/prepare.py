@@ -27,7 +27,7 @@ def prepare(dataset: str, root: Path, out: Path, annotations: Path | None = None
     """Write the annotations of a data set and link its images.
 
     Args:
-        dataset: name of a detection data set in the catalogue.
+        dataset: name of a detection data set in the catalog.
         root: where the download was unpacked; it is only read.
         out: the folder to write.
         annotations: folder of other annotations than those below ``root``, such as ``train.json`` and ``test.json``.

@@ -1,7 +1,7 @@
-"""Readers of public SAR data sets, one file each, and the catalogue of them.
+"""Readers of public SAR data sets, one file each, and the catalog of them.
 
 They know no manifest and no network architecture. Names are resolved on first use (PEP 562), so that the names of the
-data sets cost no import of a reader. The class of every data set in the catalogue can be imported from here.
+data sets cost no import of a reader. The class of every data set in the catalog can be imported from here.
 """
 
 from __future__ import annotations

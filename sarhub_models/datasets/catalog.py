@@ -1,4 +1,4 @@
-"""The catalogue of data sets: everything that the package knows of each by name.
+"""The catalog of data sets: everything that the package knows of each by name.
 
 A data set is one module (or package) of ``recognition/``, ``detection/`` or ``segmentation/``. Its file name is the
 name of the data set; it holds the reader and a :class:`CatalogEntry` called ``DATASET``. Nothing else lists data sets:

@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class SplitIndex:
-    """What was found of one split.
+    """The files found of one split, beside what was published.
 
     Attributes:
         split: its name, ``"all"`` where there are no lists.
@@ -65,7 +65,7 @@ class SplitIndex:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that was published is there and can be used."""
+        """Return whether everything that was published is there and can be used."""
         counted = self.expected is None or self.found == self.expected
         in_classes = all(expected is None or found == expected for _, found, expected in self.classes)
         return counted and in_classes and not (self.missing or self.damaged or self.problems)
@@ -83,7 +83,7 @@ def index_dataset(
     """Compare a data set with what was published of it.
 
     Args:
-        name: of the catalogue, see :func:`~sarhub_models.datasets.catalog.names`.
+        name: of the catalog, see :func:`~sarhub_models.datasets.catalog.names`.
         root: folder of the data set.
         lists: folder of the split lists, or of the annotations of a detection data set; by default ``root``.
         splits: which ones; by default the usual ones, or everything there is where there are no lists.

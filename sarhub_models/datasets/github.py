@@ -20,7 +20,7 @@ __all__ = ["Blob", "fetch_blob", "is_there", "list_tree", "raw_url", "require_ne
 
 @dataclass(frozen=True)
 class Blob:
-    """What git knows of one file.
+    """The identity of one file in git.
 
     Attributes:
         id: SHA-1 over ``b"blob <size>\\0"`` and the bytes.
@@ -74,7 +74,7 @@ def list_tree(url: str, scratch: Path) -> dict[str, Blob]:
 
 
 def is_there(path: Path, blob: Blob) -> bool:
-    """Whether a file has the bytes that git knows."""
+    """Return whether a file has the bytes that git knows."""
     return path.is_file() and path.stat().st_size == blob.size and digests(path).git_blob == blob.id
 
 

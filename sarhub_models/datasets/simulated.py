@@ -147,4 +147,4 @@ _SCENES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "forest": _forest,
 }
 CLASS_NAMES = tuple(_SCENES)
-"""What is simulated, by label: open sea, a ship at sea, a vehicle with its shadow, houses, fields, forest."""
+"""The simulated scenes, by label: open sea, a ship at sea, a vehicle with its shadow, houses, fields, forest."""

@@ -1,7 +1,7 @@
 """A recipe: everything that decides what a training run computes, in sections, each value with its default.
 
 The defaults are SAR-HUB's pre-training (Remote Sensing 15(23), 5534, 2023). The recipe ``<network>_<data>`` of a folder
-puts the values of the data set in the catalogue, ``network/<family>.yaml`` and, where there is one,
+puts the values of the data set in the catalog, ``network/<family>.yaml`` and, where there is one,
 ``<network>_<data>.yaml`` over them; for fine-tuning, then ``finetune/base.yaml`` and ``finetune/<family>.yaml``. Each
 overrides the ones before, and assignments such as ``optim.epochs=10`` override all of them. A data set may have
 ``variants``, which belong to one choice of a value, such as ``data.train``.

@@ -20,7 +20,7 @@ CLASS_NAMES = ("ship",)
 
 @dataclass(frozen=True)
 class Annotation:
-    """What an annotation file says of one image.
+    """The boxes of one image, as its annotation file writes them.
 
     Attributes:
         image: path of the image, as written; its tail tells it.

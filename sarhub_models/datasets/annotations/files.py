@@ -1,4 +1,4 @@
-"""Where the annotations of a detection data set lie: COCO files first, else VOC files."""
+"""Find and open the annotations of a detection data set: COCO files first, else VOC files."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ _ARRAYS = ("iq", "label", "split", "name", "classes")
 
 @dataclass(frozen=True)
 class Part:
-    """Where one part lies in the repository.
+    """The place of one part in the repository.
 
     Attributes:
         folder: path of the part in the repository; it holds a folder for each class.

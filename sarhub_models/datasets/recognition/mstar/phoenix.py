@@ -30,7 +30,7 @@ _LAYOUT = ("PhoenixHeaderLength", "native_header_length", "NumberOfRows", "Numbe
 
 @dataclass(frozen=True)
 class PhoenixHeader:
-    """What the header of a Phoenix file says.
+    """The header of a Phoenix file.
 
     Attributes:
         fields: every ``key= value``, as text; ``TargetType``, ``TargetSerNum``, ``TargetAz``, ``DesiredDepression``, …
