@@ -193,6 +193,14 @@ def test_a_member_that_unpacks_to_more_than_its_header_says(tmp_path: Path) -> N
     assert read_header(archive / FIRST, chip=False).rows == 8
 
 
+def test_two_members_of_one_name_are_told(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "chips.zip", "w") as packed:
+        for name, rows in (("CD/HB10000.000", 4), ("./CD/HB10000.000", 9)):
+            packed.writestr(name, phoenix(np.ones((rows, 3), np.float32)))
+    with pytest.raises(DataError, match=r"chips\.zip: damaged .*two members are called 'CD/HB10000\.000'"):
+        MSTAR(tmp_path, "train")
+
+
 def test_archives_in_an_archive_and_archives_without_chips(unpacked: Path, tmp_path: Path) -> None:
     root = tmp_path / "packed"
     inner = pack(unpacked, tmp_path / "inner/CD1.zip")

@@ -103,5 +103,7 @@ def _opened(
     for info in opened.infolist():
         parts = PurePosixPath(info.filename.replace("\\", "/").lstrip("/")).parts
         if parts and not info.is_dir() and not any(part.startswith(".") for part in parts):
-            members["/".join(parts)] = info
+            name = "/".join(parts)
+            if members.setdefault(name, info) is not info and CHIP.fullmatch(parts[-1]):
+                raise zipfile.BadZipFile(f"two members are called {name!r}")
     return opened, members
