@@ -104,7 +104,7 @@ def _unpack(packed: Sequence[Path], folder: Path) -> LabelledImages:
 def _read_labels(file: Path, known: Mapping[str, Path]) -> dict[str, tuple[Path, str, str]]:
     """Return path, label and split (or ``""``) of each listed image, by its name."""
     try:
-        with file.open(newline="", encoding="utf-8") as stream:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
             rows = [row for row in csv.reader(stream) if row]
     except (OSError, UnicodeDecodeError) as err:
         raise DataError(f"cannot read the labels {file}: {err}") from err

@@ -19,6 +19,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import DataError, OptionError
 from ..io.files import write_text
+from ..io.tables import write_table
 from ..networks import build, spec
 from ..transforms import Pipeline
 from .augment import describe, make_transform
@@ -26,7 +27,7 @@ from .checkpoint import BEST
 from .memory import keep_freed_memory
 from .provenance import check_same_run, split_digests
 from .recipe import Recipe, override
-from .report import RUNNING, plot_curves, plot_detail, write_csv
+from .report import RUNNING, plot_curves, plot_detail
 from .splits import Source, open_source, open_training
 from .trainer import Row, Trainer, make_accelerator
 
@@ -260,7 +261,7 @@ class Reporter:
     def on_epoch(self, row: Row) -> None:
         """Record an epoch."""
         trainer = self.trainer
-        write_csv(trainer.history, trainer.folder / "metrics.csv")
+        write_table(trainer.history, trainer.folder / "metrics.csv")
         for name, value in row.items():
             self.board.add_scalar(f"epoch/{name}", value, trainer.step - 1)  # what begins at purge_step is dropped
         self.board.flush()

@@ -163,5 +163,13 @@ def test_lists_of_labels_that_do_not_fit(chips: Path, row: str) -> None:
         pass
 
 
+@pytest.mark.parametrize("header", [False, True])
+def test_lists_of_labels_may_begin_with_a_byte_order_mark(chips: Path, header: bool) -> None:
+    file = labels(chips, header=header)
+    file.write_bytes(file.read_text().encode("utf-8-sig"))
+    with open_images(chips, file) as opened:
+        assert len(opened.files) == 12
+
+
 def test_weights_of_this_disk() -> None:
     assert weights_here() == [MODEL]
