@@ -56,7 +56,7 @@ $(LOWEST)/.ready: pyproject.toml
 	touch $@
 
 test-lowest: $(LOWEST)/.ready
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto -m 'not slow' -W ignore::DeprecationWarning \
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto -W ignore::DeprecationWarning \
 		$(CORE_TESTS) --ignore tests/models/test_export.py $(ARGS)
 
 # On the CPU, which MMCV was compiled for.

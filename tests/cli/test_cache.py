@@ -51,6 +51,7 @@ def test_download_verify_and_cache(served: FileServer, capsys: pytest.CaptureFix
     only_line(err)
 
 
+@pytest.mark.slow
 def test_cache_clear_asks(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", str(checkpoint)]) == 0
     command = "import sys; from sarhub_models.cli import main; sys.exit(main(['cache', 'clear']))"

@@ -19,6 +19,7 @@ from tests.weights.loopback import Fault, FileServer
 from .conftest import MODEL, child, only_line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["list"], ["list", "--json"], ["info", MODEL], ["cache"]])
 def test_answers_without_heavy_imports(arguments: list[str]) -> None:
     heavy = {"torch", "timm", "torchvision", "pandas", "scipy", "rasterio"}
@@ -92,6 +93,7 @@ def test_bugs_are_one_line_unless_debugging(
         main(["cache"])
 
 
+@pytest.mark.slow
 def test_interrupt_ends_with_130_and_one_line(served: FileServer) -> None:
     served.faults["/w"] = [Fault(after=1000, stall=True)]
     process = subprocess.Popen(

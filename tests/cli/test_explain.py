@@ -39,6 +39,7 @@ def points(images: Path, out: Path, *more: str) -> int:
     return main(["explain", "kp", "--images", str(images), "--out", str(out), "--steps", "3", "--json", *more])
 
 
+@pytest.mark.slow
 def test_knowledge_points_of_two_networks_and_their_comparison(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +74,7 @@ def test_knowledge_points_of_two_networks_and_their_comparison(
     assert "--label" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_unet_is_written_and_read_again(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unet = tmp_path / "unet.safetensors"
     arguments = ["--model", MODEL, "--estimator", "unet", "--unet", str(unet), "--limit", "1", "--patch", "32"]
@@ -84,6 +86,7 @@ def test_the_unet_is_written_and_read_again(images: Path, tmp_path: Path, capsys
     assert np.array_equal(one.maps, two.maps)
 
 
+@pytest.mark.slow
 def test_activation_maps(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "cam"
     arguments = ["--model", MODEL, "--images", str(images), "--out", str(out), "--method", "layercam"]
@@ -94,6 +97,7 @@ def test_activation_maps(images: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert "layercam" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_masks_of_ones_own(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mask = np.zeros((64, 64), dtype=np.uint8)
     mask[:32, :32], mask[:32, 32:] = 1, 2  # of a chip that is explained at 128 by 128 pixels

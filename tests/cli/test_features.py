@@ -48,6 +48,7 @@ def test_features_of_a_folder_with_a_bad_image(
     assert list(result["skipped"]) == ["b.npy"]
 
 
+@pytest.mark.slow
 def test_features_of_digital_numbers_says_what_to_do(
     images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

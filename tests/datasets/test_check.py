@@ -200,6 +200,7 @@ def test_scene_data_sets(tmp_path: Path) -> None:
     assert tsx["train"].ok and not tsx["val"].ok
 
 
+@pytest.mark.slow
 def test_packed_patches(test_data: Path) -> None:
     found = by_split(index_dataset("dsn", test_data / "data/dsn"))
     assert list(found) == ["train", "val", "test"] and all(index.ok for index in found.values())

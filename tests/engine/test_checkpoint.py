@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
 def test_a_full_disk_is_told_and_leaves_nothing_half(tiny_dsn: Path, tmp_path: Path) -> None:
     code = (

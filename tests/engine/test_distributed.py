@@ -27,6 +27,8 @@ from training.evaluate import score_run
 from .conftest import CHILDREN, fit, read_rows, tiny, write_images
 from .test_resume import assert_same_run, end, last, wait_for_change
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SPEED = ("images_per_second", "waiting_for_data")
 

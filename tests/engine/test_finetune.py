@@ -36,6 +36,7 @@ def small(root: Path, *values: str) -> Recipe:
     return tiny("mobilenetv3_folder", root, *VALUES, *values)
 
 
+@pytest.mark.slow
 def test_a_run_without_validation_keeps_the_last_epoch(images: Path, tmp_path: Path) -> None:
     (images / "val.txt").unlink()  # it is not even looked for
     assert train(small(images), tmp_path / "run")
@@ -50,6 +51,7 @@ def test_a_run_without_validation_keeps_the_last_epoch(images: Path, tmp_path: P
         torch.testing.assert_close(tensor, state["model"][key].to(tensor.dtype), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 5])
 def test_a_stopped_run_ends_as_if_nothing_had_happened(after: int, images: Path, tmp_path: Path) -> None:
     assert train(small(images), tmp_path / "whole")
@@ -63,6 +65,7 @@ def test_a_stopped_run_ends_as_if_nothing_had_happened(after: int, images: Path,
     assert best[0] == best[1]
 
 
+@pytest.mark.slow
 def test_a_fraction_trains_on_its_samples_only(images: Path, tmp_path: Path) -> None:
     for seed in (0, 1):
         train(small(images, f"runtime.seed={seed}"), tmp_path / str(seed))
@@ -98,11 +101,13 @@ def test_sgd_is_that_of_the_paper() -> None:
     assert not plain.param_groups[0]["nesterov"]
 
 
+@pytest.mark.slow
 def test_no_momentum_leaves_no_state_and_trains(images: Path, tmp_path: Path) -> None:
     assert train(small(images, "optim.momentum=0", "optim.epochs=1"), tmp_path / "run")
     assert np.isfinite(read_rows(tmp_path / "run")[0]["loss"])
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on(images: Path, tmp_path: Path) -> None:
     recipe = tiny("mobilenetv3_folder", images, "optim.epochs=2", "preprocess.mean=0.5", "preprocess.std=0.3")
     stopped(recipe, tmp_path / "run", 3)

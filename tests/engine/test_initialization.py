@@ -66,6 +66,7 @@ def test_without_weights_the_seed_decides() -> None:
         assert not all(torch.equal(one[key], different[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_a_file_gives_all_but_the_head(given: nn.Module, tmp_path: Path) -> None:
     state = given.state_dict()
     save_file(state, tmp_path / "w.safetensors")
@@ -89,6 +90,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         start("mobilenetv3_dsn", "resnet18")
 
 
+@pytest.mark.slow
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="no known network"):
@@ -109,6 +111,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_imagenet_weights_come_from_the_hub_and_are_kept(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     published = timm.create_model("resnet18", pretrained=False)
@@ -120,6 +123,7 @@ def test_imagenet_weights_come_from_the_hub_and_are_kept(hub: HubServer, monkeyp
     assert len(hub.log) == asked
 
 
+@pytest.mark.slow
 def test_imagenet_weights_fit_the_windows_of_swin(hub: HubServer) -> None:
     published = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False)
     hub.commit("timm/swin_tiny_patch4_window7_224.ms_in1k", {"model.safetensors": save(published.state_dict())})
@@ -175,6 +179,7 @@ def test_every_parameter_is_in_one_group_and_vectors_are_decayed_on_request(deca
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.05, 0.05 if decay_vectors else 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", names())
 def test_synchronised_batch_norms_compute_the_same(network: str) -> None:
     torch.manual_seed(0)

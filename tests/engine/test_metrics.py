@@ -118,6 +118,7 @@ def share(rank: int, port: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_with_unequal_shares_see_the_scores_of_the_whole(tmp_path: Path) -> None:
     mp.start_processes(share, args=(free_port(), tmp_path), nprocs=2, start_method="forkserver")
     for rank in range(2):

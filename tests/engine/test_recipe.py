@@ -118,6 +118,7 @@ def test_swin_has_a_tenth_of_the_learning_rate_and_drops_paths(network: str, dat
     assert recipe.model.drop_path_rate == 0.1
 
 
+@pytest.mark.slow
 def test_every_network_goes_with_every_data_set_and_survives_yaml() -> None:
     data = {"tsx", "ben", "osu", "dsn", "mstar", "opensarship", "fusar", "folder"}
     assert set(list_recipes()) == {f"{network}_{name}" for network in names() for name in data}

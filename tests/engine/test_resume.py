@@ -31,6 +31,8 @@ from training import pretrain
 
 from .conftest import CHILDREN, fit, read_rows, tiny, write_images
 
+pytestmark = pytest.mark.slow
+
 RANDOM = (
     *("preprocess.draa=true", "augment.geometry=flip_rotate", "augment.cutmix=0.5", "model.drop_rate=0.2"),
     *("model.drop_path_rate=0.1", "optim.ema=0.9", "optim.epochs=3", "data.workers=2"),

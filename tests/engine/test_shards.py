@@ -94,6 +94,7 @@ def test_batches_hold_what_the_files_hold(recipe: str, tiny_dsn: Path, tmp_path:
                 assert torch.equal(label, expected[name][1]) and label.dtype == expected[name][1].dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_the_order_follows_from_seed_epoch_and_workers(packed: Path, workers: int) -> None:
     shards = opened(packed, f"data.workers={workers}")
@@ -121,6 +122,7 @@ def test_processes_see_different_samples_and_equally_many_batches(packed: Path, 
         assert len(one) == len(other) == 24 and not one & other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_resuming_anywhere_gives_the_batches_that_were_left(packed: Path, workers: int) -> None:
     shards = opened(packed, f"data.workers={workers}")
@@ -184,6 +186,7 @@ def test_too_few_shards_use_fewer_workers_or_are_refused(packed: Path) -> None:
         shards.training(plan(process=Rank(0, 9)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("world", [1, 2, 7])
 def test_evaluation_shares_out_every_sample_once(packed: Path, world: int, workers: int) -> None:
@@ -349,6 +352,7 @@ TINY = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_training_on_shards_is_resumed_exactly(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = load_recipe("mobilenetv3_dsn", [f"data.shards={packed}", "data.workers=0", *TINY])
     assert train(recipe, tmp_path / "whole")

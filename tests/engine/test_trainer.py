@@ -64,6 +64,7 @@ def learnt(tiny_dsn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_learns_and_leaves_all_that_it_promises(learnt: Path, tiny_dsn: Path) -> None:
     assert {file.name for file in learnt.iterdir()} == LEFT
     rows = read_rows(learnt)
@@ -99,6 +100,7 @@ def test_the_weights_load_as_the_package_loads_them(learnt: Path) -> None:
         assert model(x).shape == (4, 3)
 
 
+@pytest.mark.slow
 def test_the_kept_scores_are_those_of_the_kept_weights(learnt: Path, tiny_dsn: Path, tmp_path: Path) -> None:
     assert score_run(load_run(learnt), "val") == pytest.approx(load_run(learnt).val)
     averaged = tmp_path / "averaged"
@@ -113,6 +115,7 @@ def test_a_finished_run_is_not_run_again(learnt: Path, tiny_dsn: Path, monkeypat
     assert {file.name: file.read_bytes() for file in learnt.iterdir() if file.is_file()} == before
 
 
+@pytest.mark.slow
 def test_scores_that_are_there_are_taken_for_the_same_only(
     learnt: Path, tiny_dsn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +158,7 @@ def plain(tiny_dsn: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return fit(recipe, tmp_path_factory.mktemp("plain") / "run").network.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     ["augment.cutmix=1", "preprocess.draa=true", "augment.geometry=dihedral", "model.drop_rate=0.5", "runtime.seed=1"],
@@ -168,6 +172,7 @@ def test_what_is_random_changes_the_weights_in_the_same_way_each_time(
     assert all(tensor.isfinite().all() for tensor in first.values())
 
 
+@pytest.mark.slow
 def test_a_moving_average_of_no_memory_is_the_network_itself(tiny_dsn: Path, tmp_path: Path) -> None:
     for name, decay in (("off", "null"), ("none", "0"), ("long", "0.999")):
         fit(tiny("mobilenetv3_dsn", tiny_dsn, f"optim.ema={decay}"), tmp_path / name)
@@ -202,6 +207,7 @@ def by_hand(recipe: Recipe) -> float:
     return float(np.mean(losses))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [
@@ -221,6 +227,7 @@ def test_every_loss_is_the_one_of_its_formula(values: tuple[str, ...], tmp_path:
     assert fit(recipe, tmp_path / "run").history[0]["loss"] == pytest.approx(by_hand(recipe), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("save_last", "save_best"):
         monkeypatch.setattr(trainer, name, lambda *_: None)  # half a gigabyte
@@ -239,6 +246,7 @@ def test_accumulated_gradients_are_those_of_one_large_batch(tmp_path: Path, monk
         assert (one - other).abs().mean() <= 0.02 * (one - start[key]).abs().mean() + 1e-9, key
 
 
+@pytest.mark.slow
 def test_several_labels_are_learnt_from_the_true_format_of_bigearthnet(tmp_path: Path) -> None:
     root = tmp_path / "ben"
     names = [f"S1A_IW_GRDH_1SDV_20170613T165043_33UUP_{index}_39" for index in range(8)]
@@ -260,6 +268,7 @@ def test_several_labels_are_learnt_from_the_true_format_of_bigearthnet(tmp_path:
     assert again == pytest.approx({name: run.val[name] for name in again})
 
 
+@pytest.mark.slow
 def test_bfloat16_runs_on_a_cpu_and_keeps_the_weights_in_single_precision(tiny_dsn: Path, tmp_path: Path) -> None:
     for precision in ("fp32", "bf16"):
         recipe = tiny("mobilenetv3_dsn", tiny_dsn, f"runtime.precision={precision}", "optim.max_lr=1e-3")
@@ -270,6 +279,7 @@ def test_bfloat16_runs_on_a_cpu_and_keeps_the_weights_in_single_precision(tiny_d
     assert {tensor.dtype for tensor in weights if tensor.is_floating_point()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_images_of_several_sizes_train_and_score_together(tmp_path: Path) -> None:
     root = write_images(tmp_path / "images", {"a": 8, "b": 8}, sizes=((40, 40), (30, 50), (50, 30)))
     train(tiny("mobilenetv3_folder", root, "preprocess.draa=true", "optim.batch_size=4"), tmp_path / "run")
@@ -277,6 +287,7 @@ def test_images_of_several_sizes_train_and_score_together(tmp_path: Path) -> Non
     assert score_run(load_run(tmp_path / "run"), "test") == pytest.approx(load_run(tmp_path / "run").val)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_damaged_samples_stop_the_command_by_name_or_are_counted(workers: int, tmp_path: Path) -> None:
     root = write_images(tmp_path / "images", {"a": 8, "b": 8})
@@ -323,6 +334,7 @@ class LateLoss(nn.Module):
         return Flaw.apply(value) if self.gradient else value * math.nan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", [False, True])
 def test_what_is_not_finite_ends_the_run_and_leaves_the_last_good_state(
     gradient: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -390,6 +402,7 @@ def test_a_dry_run_shows_recipe_size_and_time_and_writes_nothing(tiny_dsn: Path,
     assert wrong.exit_code == 1 and "did you mean 'imagenet'" in wrong.output
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_it_computes_the_same(tiny_dsn: Path, tmp_path: Path) -> None:
     values = ("optim.epochs=1", "optim.max_lr=1e-4", "optim.batch_size=24", "augment.cutmix=0", "model.drop_rate=0")

@@ -55,6 +55,7 @@ def test_default_class_is_the_one_that_the_network_gives() -> None:
     assert np.array_equal(predicted, wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["mobilenetv3", "swin_t"])
 def test_networks_are_explained_and_left_as_they_were(network: str) -> None:
     torch.set_num_threads(1)

@@ -43,6 +43,7 @@ def test_each_patch_is_one_of_six_kinds() -> None:
     assert kinds[3, 3] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("palette", list(PALETTES))
 @pytest.mark.parametrize("cam", [False, True])
 def test_pictures_are_written(palette: str, cam: bool, tmp_path: Path) -> None:

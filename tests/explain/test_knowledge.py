@@ -185,6 +185,7 @@ def test_same_seed_same_map_whatever_the_chunk_and_another_seed_another() -> Non
     assert not np.allclose(sigma(0, 2), sigma(1, 2), rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet18", "senet50", "mobilenetv3", "densenet121", "swin_t"])
 def test_networks_are_explained_and_left_as_they_were(network: str) -> None:
     model = build(network, num_classes=3).train()
@@ -214,6 +215,7 @@ def test_mean_and_std_are_applied_before_the_network() -> None:
     assert torch.allclose(points.problem.feature(torch.full((1, 1, 16, 16), 0.75)), torch.ones(1, 1, 16, 16))
 
 
+@pytest.mark.slow
 def test_unet_learns_where_the_network_looks_and_survives_saving(tmp_path: Path) -> None:
     read = torch.zeros(4, 4)
     read[1:3, 1:3] = 1

@@ -49,6 +49,7 @@ def labels(chips: Path, split: bool = False, header: bool = True) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", [False, True])
 def test_networks_and_their_twins_are_scored(chips: Path, split: bool, tmp_path: Path) -> None:
     with open_images(chips, labels(chips, split, header=split)) as opened:
@@ -80,6 +81,7 @@ def test_without_labels_there_is_similarity_and_a_map(chips: Path, tmp_path: Pat
     assert all(Path(file).is_file() for file in printed["files"])
 
 
+@pytest.mark.slow
 def test_the_table(chips: Path, tmp_path: Path, capsys) -> None:
     (chips / "water" / "99.npy").write_bytes(b"broken")
     with_broken = labels(chips)
@@ -91,6 +93,7 @@ def test_the_table(chips: Path, tmp_path: Path, capsys) -> None:
     assert "skipped water/99.npy" in err
 
 
+@pytest.mark.slow
 def test_packed_patches_bring_labels_splits_and_radiometry(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     label = np.tile([0, 1], 12)

@@ -39,6 +39,7 @@ def packed(folder: Path, part: str = "s1") -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_without_network_the_chips_are_simulated_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +60,7 @@ def test_without_network_the_chips_are_simulated_and_that_is_said(
     assert main(["demo", "--simulate", "--data", str(tmp_path)]) == 2
 
 
+@pytest.mark.slow
 def test_real_chips_are_trained_and_tested_on_separate_splits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

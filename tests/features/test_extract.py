@@ -151,6 +151,7 @@ def test_a_bad_image_stops_the_run_and_what_was_done_is_kept(tmp_path: Path, chi
     assert not journal_path(out).exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, chips: list[Path]) -> None:
     out = tmp_path / "features.safetensors"
     script = f"""

@@ -36,6 +36,7 @@ def swin_file(tmp_path_factory):
     return release(tmp_path_factory.mktemp("released"), "swin_t")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_an_imported_file_gives_the_original_network(tmp_path, network):
     decision = sarhub.import_checkpoint(release(tmp_path, network))
@@ -50,6 +51,7 @@ def test_an_imported_file_gives_the_original_network(tmp_path, network):
     assert (logits[:, :3] - torch.tensor(LOGITS[network][0])).abs().max() <= 1e-5 * LOGITS[network][1] + 5e-8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wrap",
     [lambda s: s, lambda s: {"model": s}, with_prefix, lambda s: {"model": with_prefix(s), "epoch": 150}],
@@ -69,6 +71,7 @@ def test_every_wrapping_of_a_released_file(tmp_path, network, wrap):
         assert torch.equal(model(image()), loaded(network)(image()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_folded_channels_equal_the_repeated_chip(tmp_path, network):
     path = tmp_path / "x.safetensors"
@@ -83,6 +86,7 @@ def test_folded_channels_equal_the_repeated_chip(tmp_path, network):
         assert (folded - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
+@pytest.mark.slow
 def test_heads(swin_file):
     x = image()
     whole = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file).eval()
@@ -117,6 +121,7 @@ def test_impossible_numbers(options):
         sarhub.create_model("resnet18_osu", **options)
 
 
+@pytest.mark.slow
 def test_feature_maps_are_those_of_the_whole_network(swin_file):
     x = image()
     features = sarhub.create_model("swin_t_tsx", checkpoint_path=swin_file, features_only=True).eval()
@@ -125,6 +130,7 @@ def test_feature_maps_are_those_of_the_whole_network(swin_file):
         assert torch.equal(features(x)[-1], whole.layers(whole.patch_embed(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet50", "senet50", "mobilenetv3", "densenet121"])
 def test_feature_maps_of_the_convolutional_networks(tmp_path, network):
     path = release(tmp_path, network)
@@ -161,6 +167,7 @@ def test_half_precision_copies_load_as_float32(tmp_path):
         assert torch.allclose(model(image()), loaded("resnet18")(image()), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_tags_and_paths_as_pretrained(tmp_path):
     path = release(tmp_path, "resnet18", num_classes=7)
     model = sarhub.create_model("resnet18_tsx", pretrained=str(path))
@@ -195,6 +202,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path, name, file, reason):
         sarhub.create_model(name, checkpoint_path=release(tmp_path, file))
 
 
+@pytest.mark.slow
 def test_import_decides_by_head_and_name(tmp_path):
     decision = sarhub.import_checkpoint(release(tmp_path, "resnet18", 19, "BEN"))
     assert decision.info.name == "resnet18_ben"
@@ -236,6 +244,7 @@ def test_transform_feeds_the_network():
     assert not torch.equal(training(chips), training(chips))
 
 
+@pytest.mark.slow
 def test_timm_creates_our_models(tmp_path):
     sarhub.import_checkpoint(release(tmp_path, "resnet50", 19, "BEN"))
     model = timm.create_model("resnet50_ben", pretrained=True).eval()
@@ -265,6 +274,7 @@ def test_timm_keeps_the_trained_head_of_the_same_size(tmp_path):
         assert torch.equal(model(image()), loaded("mobilenetv3")(image()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["{", None])
 def test_a_list_of_weights_never_breaks_timm(tmp_path, content):
     manifest = tmp_path / "manifest.json"
@@ -280,6 +290,7 @@ def test_a_list_of_weights_never_breaks_timm(tmp_path, content):
     assert "UserWarning" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["import timm, sarhub_models", "import sarhub_models, timm"])
 def test_names_are_in_timm_in_any_order_of_imports(order):
     code = f"{order}; timm.create_model('senet50_tsx'); print(timm.is_model('resnet50_ben'), 'done')"
@@ -310,6 +321,7 @@ def test_unet_starts_from_the_trained_weights(tmp_path):
     assert torch.equal(model.encoder.model.layer4[0].conv1.weight, trained["layer4.0.conv1.weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_network_is_one_graph_for_the_compiler(network):
     model = loaded(network)
@@ -318,6 +330,7 @@ def test_every_network_is_one_graph_for_the_compiler(network):
         assert torch.equal(compiled(image()), model(image()))
 
 
+@pytest.mark.slow
 def test_compiled_code_gives_the_same():
     model = loaded("resnet18")
     with torch.no_grad():

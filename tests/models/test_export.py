@@ -78,6 +78,7 @@ def test_every_network_becomes_onnx(network: str, tmp_path: Path) -> None:
     assert session.get_inputs()[0].shape == ["batch", 3, side, side]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["mobilenetv3", "swin_t"])
 def test_networks_become_pt2(network: str, tmp_path: Path) -> None:
     model = networks.build(network, num_classes=3, **SHALLOW[network])
@@ -112,6 +113,7 @@ def test_preprocessing_is_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert facts(file)["name"] == "mobilenetv3_ben"
 
 
+@pytest.mark.slow
 def test_checkpoint_is_what_gets_exported(tmp_path: Path) -> None:
     model = create_model("mobilenetv3_osu").eval()
     torch.save(model.state_dict(), tmp_path / "mine.pth")
@@ -127,6 +129,7 @@ def facts(file: Path) -> dict[str, Any]:
     return json.loads(extra["sarhub"])
 
 
+@pytest.mark.slow
 def test_the_metadata_tells_the_head_that_the_file_has(tmp_path: Path) -> None:
     def exported(**options: Any) -> dict[str, Any]:
         file = tmp_path / "m.pt2"

@@ -83,6 +83,7 @@ def test_the_published_entry_tells_where_its_weights_are(hub: UploadServer, tmp_
     assert torch.equal(load_file(path)["conv_stem.weight"], model.state_dict()["conv_stem.weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18_osu", "swin_t_osu"])
 def test_plain_timm_reads_its_own_networks(name: str, hub: UploadServer, tmp_path: Path) -> None:
     model, checkpoint = trained(name, tmp_path)

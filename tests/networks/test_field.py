@@ -44,6 +44,7 @@ def features(name: str, file: Path, x: torch.Tensor, **options) -> torch.Tensor:
         return sarhub.create_model(name, checkpoint_path=file, **options).eval()(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [VIT, RESNET])
 def test_channels_are_bands_by_name_and_missing_ones_count_as_zero(name: str, files: dict[str, Path]) -> None:
     x = image(2, 224 if name == VIT else 64)
@@ -84,6 +85,7 @@ def test_bands_of_one_band_weights() -> None:
             sarhub.create_model(name, bands=bands)
 
 
+@pytest.mark.slow
 def test_encoders_give_features_and_take_new_heads(files: dict[str, Path]) -> None:
     x = image(2)
     encoder = sarhub.create_model(VIT, checkpoint_path=files[VIT])
@@ -93,6 +95,7 @@ def test_encoders_give_features_and_take_new_heads(files: dict[str, Path]) -> No
     assert features(VIT, files[VIT], x, num_classes=5).shape == (1, 5)
 
 
+@pytest.mark.slow
 def test_a_head_that_the_user_trained_is_kept(files: dict[str, Path], tmp_path: Path) -> None:
     model = sarhub.create_model(RESNET, checkpoint_path=files[RESNET], num_classes=4).eval()
     torch.save(model.state_dict(), tmp_path / "mine.pth")
@@ -112,6 +115,7 @@ def test_position_embeddings_fit_another_image_size(files: dict[str, Path]) -> N
         sarhub.create_model(VIT, img_size=100)
 
 
+@pytest.mark.slow
 def test_feature_maps(files: dict[str, Path]) -> None:
     maps = features(VIT, files[VIT], image(2), features_only=True, out_indices=(5, 11))
     assert [tuple(m.shape) for m in maps] == [(1, 384, 14, 14)] * 2
@@ -142,6 +146,7 @@ def test_swin_v2_behaves_like_timms_networks() -> None:
             networks.build("swin_v2_b", num_classes=0, **options)
 
 
+@pytest.mark.slow
 def test_identify_tells_networks_of_two_channels_with_and_without_heads(files: dict[str, Path]) -> None:
     state = torch.load(files[VIT])
     assert networks.identify(state) == "vit_small_patch16"
@@ -154,6 +159,7 @@ def test_identify_tells_networks_of_two_channels_with_and_without_heads(files: d
         networks.identify({**state, "decoder.weight": torch.zeros(2)})
 
 
+@pytest.mark.slow
 def test_prefixes_of_wrappers_are_dropped(files: dict[str, Path], tmp_path: Path) -> None:
     state = {f"module.{key}": tensor for key, tensor in torch.load(files[VIT]).items()}
     torch.save({"state_dict": state, "epoch": 99}, tmp_path / "wrapped.pth")

@@ -45,6 +45,7 @@ def loaded(network: str, **options) -> torch.nn.Module:
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_logits_are_those_of_the_original_network(network):
     expected, largest = LOGITS[network]
@@ -54,6 +55,7 @@ def test_logits_are_those_of_the_original_network(network):
     assert np.abs(logits).max() == pytest.approx(largest, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_all_logits_against_the_reference_vectors(network, test_data):
     reference = json.loads((test_data / "vectors" / "logits.json").read_text())["logits"]
@@ -86,6 +88,7 @@ def test_renaming_our_own_names_changes_nothing(network):
     assert all(torch.equal(again[name], ours[name]) for name in ours)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_built_without_numbers_equals_the_ordinary_network(network):
     with networks.on_meta_device():
@@ -105,6 +108,7 @@ def test_random_state_is_left_alone_by_an_empty_build():
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet18", "senet50", "mobilenetv3", "densenet121", "swin_t"])
 @pytest.mark.parametrize("size", [(224, 224), (256, 256), (160, 192)])
 def test_other_image_sizes(network, size):
@@ -145,6 +149,7 @@ def test_identify(network):
     assert networks.identify(networks.rename_checkpoint(network, checkpoint(network))) == network
 
 
+@pytest.mark.slow
 def test_identify_says_what_is_nearest():
     tensors = checkpoint("resnet18")
     tensors["layer1.0.conv1.weight"] = torch.zeros(64, 64, 5, 5)
@@ -202,6 +207,7 @@ def test_own_networks_behave_like_timms(network):
     assert all(p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_feature_maps(network):
     with networks.on_meta_device():

@@ -98,6 +98,7 @@ def test_a_truncated_safetensors_file(server: FileServer, store: Store, tmp_path
     assert_same(store.path(model, SPEC))
 
 
+@pytest.mark.slow
 def test_eight_processes_make_one_download(server: FileServer, store: Store, model: ModelInfo, tmp_path: Path) -> None:
     children = [Child(tmp_path / f"child{i}", tiny.fetch, store.root, model) for i in range(8)]
     outcomes = [child.outcome() for child in children]

@@ -174,6 +174,7 @@ def test_imported_by_the_name_of_the_released_file(tmp_path: Path) -> None:
         sarhub.import_checkpoint(own, name="resnet50_ben")
 
 
+@pytest.mark.slow
 def test_the_command_line_downloads_from_the_hub(hub: HubServer, released: bytes, tmp_path: Path) -> None:
     info = served(hub, released)
     manifest = json.loads((Path(sarhub.__file__).parents[1] / "weights_manifest.json").read_text())

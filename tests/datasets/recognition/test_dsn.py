@@ -205,6 +205,7 @@ def test_splits_have_the_stated_shares_and_do_not_depend_on_the_order() -> None:
     assert np.array_equal(again, splits[order])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_real_splits_share_no_pixels(test_data: Path, part: str) -> None:
     with np.load(test_data / "data" / "dsn" / f"{part}.npz") as arrays:

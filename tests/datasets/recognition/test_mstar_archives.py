@@ -59,6 +59,7 @@ def test_the_same_samples_as_unpacked(compression: int, unpacked: Path, tmp_path
             np.testing.assert_array_equal(one.image, other.image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_of_a_loader_read_archives(context: str, unpacked: Path, tmp_path: Path) -> None:
     data = MSTAR(pack(unpacked, tmp_path / "packed/chips.zip").parent, "train")
