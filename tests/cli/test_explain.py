@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from safetensors.torch import save_file
 
 from sarhub_models import create_model
 from sarhub_models.cli import main
+from sarhub_models.cli.commands.explain.cam import Method
 from sarhub_models.datasets.simulated import simulate_chips
+from sarhub_models.explain.cam import CAM_METHODS
 from sarhub_models.explain.results import read_folder
 from sarhub_models.io.tables import read_table
 
@@ -159,3 +162,7 @@ def test_wrong_calls_are_one_line(
 def test_a_folder_without_explanation_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "compare", str(tmp_path), str(tmp_path), "--out", str(tmp_path)]) == 1
     assert "sarhub explain kp" in capsys.readouterr().err
+
+
+def test_every_kind_of_map_is_a_choice() -> None:
+    assert get_args(Method) == tuple(CAM_METHODS)

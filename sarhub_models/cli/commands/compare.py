@@ -11,8 +11,6 @@ from .. import console
 from ..arguments import Bands, BatchSize, Device, FullScale, Json, Names, Radiometry, Seed, Workers, split_bands
 from ..local import usable_device
 
-__all__ = ["command"]
-
 
 def command(
     models: Names = None,

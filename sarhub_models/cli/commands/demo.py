@@ -11,8 +11,6 @@ from ...errors import DownloadError, OptionError
 from .. import console
 from ..arguments import Json, Model, Seed
 
-__all__ = ["command"]
-
 
 def command(
     data: Annotated[

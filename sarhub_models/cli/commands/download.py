@@ -12,8 +12,6 @@ from ...zoo.manifest import list_models, model_info
 from .. import console
 from ..arguments import Json, Names
 
-__all__ = ["command"]
-
 
 def command(
     names: Names = None,

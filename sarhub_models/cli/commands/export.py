@@ -12,8 +12,6 @@ from ...zoo import text
 from .. import console
 from ..arguments import Checkpoint, Json, Name
 
-__all__ = ["command"]
-
 
 def command(
     name: Name,

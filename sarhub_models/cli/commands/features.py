@@ -13,8 +13,6 @@ from .. import console
 from ..arguments import BatchSize, Checkpoint, Device, FullScale, Json, Model, Radiometry, Workers
 from ..local import usable_device
 
-__all__ = ["command"]
-
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images; its subfolders are read, too.")],

@@ -10,8 +10,6 @@ import typer
 from .. import console
 from ..arguments import Json
 
-__all__ = ["command"]
-
 
 def command(
     file: Annotated[

@@ -15,8 +15,6 @@ from ..arguments import Json
 if TYPE_CHECKING:
     from ...datasets.check import Entry, SplitIndex
 
-__all__ = ["command"]
-
 _SHOWN = 10  # names of missing and damaged files of a split
 
 

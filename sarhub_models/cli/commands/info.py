@@ -8,8 +8,6 @@ from .. import console
 from ..arguments import Json, Name
 from ..local import weights_location
 
-__all__ = ["command"]
-
 
 def command(name: Name, as_json: Json = False) -> None:
     """Show all about one model.

@@ -12,8 +12,6 @@ from .. import console
 from ..arguments import Json, split_bands
 from ..local import weights_location
 
-__all__ = ["command"]
-
 
 def command(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Shell-style wildcards; quote them.")] = "*",

@@ -10,8 +10,6 @@ import typer
 from ...errors import OptionError
 from ..arguments import Checkpoint, Name
 
-__all__ = ["command"]
-
 
 def command(
     name: Name,

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from ...weights import Verification
 
 
-__all__ = ["command"]
-
-
 def command(names: Names = None, as_json: Json = False) -> None:
     """Check the hashes of the weights on this disk.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import typer
 
-__all__ = ["group"]
-
 group = typer.Typer(rich_markup_mode=None)
 
 

@@ -8,8 +8,6 @@ import typer
 
 from ....zoo import text
 
-__all__ = ["command"]
-
 
 def command(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,

@@ -6,8 +6,6 @@ from ....zoo import text
 from ... import console
 from ...arguments import Json
 
-__all__ = ["command"]
-
 
 def command(as_json: Json = False) -> None:
     """List the weights in the cache."""

@@ -9,8 +9,6 @@ import typer
 from ...arguments import Name
 from ...local import on_disk
 
-__all__ = ["command"]
-
 
 def command(
     name: Name,

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from ....explain import ChipBatch, Regions
     from ....transforms import Pipeline
 
-__all__ = ["group"]
-
 group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 Model = Annotated[
@@ -103,6 +101,7 @@ def _one_band(transform: Pipeline, name: str) -> Pipeline:
 def open_chips(
     folder: Path, transform: Pipeline, full_scale: float | None, band: int | None, limit: int | None
 ) -> ChipBatch:
+    """Read the first ``limit`` chips of a folder, named by their paths in it."""
     from ....explain import read_chips
     from ....io.images import list_images
 
@@ -121,6 +120,7 @@ def chip_regions(chips: ChipBatch, masks: Path | None, patch: int) -> Regions:
 
 
 def print_summary(out: Path, chips: int, summary: list[dict[str, Any]], as_json: bool) -> None:
+    """Print the means of all measures with their intervals."""
     if as_json:
         console.print_json({"folder": out, "chips": chips, "summary": summary})
         return
@@ -132,8 +132,10 @@ def print_summary(out: Path, chips: int, summary: list[dict[str, Any]], as_json:
 
 
 def map_name(row: dict[str, Any]) -> str:
+    """Return the name of a row's map, with the threshold of knowledge points."""
     return row["map"] if row["map"] != "kp" else f"kp, b = {row['b']:g}"
 
 
 def interval(row: dict[str, Any]) -> tuple[str, str]:
+    """Return mean and interval of a row as text."""
     return f"{row['mean']:.3f}", f"{row['low']:.3f} to {row['high']:.3f}"

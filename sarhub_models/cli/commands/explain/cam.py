@@ -8,51 +8,31 @@ import typer
 
 from ...arguments import Device, FullScale, Json
 from ...local import usable_device
-from . import (
-    Band,
-    Figures,
-    Images,
-    Label,
-    Layer,
-    Limit,
-    Masks,
-    Model,
-    Out,
-    Palette,
-    Patch,
-    Preprocessing,
-    Table,
-    chip_regions,
-    open_chips,
-    open_network,
-    print_summary,
-)
+from .. import explain as group
 
 Method = Literal["gradcam", "gradcam++", "hirescam", "layercam", "xgradcam", "eigencam"]
 
-__all__ = ["command"]
-
 
 def command(
-    model: Model,
-    images: Images,
-    out: Out,
-    preprocessing: Preprocessing = None,
-    label: Label = None,
+    model: group.Model,
+    images: group.Images,
+    out: group.Out,
+    preprocessing: group.Preprocessing = None,
+    label: group.Label = None,
     method: Annotated[Method, typer.Option(help="Kind of class-activation map.")] = "gradcam",
-    layer: Layer = None,
+    layer: group.Layer = None,
     class_index: Annotated[
         int | None,
         typer.Option("--class", min=0, help="Class to explain. Default: the one that is predicted for each chip."),
     ] = None,
-    patch: Patch = 8,
-    masks: Masks = None,
+    patch: group.Patch = 8,
+    masks: group.Masks = None,
     full_scale: FullScale = None,
-    band: Band = None,
-    limit: Limit = None,
-    table: Table = "csv",
-    pictures: Figures = "png",
-    palette: Palette = "default",
+    band: group.Band = None,
+    limit: group.Limit = None,
+    table: group.Table = "csv",
+    pictures: group.Figures = "png",
+    palette: group.Palette = "default",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -65,12 +45,12 @@ def command(
       sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --full-scale 65535
       sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --method layercam --class 3
     """
-    network, transform = open_network(model, preprocessing)
-    chips = open_chips(images, transform, full_scale, band, limit)
+    network, transform = group.open_network(model, preprocessing)
+    chips = group.open_chips(images, transform, full_scale, band, limit)
     from ....explain import class_activation_maps
     from ....explain.results import Found, write_folder
 
-    regions = chip_regions(chips, masks, patch)
+    regions = group.chip_regions(chips, masks, patch)
     maps = class_activation_maps(
         network.to(usable_device(device)),
         chips.values,
@@ -85,4 +65,4 @@ def command(
     settings = {"model": model, "method": method, "layer": layer, "class": class_index}
     found = Found(label or model, method, chips.names, chips.amplitude, regions, maps, settings=settings)
     summary = write_folder(out, found, table=table, pictures=pictures, palette=palette)
-    print_summary(out, len(chips), summary, as_json)
+    group.print_summary(out, len(chips), summary, as_json)

@@ -9,19 +9,17 @@ import typer
 
 from ... import console
 from ...arguments import Json, Seed
-from . import Figures, Out, Palette, Table, interval, map_name
-
-__all__ = ["command"]
+from .. import explain as group
 
 
 def command(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="Two or more folders of 'kp' or of 'cam'.")],
-    out: Out,
+    out: group.Out,
     b: Annotated[float | None, typer.Option("--b", help="Threshold of the grid. Default: the first.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Chips in the grid.")] = 8,
-    table: Table = "csv",
-    pictures: Figures = "png",
-    palette: Palette = "default",
+    table: group.Table = "csv",
+    pictures: group.Figures = "png",
+    palette: group.Palette = "default",
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -51,6 +49,6 @@ def command(
         return
     console.print_table(
         ("network", "against", "map", "measure", "mean", "95 % interval"),
-        [(row["network"], row["against"], map_name(row), row["measure"], *interval(row)) for row in rows],
+        [(row["network"], row["against"], group.map_name(row), row["measure"], *group.interval(row)) for row in rows],
     )
     print(f"\n{out}")

@@ -10,43 +10,23 @@ import typer
 from ....errors import OptionError
 from ...arguments import Device, FullScale, Json, Seed
 from ...local import usable_device
-from . import (
-    Band,
-    Figures,
-    Images,
-    Label,
-    Layer,
-    Limit,
-    Masks,
-    Model,
-    Out,
-    Palette,
-    Patch,
-    Preprocessing,
-    Table,
-    chip_regions,
-    open_chips,
-    open_network,
-    print_summary,
-)
+from .. import explain as group
 
 if TYPE_CHECKING:
     from torch import nn
 
     from ....explain import ChipBatch, KnowledgePoints
 
-__all__ = ["command"]
-
 
 def command(
-    model: Model,
-    images: Images,
-    out: Out,
-    preprocessing: Preprocessing = None,
-    label: Label = None,
-    layer: Layer = None,
-    patch: Patch = 8,
-    masks: Masks = None,
+    model: group.Model,
+    images: group.Images,
+    out: group.Out,
+    preprocessing: group.Preprocessing = None,
+    label: group.Label = None,
+    layer: group.Layer = None,
+    patch: group.Patch = 8,
+    masks: group.Masks = None,
     estimator: Annotated[
         Literal["direct", "unet"], typer.Option(help="direct: chip by chip; unet: a U-Net trained on these chips.")
     ] = "direct",
@@ -67,11 +47,11 @@ def command(
         typer.Option("--b", help="Threshold of knowledge points; may be repeated. Default: 0.25 0.3 0.4 0.5."),
     ] = None,
     full_scale: FullScale = None,
-    band: Band = None,
-    limit: Limit = None,
-    table: Table = "csv",
-    pictures: Figures = "png",
-    palette: Palette = "default",
+    band: group.Band = None,
+    limit: group.Limit = None,
+    table: group.Table = "csv",
+    pictures: group.Figures = "png",
+    palette: group.Palette = "default",
     device: Device = "auto",
     seed: Seed = 0,
     as_json: Json = False,
@@ -88,25 +68,25 @@ def command(
     """
     if unet is not None and estimator != "unet":
         raise OptionError("--unet is the file of --estimator unet: give both")
-    network, transform = open_network(model, preprocessing)
-    chips = open_chips(images, transform, full_scale, band, limit)
+    network, transform = group.open_network(model, preprocessing)
+    chips = group.open_chips(images, transform, full_scale, band, limit)
     from ....explain import THRESHOLDS, Amortized, Direct
+    from ....explain.results import Found, write_folder
 
     options: dict[str, Any] = {
-        "layer": layer,
-        "patch": patch,
-        "mean": transform.mean,
-        "std": transform.std,
-        "alpha": alpha,
+        **{"layer": layer, "patch": patch, "alpha": alpha, "draws": draws, "exact": exact, "seed": seed},
+        **{"mean": transform.mean, "std": transform.std, "progress": not as_json},
+        "estimator": Direct(steps=steps) if estimator == "direct" else Amortized(epochs=epochs),
     }
-    options |= {"draws": draws, "exact": exact, "seed": seed, "progress": not as_json}
-    options["estimator"] = Direct(steps=steps) if estimator == "direct" else Amortized(epochs=epochs)
     points = _explainer(network.to(usable_device(device)), chips, unet, options)
-    summary = _write_points(
-        *(out, label or model, chips, points, masks, tuple(b or THRESHOLDS)),
-        {"table": table, "pictures": pictures, "palette": palette, "seed": seed},
+    regions = group.chip_regions(chips, masks, points.problem.patch)
+    explanation = points.explain(chips.values, chips.names)
+    found = Found.of_points(
+        *(label or model, chips.names, chips.amplitude, regions, explanation, tuple(b or THRESHOLDS)),
+        settings=points.settings(),
     )
-    print_summary(out, len(chips), summary, as_json)
+    summary = write_folder(out, found, table=table, pictures=pictures, palette=palette, seed=seed)
+    group.print_summary(out, len(chips), summary, as_json)
 
 
 def _explainer(network: nn.Module, chips: ChipBatch, unet: Path | None, options: dict[str, Any]) -> KnowledgePoints:
@@ -121,22 +101,3 @@ def _explainer(network: nn.Module, chips: ChipBatch, unet: Path | None, options:
         if unet is not None:
             points.save(unet)
     return points
-
-
-def _write_points(
-    out: Path,
-    label: str,
-    chips: ChipBatch,
-    points: KnowledgePoints,
-    masks: Path | None,
-    thresholds: tuple[float, ...],
-    options: dict[str, Any],
-) -> list[dict[str, Any]]:
-    from ....explain.results import Found, write_folder
-
-    regions = chip_regions(chips, masks, points.problem.patch)
-    explanation = points.explain(chips.values, chips.names)
-    found = Found.of_points(
-        label, chips.names, chips.amplitude, regions, explanation, thresholds, settings=points.settings()
-    )
-    return write_folder(out, found, **options)
