@@ -6,25 +6,33 @@ Imports no torch, so that ``sarhub list`` may ask the cache without paying for i
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..errors import CheckpointError, ManifestError
 
 __all__ = [
     "CONTENT",
     "Digests",
+    "abandoned",
     "check_name",
     "content_digest",
+    "copy_and_hash",
     "digests",
     "is_name",
     "metadata",
+    "no_links",
+    "open_file",
     "read_header",
     "replace_atomically",
     "replacing",
@@ -34,7 +42,8 @@ __all__ = [
 CONTENT = "content_sha256"  # metadata key of the digest that a converted file carries of itself
 
 _CHUNK = 1 << 20
-_LARGEST_HEADER = 100_000_000  # the limit of the safetensors format
+_LARGEST_HEADER = 16_000_000  # of 60,000 tensors; the format allows more, which takes minutes to parse
+_TEMPORARY = ".tmp"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -83,21 +92,71 @@ def check_name(name: str) -> str:
     return name
 
 
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises:
+        CheckpointError: it is a pipe, a socket or a device, which would be waited for without end.
+        OSError: it cannot be opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    handle = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise CheckpointError(f"{path} is no regular file but a folder, pipe, socket or device")
+    return os.fdopen(handle, "rb")
+
+
+def no_links(path: str, flags: int) -> int:
+    """Open a file for :func:`open`, refusing a symbolic link that somebody put in its place."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 def digests(path: Path) -> Digests:
     """Hash a file, reading it once."""
-    sha256 = hashlib.sha256()
-    blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    for chunk in _chunks(path):
+    with open_file(path) as file:
+        return _hash(_chunks(file), os.fstat(file.fileno()).st_size)
+
+
+def _hash(chunks: Iterable[bytes], size: int) -> Digests:
+    """Hash bytes as they pass.
+
+    Args:
+        chunks: the bytes.
+        size: their number, which a git blob begins with.
+    """
+    sha256, blob = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    for chunk in chunks:
         sha256.update(chunk)
         blob.update(chunk)
     return Digests(sha256.hexdigest(), blob.hexdigest())
 
 
-def _chunks(path: Path, start: int = 0) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while chunk := file.read(_CHUNK):
+def copy_and_hash(path: Path, target: Path) -> Digests:
+    """Copy a file and return the hashes of just the bytes that were copied, whatever becomes of ``path`` meanwhile.
+
+    Raises:
+        CheckpointError: it is no regular file.
+        OSError: it cannot be read, or ``target`` not written.
+    """
+
+    def copied() -> Iterator[bytes]:
+        for chunk in _chunks(file):
+            out.write(chunk)
             yield chunk
+
+    with open_file(path) as file, open(target, "wb", opener=no_links) as out:
+        size = os.fstat(file.fileno()).st_size
+        found = _hash(copied(), size)
+        if out.tell() != size:
+            raise CheckpointError(f"{path} was written while it was read; try again")
+    return found
+
+
+def _chunks(file: BinaryIO, start: int = 0) -> Iterator[bytes]:
+    file.seek(start)
+    while chunk := file.read(_CHUNK):
+        yield chunk
 
 
 def read_header(path: Path) -> tuple[dict[str, Any], int]:
@@ -114,30 +173,41 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
         CheckpointError: the file is not safetensors, or is truncated or over-long.
         OSError: the file cannot be read.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _LARGEST_HEADER):
-            raise CheckpointError(f"{path} is not a safetensors file, or is cut off within its header ({size} bytes)")
-        try:
-            header = json.loads(file.read(length))
-            end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
-            expected = 8 + length + int(end)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as err:
-            raise CheckpointError(f"{path} is not a safetensors file: its header cannot be parsed ({err})") from err
+    with open_file(path) as file:
+        return _header(path, file)
+
+
+def _header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > size - 8:
+        raise CheckpointError(f"{path} is not a safetensors file, or is cut off within its header ({size} bytes)")
+    if length > _LARGEST_HEADER:
+        raise CheckpointError(f"{path} has a header of {length} bytes; expected at most {_LARGEST_HEADER}")
+    try:
+        header = json.loads(file.read(length))
+        known = header.get("__metadata__", {})
+        if not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
+            raise TypeError("__metadata__ must hold texts by name")
+        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        if not all(type(end) is int for end in ends):
+            raise TypeError("data_offsets must be whole numbers")
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as err:
+        raise CheckpointError(f"{path} is not a safetensors file: its header cannot be parsed ({err})") from err
+    expected = 8 + length + max(ends, default=0)
     if size != expected:
         raise CheckpointError(f"{path} is truncated or damaged: expected {expected} bytes, found {size}")
     return header, 8 + length
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file.
+    """Return the metadata of a safetensors file, without control characters, which a terminal would obey.
 
     Raises:
         CheckpointError: the file is not an intact safetensors file.
     """
-    found = read_header(path)[0].get("__metadata__") or {}
-    return {str(key): str(value) for key, value in found.items()}
+    found = read_header(path)[0].get("__metadata__", {})
+    return {key: "".join(c if c.isprintable() or c == "\n" else "?" for c in value) for key, value in found.items()}
 
 
 def content_digest(path: Path) -> str:
@@ -149,11 +219,12 @@ def content_digest(path: Path) -> str:
     Raises:
         CheckpointError: the file is not an intact safetensors file.
     """
-    header, start = read_header(path)
-    header.pop("__metadata__", None)
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for chunk in _chunks(path, start):
-        digest.update(chunk)
+    with open_file(path) as file:
+        header, start = _header(path, file)
+        header.pop("__metadata__", None)
+        digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+        for chunk in _chunks(file, start):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -163,7 +234,7 @@ def replace_atomically(temporary: Path, target: Path) -> None:
     Both must be on one file system. The bytes are forced to the disk before the name changes: after a power cut
     the name stands for the old file or for the whole new one.
     """
-    with temporary.open("rb+") as file:
+    with temporary.open("rb" if os.name == "posix" else "rb+") as file:  # it may be read-only
         os.fsync(file.fileno())
     os.replace(temporary, target)  # noqa: PTH105 (named after the guarantee it gives)
     if os.name == "posix":
@@ -176,24 +247,29 @@ def replace_atomically(temporary: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield an empty temporary file beside ``target``; when the block ends, it replaces ``target``.
+    """Yield the path of an empty temporary file; when the block ends, it replaces ``target``.
 
-    The folder is created, and the file gets the permissions of the user's umask whatever the block does: safetensors
-    writes files that only their owner may read. If the block raises, the temporary file is removed and ``target``
-    stays as it was.
+    The folder of ``target`` is created. The temporary file lies in a folder of its own beside ``target``, with a name
+    that no other process has and that holds whatever a library writes beside its output. The file gets the permissions
+    of the user's umask whatever the block does: safetensors writes files that only their owner may read. If the block
+    raises, ``target`` stays as it was. A killed process leaves the folder, which :func:`abandoned` finds.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent))
+    temporary = folder / target.name
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
         temporary.chmod(mode)
         replace_atomically(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first failure is the one to report
-            temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(target: Path) -> list[Path]:
+    """Return the temporary folders that killed processes left while they were :func:`replacing` ``target``."""
+    return sorted(target.parent.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"))
 
 
 def write_text(target: Path, text: str) -> None:

@@ -167,7 +167,7 @@ def _channels(info: ModelInfo, in_chans: int | None, bands: Sequence[str] | None
 def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
     """Return how files of this model's network are renamed and what must be in them.
 
-    The file tells the number of classes.
+    The file tells the number of classes, unless it is the published one and the list of weights says it.
 
     Args:
         info: the model.
@@ -175,6 +175,7 @@ def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
             left out; in a file of the user's own it was trained.
     """
     head = f"{networks.spec(info.network).head}."
+    known = released and info.num_classes is not None
 
     def rename(tensors: networks.Tensors) -> networks.Tensors:
         renamed = networks.rename_checkpoint(info.network, tensors)
@@ -185,7 +186,7 @@ def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
     def expected(tensors: networks.Tensors) -> Mapping[str, tuple[tuple[int, ...], torch.dtype]]:
         return networks.tensor_layout(
             info.network,
-            num_classes=networks.head_classes(info.network, tensors),
+            num_classes=info.num_classes if known else networks.head_classes(info.network, tensors),
             in_chans=info.input.channels,
         )
 

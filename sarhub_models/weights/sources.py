@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import DownloadError, ManifestError, NotFoundError
-from ..io.files import check_name, replace_atomically
+from ..io.files import check_name, no_links, open_file, replace_atomically
 from ..io.progress import Progress
 from . import http
 from .hub import hub_file
@@ -105,11 +106,11 @@ class Http(Source):
     url: str
 
     def __str__(self) -> str:
-        return self.url
+        return without_credentials(self.url)
 
     def page(self) -> str:
         """See :meth:`Source.page`."""
-        return self.url
+        return without_credentials(self.url)
 
     def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`."""
@@ -152,7 +153,9 @@ class GoogleDrive(Source):
             )
             file_id = self._choose({file.path: file.id for file in listing})
             self._download(file_id, destination, progress)
-        except (gdown.exceptions.DownloadError, requests.RequestException) as err:
+        except requests.RequestException as err:
+            raise DownloadError(f"connection failed: {http.reason(err)}") from err
+        except gdown.exceptions.DownloadError as err:
             raise DownloadError(" ".join(str(err).split())) from err
 
     def _choose(self, listing: Mapping[str, str]) -> str:
@@ -259,7 +262,7 @@ class Mirror(Source):
     name: str
 
     def __str__(self) -> str:
-        return f"mirror {self.location}"
+        return f"mirror {without_credentials(self.location) if self.needs_network() else self.location}"
 
     def needs_network(self) -> bool:
         """See :meth:`Source.needs_network`: a folder does not."""
@@ -285,10 +288,11 @@ class Mirror(Source):
 def _copy(path: Path, destination: Path, progress: Progress | None) -> None:
     part = destination.with_name(destination.name + ".copy")
     try:
-        source = path.open("rb")
+        source = open_file(path)
     except OSError as err:
         raise DownloadError(f"{path} cannot be read: {err.strerror}") from err
-    with source, part.open("wb") as target:
+    part.unlink(missing_ok=True)
+    with source, open(part, "wb", opener=no_links) as target:
         total = os.fstat(source.fileno()).st_size
         while chunk := source.read(_CHUNK):
             target.write(chunk)
@@ -368,6 +372,16 @@ class Manual(Source):
             f"open {self.url} (extraction code {self.code}) in a browser, download the file, "
             "then run 'sarhub import FILE'"
         )
+
+
+def without_credentials(url: str) -> str:
+    """Return an address without user name, password and query, for messages and metadata; a query may be a token."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition(":")[0]
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, place, parts.path, "…" if parts.query else "", ""))
 
 
 def source_from(entry: Mapping[str, Any]) -> Source:

@@ -17,12 +17,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock
 
 from .._version import __version__
 from ..errors import (
@@ -34,20 +33,22 @@ from ..errors import (
     UnknownNameError,
     closest,
 )
-from ..io.files import check_name, digests, is_name, metadata, replace_atomically
+from ..io.files import abandoned, check_name, copy_and_hash, digests, is_name, replace_atomically
 from ..io.progress import download_bar
-from ..zoo.manifest import Checksum, ModelInfo, load_manifest
+from ..zoo.manifest import ModelInfo, load_manifest
 from . import trust
+from .bundled import bundled, bundled_file, verify_bundled
 from .hub import offline
 from .inventory import CachedWeights, Verification, files_below, record, written
-from .sources import Bundled, Mirror, Source, source_from
+from .locks import held, protect
+from .sources import Mirror, Source, source_from
 
 if TYPE_CHECKING:
     from .checkpoint import CheckpointSpec
 
 __all__ = ["CachedWeights", "Store", "Verification"]
 
-_UNFINISHED = ".safetensors.tmp"  # how checkpoint.write_weights calls a file, behind a dot, until it is whole
+_COPY = ".copy-"  # begins the names of folders with a copy that is being checked
 
 
 class Store:
@@ -79,7 +80,7 @@ class Store:
             CheckpointError: the promised bytes are no checkpoint of this network.
             DownloadError: no source could deliver, or the cache cannot be written.
         """
-        return self.cached(info) or _bundled(info) or self.download(info, spec, progress=progress)
+        return self.cached(info) or bundled(info) or self.download(info, spec, progress=progress)
 
     def cached(self, info: ModelInfo) -> Path | None:
         """Return the cached file of a model if it is of the right length and of the published release, else ``None``.
@@ -109,13 +110,16 @@ class Store:
                     failures.append((str(source), err))
         raise _failure(info, failures)
 
-    def import_file(self, path: str | os.PathLike[str], info: ModelInfo, spec: CheckpointSpec) -> Path:
+    def import_file(
+        self, path: str | os.PathLike[str], info: ModelInfo, spec: CheckpointSpec, *, tensors_only: bool = False
+    ) -> Path:
         """Check, convert and cache a file that the user has: a released one, or one from another cache.
 
         Args:
             path: the file; it is left as it is.
             info: the model that it holds.
             spec: what the network expects.
+            tensors_only: leave out what is no tensor, as :func:`~sarhub_models.weights.read_tensors` does.
 
         Returns:
             The cached safetensors file; an earlier one is replaced.
@@ -127,10 +131,11 @@ class Store:
             DownloadError: the cache cannot be written.
         """
         file = Path(path).expanduser()
-        if not file.is_file():
+        if not file.exists():
             raise FileNotFoundError(f"there is no file {file}")
         with self._writing(info.name):
-            return self._admit(file, info, spec, origin=f"imported from {file.name}", trusted=True)
+            origin = f"imported from {file.name}"
+            return self._admit(file, info, spec, origin=origin, trusted=True, tensors_only=tensors_only)
 
     def entries(self) -> list[CachedWeights]:
         """Return what the cache holds, sorted by name.
@@ -153,11 +158,13 @@ class Store:
         """
         cached = self._on_disk()
         models = load_manifest().models
-        bundled = {key: (path, info.checksum) for key, info in models.items() if (path := _in_place(info)) is not None}
-        if name is not None and name not in cached and name not in bundled:
-            raise self._not_cached(name, {*cached, *bundled})
+        installed = {
+            key: (path, info.checksum) for key, info in models.items() if (path := bundled_file(info)) is not None
+        }
+        if name is not None and name not in cached and name not in installed:
+            raise self._not_cached(name, {*cached, *installed})
         found = [self._verify_cached(key, path, models.get(key)) for key, path in cached.items() if name in (None, key)]
-        found += [_verify_bundled(key, *value) for key, value in bundled.items() if name in (None, key)]
+        found += [verify_bundled(key, *value) for key, value in installed.items() if name in (None, key)]
         return sorted(found, key=lambda result: (result.name, result.path))
 
     def remove(self, name: str, *, forget_pin: bool = False) -> None:
@@ -177,9 +184,11 @@ class Store:
         with self._writing(name):
             if name in on_disk:
                 self._file(name).unlink(missing_ok=True)
-            self._unfinished(name).unlink(missing_ok=True)
-            if self._downloads(name).exists():
-                shutil.rmtree(self._downloads(name))
+            for folder in (*abandoned(self._file(name)), *abandoned(self._pin(name)), self._downloads(name)):
+                if folder.is_symlink():
+                    folder.unlink()
+                elif folder.exists():
+                    shutil.rmtree(folder)
             if forget_pin:
                 pin.unlink(missing_ok=True)
 
@@ -188,7 +197,7 @@ class Store:
         begun = self._begun()
         return [
             *self._on_disk().values(),
-            *(path for name in begun if (path := self._unfinished(name)).exists()),
+            *(path for name in begun for folder in abandoned(self._file(name)) for path in files_below(folder)),
             *(path for name in begun for path in files_below(self._downloads(name))),
             *files_below(self.root / "quarantine"),
             *(files_below(self.root / "pins") if forget_pins else []),
@@ -217,14 +226,11 @@ class Store:
     def _begun(self) -> list[str]:
         """Return the models of which an interrupted download or conversion left something."""
         names = [path.name for path in (self.root / "downloads").glob("*") if path.is_dir()]
-        names += [path.name[1:].removesuffix(_UNFINISHED) for path in self.root.glob(f".*{_UNFINISHED}")]
+        names += [path.name[1:].partition(".safetensors.")[0] for path in self.root.glob(".*.safetensors.*")]
         return sorted(filter(is_name, set(names)))
 
     def _file(self, name: str) -> Path:
         return self.root / f"{check_name(name)}.safetensors"
-
-    def _unfinished(self, name: str) -> Path:
-        return self.root / f".{check_name(name)}{_UNFINISHED}"
 
     def _downloads(self, name: str) -> Path:
         return self.root / "downloads" / check_name(name)
@@ -239,16 +245,18 @@ class Store:
     def _writing(self, name: str) -> Iterator[None]:
         """Hold the model's lock; what the disk refuses becomes one error that names the cache."""
         try:
-            lock = self.root / "locks" / f"{check_name(name)}.lock"
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock):
+            with held(self.root / "locks" / f"{check_name(name)}.lock", name):
+                # Whoever left these is dead: the lock is ours.
+                for folder in (*abandoned(self._file(name)), *self._downloads(name).glob(f"{_COPY}*")):
+                    shutil.rmtree(folder, ignore_errors=True)
                 yield
         except OSError as err:
             if isinstance(err, SarHubError):
                 raise
+            place = f"{err.filename}: " if err.filename and err.strerror else ""
             raise DownloadError(
-                f"cannot write the weights of {name!r} to the cache {self.root} ({err.strerror or err}): free space "
-                "there, or set SARHUB_CACHE to a folder that can be written, and run "
+                f"cannot write the weights of {name!r} to the cache {self.root} ({place}{err.strerror or err}): free "
+                "space there, or set SARHUB_CACHE to a folder that can be written, and run "
                 f"'sarhub download {name}' again"
             ) from err
 
@@ -268,13 +276,28 @@ class Store:
         shutil.rmtree(folder)
         return path
 
-    def _admit(self, file: Path, info: ModelInfo, spec: CheckpointSpec, *, origin: str, trusted: bool) -> Path:
-        """Check a released or converted file in every way and give it its place in the cache."""
+    def _admit(
+        self,
+        file: Path,
+        info: ModelInfo,
+        spec: CheckpointSpec,
+        *,
+        origin: str,
+        trusted: bool,
+        tensors_only: bool = False,
+    ) -> Path:
+        """Check a released or converted file in every way and give it its place in the cache.
+
+        What is hashed and what is read are the same bytes: a copy that no other process knows of.
+        """
         from . import checkpoint  # loads torch
 
-        original = trust.original_digests(file, trusted=trusted)
-        trust.check_digests(info, original, self._pin(info.name))
-        tensors = checkpoint.load_checkpoint(file, spec)
+        self._downloads(info.name).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_COPY, dir=self._downloads(info.name)) as folder:
+            copy = Path(folder, file.name)
+            original = trust.original_digests(copy, copy_and_hash(file, copy), trusted=trusted)
+            trust.check_digests(info, original, self._pin(info.name))
+            tensors = checkpoint.load_checkpoint(copy, spec, tensors_only=tensors_only)
         if trust.needs_pin(info):
             trust.pin_digests(original, self._pin(info.name), origin)
         checkpoint.write_weights(
@@ -289,6 +312,9 @@ class Store:
                 "package": f"sarhub-models {__version__}",
             },
         )
+        protect(self._file(info.name))
+        with contextlib.suppress(OSError):
+            self._downloads(info.name).rmdir()  # unless an interrupted download lies there
         return self._file(info.name)
 
     def _quarantine(self, path: Path, name: str) -> Path:
@@ -321,7 +347,10 @@ class Store:
 
 
 def _damage(path: Path) -> str | None:
-    problem = trust.damage(path)
+    try:
+        problem = trust.damage(path)
+    except OSError as err:
+        problem = f"{path} cannot be read: {err.strerror or err}"
     if problem is None and record(path) is None:
         return f"{path} holds the weights of another model"
     return problem
@@ -337,33 +366,6 @@ def _sources(info: ModelInfo) -> list[Source]:
     location = os.environ.get("SARHUB_MIRROR")
     mirror: list[Source] = [Mirror(location, info.name)] if location else []
     return mirror + [source_from(entry) for entry in info.sources]
-
-
-def _in_place(info: ModelInfo) -> Path | None:
-    for entry in info.sources:
-        if entry.get("type") == Bundled.kind and (path := source_from(entry).in_place()) is not None:
-            return path
-    return None
-
-
-def _bundled(info: ModelInfo) -> Path | None:
-    if (path := _in_place(info)) is None:
-        return None
-    try:
-        metadata(path)
-    except CheckpointError as err:
-        raise CheckpointError(f"{err}; it came with the package: reinstall sarhub-models") from err
-    return path
-
-
-def _verify_bundled(name: str, path: Path, checksum: Checksum | None) -> Verification:
-    if checksum is None:
-        problem = trust.damage(path)
-    else:
-        found = digests(path)
-        expected = f"expected {checksum.value}, found {found.by(checksum.algorithm)}"
-        problem = None if trust.matches(checksum, found) else f"{path} is damaged: {expected}"
-    return Verification(name, path, f"{problem}; reinstall sarhub-models" if problem else None)
 
 
 def _failure(info: ModelInfo, failures: list[tuple[str, Exception]]) -> SarHubError:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import CheckpointError, IntegrityError
-from ..io.files import CONTENT, Digests, content_digest, digests, metadata, write_text
+from ..io.files import CONTENT, Digests, content_digest, metadata, write_text
 from ..zoo.entries import Checksum, ModelInfo
 
 __all__ = ["check_digests", "damage", "matches", "needs_pin", "original_digests", "other_release", "pin_digests"]
@@ -27,11 +27,12 @@ def needs_pin(info: ModelInfo) -> bool:
     return info.checksum is None or info.checksum.algorithm == _PREFIX
 
 
-def original_digests(file: Path, *, trusted: bool) -> Digests:
+def original_digests(file: Path, found: Digests, *, trusted: bool) -> Digests:
     """Return the hashes of a released file.
 
     Args:
         file: the released file, or one converted from it.
+        found: its own hashes.
         trusted: whether the user brought the file or named the mirror it came from. Then a converted file that is
             intact is believed in what it says of the released file it was made from; the manifest's sources are
             not, for anybody could write a matching hash into a file.
@@ -48,7 +49,7 @@ def original_digests(file: Path, *, trusted: bool) -> Digests:
             if (problem := damage(file)) is not None:
                 raise IntegrityError(problem)
             return Digests(known["original_sha256"], known["original_git_blob"])
-    return digests(file)
+    return found
 
 
 def check_digests(info: ModelInfo, found: Digests, pin: Path) -> None:
@@ -80,7 +81,7 @@ def check_digests(info: ModelInfo, found: Digests, pin: Path) -> None:
         pinned = json.loads(pin.read_text(encoding="utf-8"))["sha256"]
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError) as err:
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise IntegrityError(f"the pin {pin} cannot be read; {forget} to start anew") from err
     if found.sha256 != pinned:
         raise IntegrityError(

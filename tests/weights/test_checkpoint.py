@@ -92,7 +92,11 @@ def test_converted_files_keep_their_names_and_may_be_of_half_precision(tmp_path:
     ("change", "message"),
     [
         ({"net.head.weight": torch.ones(3, 255)}, r"head\.weight must have the shape \(3, 256\), found \(3, 255\)"),
-        ({"net.stem.weight": torch.ones(256, 256).double()}, r"stem\.weight must be torch\.float32, found .*float64"),
+        ({"net.stem.weight": torch.ones(256, 256).int()}, r"stem\.weight must be torch\.float32, found .*int32"),
+        (
+            {"net.stem.weight": torch.full((256, 256), 1e300, dtype=torch.float64)},
+            r"stem\.weight holds values that are not finite",
+        ),
         ({"net.stem.weight": torch.ones(256, 256).int()}, r"stem\.weight must be torch\.float32, found .*int32"),
         ({"net.stem.count": torch.tensor(7.0).half()}, r"stem\.count must be torch\.int64, found .*float16"),
         ({"net.stem.count": torch.tensor(7.0)}, r"stem\.count must be torch\.int64"),
@@ -233,7 +237,7 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path: Path, monkeypatch: pyt
     write_weights(tiny.tensors(), path, info={})
     before = path.read_bytes()
     monkeypatch.setattr(
-        "sarhub_models.weights.checkpoint.replace_atomically", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
+        "sarhub_models.io.files.replace_atomically", lambda *_: (_ for _ in ()).throw(OSError(28, "full"))
     )
     with pytest.raises(OSError, match="full"):
         write_weights(tiny.tensors(seed=1), path, info={})

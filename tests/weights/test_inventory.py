@@ -181,7 +181,8 @@ def test_clear_leaves_only_what_is_not_of_the_cache(server: FileServer, store: S
     part = store.root / "downloads" / "half_toy" / "half_toy.part"
     part.parent.mkdir()
     part.write_bytes(b"half")
-    temporary = store.root / ".killed_toy.safetensors.tmp"
+    temporary = store.root / ".killed_toy.safetensors.abc.tmp" / ".tmpXYZ"
+    temporary.parent.mkdir()
     temporary.write_bytes(b"half")
     pin = store.root / "pins" / f"{NAME}.json"
     kept = store.root / "data" / "chips.npz"

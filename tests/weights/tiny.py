@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from sarhub_models.io import files
 from sarhub_models.weights import CheckpointSpec, Store, checkpoint
 from sarhub_models.weights.checkpoint import Tensors
 from sarhub_models.zoo.manifest import Checksum, DatasetInfo, ModelInfo, Preprocessing
@@ -153,5 +154,5 @@ def fetch_and_hang(root: Path, model: ModelInfo, stage: str, reached: Path) -> P
     if stage == "writing":
         checkpoint.save_file = half_a_file  # type: ignore[assignment]
     elif stage == "renaming":
-        checkpoint.replace_atomically = hang
+        files.replace_atomically = hang
     return fetch(root, model)

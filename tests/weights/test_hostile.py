@@ -1,0 +1,465 @@
+"""Files, servers and folders made to do harm: each ends in one clear error, or in the next source."""
+
+from __future__ import annotations
+
+import collections
+import io
+import json
+import os
+import signal
+import socket
+import stat
+import struct
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from sarhub_models.errors import CheckpointError, DownloadError, IntegrityError
+from sarhub_models.weights import Store, http, load_checkpoint, read_tensors, trust
+from sarhub_models.weights.sources import Http, Mirror
+
+from . import tiny
+from .loopback import Fault, FileServer
+from .test_store import assert_same, sha256
+from .tiny import INFO, NAME, SPEC, info
+
+
+@pytest.fixture(autouse=True)
+def alarm() -> Iterator[None]:
+    """Whatever waits without end fails here."""
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+
+
+# The bytes that are hashed are those that are used --------------------------------------------------------------------
+
+
+def test_a_file_swapped_behind_the_check_is_not_used(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, evil = tmp_path / "w.pth", tmp_path / "evil.pth"
+    good.write_bytes(tiny.pth())
+    evil.write_bytes(tiny.pth(tiny.released(seed=1)))
+    model = info(checksum=sha256(good.read_bytes()))
+    check = trust.check_digests
+
+    def swap(*arguments: Any) -> None:
+        check(*arguments)
+        evil.replace(good)
+
+    monkeypatch.setattr(trust, "check_digests", swap)
+    assert_same(store.import_file(good, model, SPEC))
+
+
+def test_cached_files_cannot_be_written_but_replaced(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(tiny.pth())
+    path = store.import_file(tmp_path / "w.pth", INFO, SPEC)
+    assert path.stat().st_mode & 0o222 == 0
+    mapped = read_tensors(path)
+    store.remove(NAME, forget_pin=True)
+    (tmp_path / "w.pth").write_bytes(tiny.pth(tiny.released(seed=1)))
+    assert_same(store.import_file(tmp_path / "w.pth", INFO, SPEC), seed=1)
+    assert all(torch.equal(mapped[key], value) for key, value in tiny.tensors().items()), "whoever has it open keeps it"
+
+
+@pytest.mark.parametrize("write", [lambda: tiny.pth(), lambda: save(tiny.released())])
+def test_a_users_file_may_change_after_it_was_loaded(tmp_path: Path, write: Any) -> None:
+    path = tmp_path / "w"
+    path.write_bytes(write())
+    tensors = load_checkpoint(path, SPEC)
+    with path.open("rb+") as file:
+        file.truncate(100)
+    assert all(torch.equal(tensors[key], value) for key, value in tiny.tensors().items())
+
+
+# Servers --------------------------------------------------------------------------------------------------------------
+
+
+class Raw:
+    """A server that answers each request with the bytes of a function of (path, headers, number of the request)."""
+
+    def __init__(self, answer: Any) -> None:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.answer, self.requests = answer, 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._one, args=(connection,), daemon=True).start()
+
+    def _one(self, connection: socket.socket) -> None:
+        with connection:
+            text = b""
+            while b"\r\n\r\n" not in text:
+                text += connection.recv(65536)
+            lines = text.decode("latin-1").split("\r\n")
+            headers = {key.lower(): value.strip() for key, _, value in (line.partition(":") for line in lines[1:])}
+            self.requests += 1
+            try:
+                for part in self.answer(lines[0].split()[1], headers, self.requests):
+                    connection.sendall(part)
+            except OSError:
+                pass
+
+
+def ok(body: bytes, **headers: str) -> list[bytes]:
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return [f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body]
+
+
+@pytest.mark.parametrize("validator", ["ETag", "Last-Modified"])
+def test_a_partial_answer_of_another_version_is_not_appended(store: Store, validator: str) -> None:
+    old, new = save(tiny.tensors()), save(tiny.tensors(seed=1))
+
+    def answer(path: str, headers: dict[str, str], number: int) -> list[bytes]:
+        if "range" not in headers:
+            body, version = (old, '"one"') if number == 1 else (new, '"two"')
+            whole = ok(body, **{validator: version})[0]
+            return [whole[: len(whole) // 2] if number == 1 else whole]
+        start = int(headers["range"].removeprefix("bytes=").removesuffix("-"))
+        head = (
+            f'HTTP/1.1 206 P\r\nConnection: close\r\n{validator}: "two"\r\n'
+            f"Content-Range: bytes {start}-{len(new) - 1}/{len(new)}\r\nContent-Length: {len(new) - start}\r\n\r\n"
+        )
+        return [head.encode() + new[start:]]
+
+    assert_same(store.download(info({"type": "http", "url": Raw(answer).url + "/w"}), SPEC, progress=False), seed=1)
+
+
+def test_a_partial_answer_that_stops_early_is_not_the_whole_file(tmp_path: Path) -> None:
+    body = bytes(range(256)) * 100
+
+    def answer(path: str, headers: dict[str, str], number: int) -> list[bytes]:
+        if "range" not in headers:
+            return [ok(body, ETag='"one"')[0][:-1000]]
+        start = int(headers["range"].removeprefix("bytes=").removesuffix("-"))
+        end = min(start + 300, len(body))
+        head = (
+            f'HTTP/1.1 206 P\r\nConnection: close\r\nETag: "one"\r\nContent-Range: bytes {start}-{end - 1}/{len(body)}'
+            f"\r\nContent-Length: {end - start}\r\n\r\n"
+        )
+        return [head.encode() + body[start:end]]
+
+    server = Raw(answer)
+    with pytest.raises(DownloadError, match="expected 25600 bytes"):
+        Http(server.url + "/w").fetch(tmp_path / "w")
+    Http(server.url + "/w").fetch(tmp_path / "w")
+    assert (tmp_path / "w").read_bytes() == body
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: \xb2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nConnection: close\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 302 F\r\nConnection: close\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\x00\xff" * 40 + b"\r\n\r\n",
+        b"",
+    ],
+)
+def test_a_hostile_answer_leads_to_the_next_source(store: Store, head: bytes) -> None:
+    good = tiny.pth()
+    server = Raw(lambda path, headers, number: ok(good) if path == "/good" else [head])
+    sources = [{"type": "http", "url": f"{server.url}/{path}"} for path in ("bad", "good")]
+    assert_same(store.download(info(*sources), SPEC, progress=False))
+
+
+def test_a_server_that_trickles_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "PATIENCE", 0.5)
+
+    def answer(path: str, headers: dict[str, str], number: int) -> Iterator[bytes]:
+        yield b'HTTP/1.1 200 OK\r\nETag: "a"\r\nContent-Length: 6000000\r\n\r\n'
+        while True:
+            yield b"x"
+            time.sleep(0.05)
+
+    with pytest.raises(DownloadError, match=r"too slow.*bytes are kept"):
+        Http(Raw(answer).url + "/w").fetch(tmp_path / "w")
+
+
+def test_bytes_reach_the_disk_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def answer(path: str, headers: dict[str, str], number: int) -> Iterator[bytes]:
+        yield b'HTTP/1.1 200 OK\r\nETag: "a"\r\nContent-Length: 2000\r\n\r\n' + b"x" * 1000
+        while not (tmp_path / "w.part").exists() or (tmp_path / "w.part").stat().st_size < 1000:
+            time.sleep(0.01)
+        seen.append(number)
+        yield b"y" * 1000
+
+    Http(Raw(answer).url + "/w").fetch(tmp_path / "w")
+    assert seen == [1] and (tmp_path / "w").stat().st_size == 2000
+
+
+def test_a_connection_failure_is_one_plain_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DownloadError) as caught:
+        Http("http://user:T0PSECRET@127.0.0.1:9/f?token=T0PSECRET").fetch(tmp_path / "f")
+    assert str(caught.value) == "connection failed: Connection refused (attempt 3)"
+
+
+def test_a_page_of_a_mirror_is_not_called_a_log_in(server: FileServer, store: Store, monkeypatch: Any) -> None:
+    server.files[f"/{NAME}.safetensors"] = b"<html><body>down for maintenance</body></html>"
+    monkeypatch.setenv("SARHUB_MIRROR", server.url)
+    with pytest.raises(CheckpointError, match="is a web page") as caught:
+        store.path(info(), SPEC)
+    assert "log-in" not in str(caught.value)
+
+
+def test_credentials_are_written_nowhere(server: FileServer, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files[f"/{NAME}.pth"] = tiny.pth()
+    server.faults[f"/{NAME}.pth"] = [Fault(after=100_000), Fault(after=10), Fault(after=10)]
+    monkeypatch.setenv("SARHUB_MIRROR", server.url.replace("//", "//user:T0PSECRET@"))
+    with pytest.raises(DownloadError) as caught:
+        store.path(info(), SPEC)
+    assert "T0PSECRET" not in str(caught.value)
+
+    def written() -> list[Path]:
+        return [p for p in store.root.rglob("*") if p.is_file() and b"T0PSECRET" in p.read_bytes()]
+
+    assert written() == [], "what is kept to resume"
+    store.path(info(), SPEC)
+    assert written() == []
+    assert "T0PSECRET" not in store.entries()[0].source
+    assert str(Mirror("https://a:b@c.example/x?sig=d", "n")) == "mirror https://c.example/x?…"
+
+
+def test_who_waits_is_told(server: FileServer, store: Store, caplog: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sarhub_models.weights import locks
+
+    monkeypatch.setattr(locks, "_PATIENCE", 0.05)
+    server.files["/w.pth"] = tiny.pth()
+    with locks.held(store.root / "locks" / f"{NAME}.lock", NAME):
+        waiting = threading.Thread(target=store.path, args=(info({"type": "http", "url": server.url + "/w.pth"}), SPEC))
+        waiting.start()
+        while not caplog.records:
+            time.sleep(0.01)
+    waiting.join()
+    assert NAME in caplog.text and "waiting for another process" in caplog.text
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def zipped(compression: int, **records: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, data in records.items():
+            archive.writestr(f"w/{name.replace('_', '.')}", data)
+    return buffer.getvalue()
+
+
+def damaged_directory() -> bytes:
+    data = bytearray(tiny.pth())
+    end, directory = data.rindex(b"PK\x06\x06"), data.index(b"PK\x01\x02")
+    data[end + 48 : end + 56] = struct.pack("<Q", directory + 5_000_000)
+    return bytes(data)
+
+
+def several_disks() -> bytes:
+    data = bytearray(tiny.pth())
+    place = data.rindex(b"PK\x05\x06")
+    data[place:place] = b"PK\x06\x07" + struct.pack("<IQI", 0, 0, 2)
+    return bytes(data)
+
+
+def overlapping() -> bytes:
+    """Every record of the directory stands for the whole file."""
+    data = bytearray(tiny.pth())
+    place = data.index(b"PK\x01\x02")
+    while place >= 0:
+        data[place + 20 : place + 28] = struct.pack("<II", len(data) - 200, len(data) - 200)
+        place = data.find(b"PK\x01\x02", place + 1)
+    return bytes(data)
+
+
+def header(text: bytes, body: bytes = b"") -> bytes:
+    return struct.pack("<Q", len(text)) + text + body
+
+
+BAD = {
+    "compressed zip": zipped(zipfile.ZIP_BZIP2, data_pkl=bytes(1 << 20)),
+    "deflated zip": zipped(zipfile.ZIP_DEFLATED, data_pkl=bytes(1 << 20)),
+    "directory misplaced": damaged_directory(),
+    "several disks": several_disks(),
+    "overlapping records": overlapping(),
+    "npz that grows": zipped(zipfile.ZIP_DEFLATED, a_npy=bytes(10 << 20)),
+    "npz of objects": zipped(zipfile.ZIP_STORED, a_npy=b"\x93NUMPY\x01\x00\x46\x00{'descr': '|O'}"),
+    "metadata is a list": header(b'{"__metadata__":[1]}'),
+    "metadata of numbers": header(b'{"__metadata__":{"model":1}}'),
+    "offset 1e999": header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,1e999]}}', bytes(4)),
+    "offset Infinity": header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,Infinity]}}', bytes(4)),
+    "offset true": header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,true]}}', bytes(1)),
+    "offset beyond int64": header(b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,%d]}}' % 2**70, bytes(4)),
+    "shape beyond int64": header(b'{"a":{"dtype":"F32","shape":[%d],"data_offsets":[0,4]}}' % 2**70, bytes(4)),
+    "deep header": header(b"{" + b'"a":{' * 100_000, b""),
+    "huge header": header(b'{"a":"' + b"b" * 17_000_000 + b'"}'),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_damaged_files_are_put_aside_and_the_next_source_used(server: FileServer, store: Store, name: str) -> None:
+    server.files["/bad"], server.files["/good"] = BAD[name], tiny.pth()
+    sources = [{"type": "http", "url": f"{server.url}/{path}"} for path in ("bad", "good")]
+    assert_same(store.download(info(*sources), SPEC, progress=False))
+    assert [path.read_bytes() for path in (store.root / "quarantine").iterdir()] == [BAD[name]]
+
+
+@pytest.mark.parametrize("name", [name for name, data in BAD.items() if data[8:9] == b"{"])
+def test_one_foreign_file_does_not_stop_the_cache(store: Store, tmp_path: Path, name: str) -> None:
+    (tmp_path / "w.pth").write_bytes(tiny.pth())
+    store.import_file(tmp_path / "w.pth", INFO, SPEC)
+    (store.root / "somebody_elses.safetensors").write_bytes(BAD[name])
+    (store.root / "resnet18_tsx.safetensors").write_bytes(BAD[name])
+    os.mkfifo(store.root / "pipe.safetensors")
+    (store.root / "folder.safetensors").mkdir()
+    (store.root / "link.safetensors").symlink_to("/nowhere")
+    assert [entry.name for entry in store.entries()] == [NAME]
+    found = {result.name: result.ok for result in store.verify() if result.path.parent == store.root}
+    assert found == {NAME: True, "resnet18_tsx": False}
+    store.clear()
+    assert (store.root / "somebody_elses.safetensors").exists()
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_new_protocols_of_pickle_are_read(tmp_path: Path, protocol: int, legacy: bool) -> None:
+    torch.save(
+        tiny.released(),
+        tmp_path / "w.pth",
+        pickle_protocol=protocol,
+        _use_new_zipfile_serialization=not legacy,
+    )
+    found = load_checkpoint(tmp_path / "w.pth", SPEC)
+    assert all(torch.equal(found[key], value) for key, value in tiny.tensors().items())
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_code_in_new_protocols_is_refused_by_name(tmp_path: Path, protocol: int) -> None:
+    content = {"model": tiny.released(), "path": Path("x")}
+    torch.save(content, tmp_path / "w.pth", pickle_protocol=protocol)
+    with pytest.raises(CheckpointError, match=r"refused.*pathlib.*--tensors-only"):
+        load_checkpoint(tmp_path / "w.pth", SPEC)
+
+
+def test_strides_of_zero_are_refused_before_anything_is_allocated(tmp_path: Path) -> None:
+    bomb = tiny.released() | {"net.head.weight": torch.zeros(1).expand(30_000_000, 256)}
+    torch.save(bomb, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"no plain state dict.*net\.head\.weight"):
+        load_checkpoint(tmp_path / "w.pth", SPEC)
+
+
+class Shadowed(torch.Tensor):
+    """A tensor that a pickle gives attributes in place of methods."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        plain = torch.Tensor.detach(self).as_subclass(torch.Tensor)
+        rebuild, arguments = plain.__reduce_ex__(2)[:2]
+        attributes = {name: collections.OrderedDict for name in ("is_floating_point", "is_complex", "clone", "detach")}
+        return torch._tensor._rebuild_from_type_v2, (rebuild, torch.Tensor, arguments, attributes)
+
+
+def test_a_tensor_cannot_hide_that_it_is_not_finite(tmp_path: Path) -> None:
+    bad = torch.full((3, 256), float("nan")).as_subclass(Shadowed)
+    torch.save(tiny.released() | {"net.head.weight": bad}, tmp_path / "w.pth")
+    assert "is_floating_point" in vars(torch.load(tmp_path / "w.pth", weights_only=True)["net.head.weight"])
+    with pytest.raises(CheckpointError, match="not finite"):
+        load_checkpoint(tmp_path / "w.pth", SPEC)
+
+
+def test_pipes_and_devices_are_refused_at_once(store: Store, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        for read in (read_tensors, lambda p: store.import_file(p, INFO, SPEC), lambda p: load_checkpoint(p, SPEC)):
+            with pytest.raises((CheckpointError, DownloadError), match=r"no regular file|directory"):
+                read(path)
+
+
+def test_escape_sequences_do_not_reach_the_terminal(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "w\x1b[2J.pth"
+    file.write_bytes(tiny.pth())
+    store.import_file(file, INFO, SPEC)
+    assert store.entries()[0].source == "imported from w?[2J.pth"
+
+
+# Folders --------------------------------------------------------------------------------------------------------------
+
+
+def test_planted_links_are_not_followed(server: FileServer, store: Store, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    server.files["/w.pth"] = tiny.pth()
+    downloads = store.root / "downloads" / NAME
+    for place in (
+        store.root / "pins" / f".{NAME}.json.tmp",
+        store.root / f".{NAME}.safetensors.tmp",
+        downloads / f"{NAME}.part",
+    ):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(precious)
+    (downloads / f"{NAME}.part.json").write_text(json.dumps({"url": "x", "validator": "y", "total": 1}))
+    assert_same(store.path(info({"type": "http", "url": server.url + "/w.pth"}), SPEC))
+    assert precious.read_text() == "precious"
+
+
+def test_files_get_the_permissions_of_the_umask(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(tiny.pth())
+    for mask, mode in ((0o022, 0o444), (0o027, 0o440)):
+        before = os.umask(mask)
+        try:
+            path = store.import_file(tmp_path / "w.pth", INFO, SPEC)
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_what_a_killed_process_left_is_cleaned_up(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(tiny.pth())
+    left = store.root / f".{NAME}.safetensors.abc.tmp" / ".tmpXYZ"
+    copy = store.root / "downloads" / NAME / ".copy-abc" / "w.pth"
+    for file in (left, copy):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"half")
+    store.import_file(tmp_path / "w.pth", INFO, SPEC)
+    assert not left.parent.exists() and not copy.parent.exists()
+
+
+def test_a_full_disk_names_the_file(store: Store, server: FileServer, tmp_path: Path) -> None:
+    server.files["/w.pth"] = tiny.pth()
+    model = info({"type": "http", "url": server.url + "/w.pth"})
+    kind, message = tiny.Child(tmp_path / "child", tiny.fetch_with_file_limit, store.root, model, 10_000).outcome()
+    assert kind == "DownloadError"
+    assert f"{NAME}.part: File too large" in message
+
+
+def test_a_pin_is_read_with_suspicion(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_bytes(tiny.pth())
+    pin = store.root / "pins" / f"{NAME}.json"
+    pin.parent.mkdir(parents=True)
+    for text in ("[" * 100_000, "[]", '{"sha256": 5}', "\xff"):
+        pin.write_text(text, encoding="latin-1")
+        with pytest.raises(IntegrityError, match="--forget-pin"):
+            store.import_file(tmp_path / "w.pth", INFO, SPEC)
+
+
+def test_a_pickle_that_asks_for_much_memory_is_refused(tmp_path: Path) -> None:
+    """A memo of four billion places, which the unpickler in C would allocate."""
+    (tmp_path / "w.pth").write_bytes(b"\x80\x04]r\xff\xff\xff\xff.")
+    with pytest.raises(CheckpointError):
+        read_tensors(tmp_path / "w.pth", tensors_only=True)
