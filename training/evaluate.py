@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich import print as show
 
-from sarhub_models.engine.batches import noting_skipped
 from sarhub_models.engine.checkpoint import BEST
 from sarhub_models.engine.provenance import source_digest
 from sarhub_models.engine.report import plot_detail
 from sarhub_models.engine.run import Run, load_run
 from sarhub_models.engine.scoring import score
+from sarhub_models.engine.skipped import Skipped
 from sarhub_models.engine.splits import Source, open_source
 from sarhub_models.errors import InputError, SarHubError
 from sarhub_models.io.files import digests, write_text
@@ -42,10 +42,10 @@ def score_run(run: Run, split: str, again: bool = True) -> dict[str, float]:
     file, inputs = run.folder / f"{split}.json", _inputs(run, source)
     if not again and file.is_file() and (known := json.loads(file.read_text(encoding="utf-8"))).get("inputs") == inputs:
         return {name: value for name, value in known.items() if name not in ("skipped", "inputs")}
-    skipped: list[str] = []
-    loader = noting_skipped(source.evaluation(run.recipe.evaluation.batch_size), skipped)
+    noted = Skipped()
+    loader = map(noted.note, source.evaluation(run.recipe.evaluation.batch_size))
     scores, detail = score(run.model(), loader, run.transform(), len(run.class_names), run.multilabel)
-    if skipped:
+    if skipped := noted.share():
         show(f"{len(skipped)} damaged samples left out: {', '.join(skipped)}")
     plot_detail(detail, run.class_names, run.folder / f"{split}.png")
     write_text(file, json.dumps({**scores, "skipped": skipped, "inputs": inputs}, indent=2) + "\n")

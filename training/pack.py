@@ -90,10 +90,9 @@ class _Packer(Dataset[Any]):
                 if (sample := self._read(index)) is None:
                     skipped.append(self.scenes.names[index])
                     continue
-                several = isinstance(sample.label, np.ndarray)
-                label = {"labels.npy" if several else "cls": sample.label}
+                label = {"cls" if isinstance(sample.label, int) else "labels.npy": sample.label}
                 tar.write({"__key__": f"{position:08d}", "npy": sample.image, **label, "json": {"name": sample.name}})
-                counts[sample.label.astype(bool) if several else sample.label] += 1
+                counts[sample.label if isinstance(sample.label, int) else sample.label.astype(bool)] += 1
         size, digest = temporary.stat().st_size, digests(temporary).sha256
         replace_atomically(temporary, file)
         shard = Shard(name=file.name, samples=len(part) - len(skipped), bytes=size, sha256=digest)

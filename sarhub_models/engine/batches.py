@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -87,7 +87,7 @@ def collate(items: Sequence[Item]) -> Batch:
     """Stack items but for those left out; images of different sizes, or none, are a list."""
     skipped = [name for item in items for name in item.skipped]
     kept = [item for item in items if item.image is not None]
-    images = [item.image for item in kept]
+    images = [item.image for item in kept if item.image is not None]
     same = len({image.shape for image in images}) == 1
     if isinstance(items[0].label, np.ndarray):
         labels = torch.tensor(np.array([item.label for item in kept]), dtype=torch.float32)
@@ -320,10 +320,3 @@ class Files:
     def _batches(self, replace: bool, pin: bool, **sampling: Any) -> Batches:
         items = Items(self.scenes, self.data, replace)
         return Batches(items, self.data.workers, collate=_collate_or_error, pin=pin, **sampling)
-
-
-def noting_skipped(batches: Iterable[Batch], names: list[str]) -> Iterator[Batch]:
-    """Pass batches on, and add the names of the damaged samples that were left out to a list."""
-    for batch in batches:
-        names += batch.skipped
-        yield batch

@@ -1,4 +1,4 @@
-"""What a run keeps on disk: ``last.pt``, all that is needed to go on, and ``best.safetensors``, the weights to use.
+"""Resuming a run, and its weights: ``last.pt`` holds all that is needed to go on, ``best.safetensors`` what to use.
 
 Both appear whole or not at all. ``last.pt`` holds tensors and plain values only and is read with
 ``weights_only=True``.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from torch import Tensor
 
 from ..errors import CheckpointError, DataError
 from ..io.files import replace_atomically
+from .provenance import check_same_run
+from .recipe import Recipe
 
 LAST, BEST = "last.pt", "best.safetensors"
 FORMAT = 2  # of last.pt; another one is not read
@@ -50,6 +52,39 @@ def load_last(folder: Path) -> dict[str, Any] | None:
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError(f"{file} is no checkpoint of this version of the training; {_MEND}")
     return values
+
+
+def state_of(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the states of a run's modules, optimizer, …, as :func:`restore` takes them; ``None`` stays ``None``."""
+    return {name: None if part is None else part.state_dict() for name, part in parts.items()}
+
+
+def restore(parts: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Load the states that a checkpoint holds of a run's parts."""
+    for name, part in parts.items():
+        if part is not None and saved[name] is not None:
+            part.load_state_dict(saved[name])
+
+
+def check_same(folder: Path, saved: Mapping[str, Any], recipe: Recipe, now: Mapping[str, Any]) -> None:
+    """Check that a checkpoint is of the run that shall be resumed from it.
+
+    Args:
+        folder: of the run.
+        saved: the checkpoint.
+        recipe: of the run.
+        now: ``global_batch``, ``counts`` and ``data`` (digests) of the run, as the checkpoint has them.
+
+    Raises:
+        OptionError: it is of another one.
+    """
+    found = []
+    for name, text in (("global_batch", "samples per step of all processes"), ("counts", "samples of each class")):
+        if saved[name] != now[name]:
+            found.append(f"{text}: {saved[name]} there, {now[name]} now")
+    if saved["counts"] == now["counts"] and saved["data"] != now["data"]:
+        found.append("other samples, labels or pixels")
+    check_same_run(folder, saved["recipe"], recipe, found)
 
 
 def save_best(folder: Path, state: dict[str, Tensor]) -> None:

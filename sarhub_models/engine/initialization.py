@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -33,18 +35,21 @@ def build_network(model: Model, num_classes: int, size: int, seed: int) -> nn.Mo
         CheckpointError: the file does not hold a checkpoint of this network.
     """
     torch.manual_seed(seed)
-    options: dict[str, object] = {"drop_rate": model.drop_rate}
-    if model.network != "densenet121":
+    spec = networks.spec(model.network)
+    options: dict[str, Any] = {"drop_rate": model.drop_rate}
+    if spec.drops_paths:
         options["drop_path_rate"] = model.drop_path_rate  # also 0: the default of timm's Swin is not
     elif model.drop_path_rate:
         raise OptionError(f"{model.network} has no paths to drop: model.drop_path_rate=0, got {model.drop_path_rate}")
-    if "img_size" in networks.spec(model.network).timm_args:
+    if "img_size" in spec.timm_args:
         options["img_size"] = size
     network = networks.build(model.network, num_classes=num_classes, **options)
-    if model.network == "mobilenetv3":
-        _reinitialize(network)
-    if model.init != "none":
-        _load(network, model.network, starting_weights(model.network, model.init))
+    if spec.torch_init:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                module.reset_parameters()
+    if tensors := starting_weights(model.network, model.init):
+        _load(network, model.network, tensors)
     return network
 
 
@@ -53,11 +58,15 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
 
     Args:
         network: architecture they must fit.
-        init: ``"imagenet"``, a checkpoint, or a registered name; the errors are those of :func:`build_network`.
+        init: one of :data:`INITIALIZATIONS`, a checkpoint, or a registered name of weights; the errors are those of
+            :func:`build_network`.
+
+    Returns:
+        The tensors; none for ``"none"``.
     """
     check_init(network, init)
-    if init == "imagenet":
-        return _imagenet(network)
+    if init in INITIALIZATIONS:
+        return INITIALIZATIONS[init](network)
     if (file := Path(init).expanduser()).is_file():
         tensors = networks.rename_checkpoint(network, read_tensors(file))
         if (found := networks.identify(tensors)) != network:
@@ -68,12 +77,12 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
 
 def check_init(network: str, init: str) -> None:
     """Check what can be said of ``init`` without reading or fetching weights; the errors are those of the name."""
-    if init in ("none", "imagenet") or Path(init).expanduser().is_file():
+    if init in INITIALIZATIONS or Path(init).expanduser().is_file():
         return
     if init not in sarhub.list_models():
-        known = ("none", "imagenet", *sarhub.list_models())
+        known = (*INITIALIZATIONS, *sarhub.list_models())
         raise UnknownNameError(
-            f"model.init={init}: expected none, imagenet, a file that is there, or a registered name"
+            f"model.init={init}: expected {', '.join(INITIALIZATIONS)}, a file that is there, or a registered name"
             f"{closest(init, known)}"
         )
     if sarhub.model_info(init).network != network:
@@ -99,6 +108,10 @@ def _imagenet(network: str) -> dict[str, Tensor]:
     return dict(model.state_dict())
 
 
+INITIALIZATIONS: dict[str, Callable[[str], dict[str, Tensor]]] = {"none": lambda network: {}, "imagenet": _imagenet}
+"""What ``model.init`` may be beside a file and a registered name: a function of the network that gives the tensors."""
+
+
 def _load(model: nn.Module, network: str, tensors: dict[str, Tensor]) -> None:
     """Fill a network with all tensors but the head's."""
     head = f"{networks.spec(network).head}."
@@ -109,17 +122,6 @@ def _load(model: nn.Module, network: str, tensors: dict[str, Tensor]) -> None:
     if wrong or missing:
         raise CheckpointError(f"the starting weights do not fit {network}: {(wrong + missing)[0]} differs")
     model.load_state_dict(body, strict=False)
-
-
-def _reinitialize(model: nn.Module) -> None:
-    """Give convolutions and linear layers PyTorch's own initial weights.
-
-    timm's for the MobileNet family draw a classifier for a thousand classes: with a dozen, the first logits are so
-    large that training on a few thousand patches is erratic.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.reset_parameters()
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict[str, object]]:

@@ -319,7 +319,8 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> Recipe:
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested values in which each layer overrides those before it."""
-    return OmegaConf.to_container(OmegaConf.merge(*map(OmegaConf.create, layers)))  # type: ignore[return-value]
+    values: Any = OmegaConf.to_container(OmegaConf.merge(*(OmegaConf.create(dict(layer)) for layer in layers)))
+    return values
 
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -356,7 +357,7 @@ def _named(name: str, folder: Path | None) -> dict[str, Any]:
 def _read(file: Path, expected: bool = False) -> dict[str, Any]:
     """Return the values of a YAML file; none where it is missing, unless it is expected to be there."""
     try:
-        values = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
+        values: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=True)
     except FileNotFoundError:
         if expected:
             raise DataError(f"expected a recipe in {file}, found no such file") from None

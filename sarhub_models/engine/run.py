@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -71,7 +72,7 @@ class Run:
 
 def load_model(file: Path, network: str, num_classes: int, size: int) -> nn.Module:
     """Return a network with the weights of a safetensors file in float32, in evaluation mode."""
-    options = {"img_size": size} if "img_size" in spec(network).timm_args else {}
+    options: dict[str, Any] = {"img_size": size} if "img_size" in spec(network).timm_args else {}
     model = build(network, num_classes=num_classes, **options)
     model.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in load_file(file).items()})
     return model.eval()
@@ -215,7 +216,7 @@ def _finish(trainer: Trainer) -> None:
         "multilabel": trainer.train.multilabel,
         "val": {name: value for name, value in trainer.best.items() if name not in RUNNING},
         "best_epoch": trainer.best["epoch"],
-        "skipped": sorted(trainer.skipped),
+        "skipped": sorted(trainer.skipped.names),
     }
     write_text(trainer.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-"""The training loop: any number of processes through Accelerate, exact resume.
+"""The training loop, on any number of processes through Accelerate.
 
 Everything random in a step is keyed by the seed and the step (:mod:`.seeds`), so the state of a run is its
 tensors and its step: nothing else has to be saved to go on exactly.
@@ -12,33 +12,33 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import broadcast, gather_object
+from accelerate.utils import broadcast
 from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from ..errors import DivergedError, InputError, OptionError
+from ..errors import InputError, OptionError
 from ..losses import make_loss
 from .augment import cutmix, draw, make_transform
-from .batches import Batch, Plan, Rank, noting_skipped, steps_per_epoch
-from .checkpoint import LAST, load_last, save_best, save_last
+from .batches import Batch, Plan, Rank, steps_per_epoch
+from .checkpoint import check_same, load_last, restore, save_best, save_last, state_of
+from .divergence import all_finite, diverged
 from .initialization import build_network
+from .interruption import Seen, StopRequest, Watch
 from .metrics import check_monitor, make_metrics
 from .optimizer import make_optimizer
-from .provenance import check_same_run, comparable, split_digests
+from .provenance import comparable, split_digests
 from .recipe import Recipe, Runtime
 from .scoring import score
 from .seeds import generator, key
+from .skipped import Skipped
 from .splits import Source, mean_std
-from .watch import Seen, StopRequest, Watch
 
 Row = dict[str, float]
-BAD_BATCH = "diverged.npz"
-_PLAIN = ("step", "history", "best", "seconds", "waited", "skipped", "mean", "std", "detail")
+_PLAIN = ("step", "history", "best", "seconds", "waited", "mean", "std", "detail")
 
 
 def make_accelerator(runtime: Runtime, accumulate: int) -> Accelerator:
@@ -79,7 +79,7 @@ class Trainer:
         data: digests of the splits, see :func:`~sarhub_models.engine.provenance.split_digests`.
         step: mini-batches done.
         steps: mini-batches per epoch.
-        skipped: names of the damaged samples that were left out, each once.
+        skipped: the damaged samples that were left out.
         mean: of the pixels after the operator.
         std: of the pixels after the operator.
 
@@ -99,13 +99,16 @@ class Trainer:
         if val is not None and len(val) < self.process.world:
             raise InputError(f"{len(val)} samples to validate on are too few for {self.process.world} processes")
         self.monitor = check_monitor(
-            recipe.evaluation.monitor, train.multilabel, list(make_metrics(self.classes, train.multilabel))
+            recipe.evaluation.monitor,
+            train.multilabel,
+            [str(name) for name in make_metrics(self.classes, train.multilabel)],
         )
         saved = load_last(folder)
         self.data = split_digests(train, val)
         if saved is not None:
-            self._check_same(saved)
-        self.mean, self.std = mean_std(train, recipe.preprocess) if saved is None else (saved["mean"], saved["std"])
+            check_same(folder, saved, recipe, self._identity())
+        measured = mean_std(train, recipe.preprocess) if saved is None else (saved["mean"], saved["std"])
+        self.mean, self.std = float(measured[0]), float(measured[1])
         self.augment = make_transform(recipe.preprocess, self.mean, self.std, geometry=recipe.augment.geometry)
         self.transform = make_transform(recipe.preprocess, self.mean, self.std)
         self._prepare(fresh=saved is None)
@@ -113,12 +116,14 @@ class Trainer:
         self.best: Row = {}
         self.detail = torch.empty(0)
         self.step, self.seconds, self.waited = 0, 0.0, 0.0
-        self.skipped: list[str] = []
-        self._skipped_here: list[str] = []  # what other processes do not know of yet
+        self.skipped = Skipped(accelerator)
         self.stop = StopRequest()
         self.watch = Watch(accelerator, self.stop, recipe.runtime.save_minutes)
         if saved is not None:
-            self._restore(saved)
+            for name in _PLAIN:
+                setattr(self, name, saved[name])
+            self.skipped.names, self.watch.total = saved["skipped"], saved["total"]
+            restore(self._parts(), saved)
 
     def _prepare(self, fresh: bool) -> None:
         recipe, accelerator, optim = self.recipe, self.accelerator, self.recipe.optim
@@ -177,54 +182,36 @@ class Trainer:
                     return self.finished
         return True
 
+    def _identity(self) -> dict[str, Any]:
+        """Return what a run and its continuation must agree in."""
+        return {
+            "recipe": comparable(self.recipe.model_dump(mode="json")),
+            "global_batch": self.recipe.optim.batch_size * self.process.world,
+            "counts": self.train.counts.tolist(),
+            "data": self.data,
+        }
+
+    def _parts(self) -> dict[str, Any]:
+        """Return what has a state of its own, by its name in a checkpoint; ``None`` for what this run does without."""
+        averaged = None if self.averaged is None else self.averaged.module
+        return {
+            "model": self.network,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "averaged": averaged,
+            "scaler": self.accelerator.scaler,
+        }
+
     def save(self) -> None:
-        """Write the checkpoint to go on from; all processes must take part."""
-        self._share_skipped()
+        """Write the checkpoint to resume from; all processes must take part."""
+        self.skipped.share()
         self.watch.saved()
         if not self.accelerator.is_main_process:
             return
         self._count_seconds()
-        scaler = self.accelerator.scaler
-        save_last(
-            self.folder,
-            {
-                "recipe": comparable(self.recipe.model_dump(mode="json")),
-                "global_batch": self.recipe.optim.batch_size * self.process.world,
-                "counts": self.train.counts.tolist(),
-                "data": self.data,
-                **{name: getattr(self, name) for name in _PLAIN},
-                "total": self.watch.total,
-                "model": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-                "averaged": None if self.averaged is None else self.averaged.module.state_dict(),
-                "scaler": None if scaler is None else scaler.state_dict(),
-            },
-        )
-
-    def _check_same(self, saved: dict[str, Any]) -> None:
-        """Raise unless a checkpoint is of this very run."""
-        batch = self.recipe.optim.batch_size * self.process.world
-        found = []
-        if saved["global_batch"] != batch:
-            found.append(f"samples per step of all processes: {saved['global_batch']} there, {batch} now")
-        if saved["counts"] != self.train.counts.tolist():
-            found.append(f"samples of each class: {saved['counts']} there, {self.train.counts.tolist()} now")
-        elif saved["data"] != self.data:
-            found.append("other samples, labels or pixels")
-        check_same_run(self.folder, saved["recipe"], self.recipe, found)
-
-    def _restore(self, saved: dict[str, Any]) -> None:
-        for name in _PLAIN:
-            setattr(self, name, saved[name])
-        self.watch.total = saved["total"]
-        self.network.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.schedule.load_state_dict(saved["schedule"])
-        if self.averaged is not None:
-            self.averaged.module.load_state_dict(saved["averaged"])
-        if saved["scaler"] is not None and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(saved["scaler"])
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        noted = {"skipped": self.skipped.names, "total": self.watch.total}
+        save_last(self.folder, {**self._identity(), **plain, **noted, **state_of(self._parts())})
 
     def batches(self) -> Iterator[Batch]:
         """Yield the batches of all remaining steps on the device, and note how long each was waited for."""
@@ -238,14 +225,14 @@ class Trainer:
             self.waited += time.perf_counter() - begun
             if batch is None:
                 return
-            self._skipped_here += batch.skipped
+            self.skipped.note(batch)
             yield batch.to(device)
 
     def _guarded_step(self, batch: Batch) -> Tensor:
         try:
             return self.train_step(batch)
         except InputError as err:  # the losses look at the logits where that costs nothing, on a CPU
-            raise self._diverged(batch, self.step + 1, str(err)) from err
+            raise diverged(self.folder, self.process, batch, self.step + 1, str(err)) from err
 
     def train_step(self, batch: Batch) -> Tensor:
         """Compute gradients for one mini-batch, move the weights where it is time to, and return the loss."""
@@ -279,15 +266,15 @@ class Trainer:
         for buffer in self.scored.buffers():  # each process has averaged over its own samples: the first one's are kept
             broadcast(buffer)
         scores, detail = self._score()
-        self._share_skipped()
+        self.skipped.share()
         row: Row = {
             "epoch": self.step // self.steps,
             "loss": self.watch.total / self.steps,
             **scores,
-            "learning_rate": self.schedule.get_last_lr()[0],
+            "learning_rate": float(self.schedule.get_last_lr()[0]),
             "images_per_second": self.steps * optim.batch_size * self.process.world / self.seconds,
             "waiting_for_data": self.waited / self.seconds,
-            "skipped": len(self.skipped),
+            "skipped": len(self.skipped.names),
         }
         self.history.append(row)
         if not self.best or not scores or row[self.monitor] > self.best[self.monitor]:
@@ -304,46 +291,26 @@ class Trainer:
             return {}, torch.empty(0)
         device = self.accelerator.device
         loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.process, pin=device.type == "cuda")
-        shares = noting_skipped(loader, self._skipped_here)
-        return score(self.scored, shares, self.transform, self.classes, self.train.multilabel, device)
+        return score(
+            self.scored, map(self.skipped.note, loader), self.transform, self.classes, self.train.multilabel, device
+        )
 
     def _count_seconds(self) -> None:
         now = time.perf_counter()
         self.seconds, self._resumed = self.seconds + now - self._resumed, now
-
-    def _share_skipped(self) -> None:
-        """Tell all processes which samples each of them has left out."""
-        here, self._skipped_here = self._skipped_here, []
-        everywhere = gather_object(here) if self.process.world > 1 else here
-        self.skipped = list(dict.fromkeys([*self.skipped, *everywhere]))
 
     def _passed(self) -> Seen:
         """Return what was seen in the step before; raise if its loss was not finite."""
         seen = self.watch.seen()
         if seen.diverged:
             assert self.watch.batch is not None
-            raise self._diverged(self.watch.batch, self.step, "the loss is not finite")
+            raise diverged(self.folder, self.process, self.watch.batch, self.step, "the loss is not finite")
         return seen
 
     def _check_state(self) -> None:
         """Raise if a tensor of the state is not finite: a finite loss can have gradients that are not."""
-        tensors = [*self.network.state_dict().values()]
-        values = (value for values in self.optimizer.state.values() for value in values.values())
-        tensors += [value for value in values if isinstance(value, Tensor)]
-        finite = torch.stack([tensor.isfinite().all().to(self.accelerator.device) for tensor in tensors]).all()
-        if self.accelerator.reduce((~finite).float(), "sum") > 0:
+        values = [value for values in self.optimizer.state.values() for value in values.values()]
+        tensors = [*self.network.state_dict().values(), *(value for value in values if isinstance(value, Tensor))]
+        if not all_finite(tensors, self.accelerator):
             assert self.watch.batch is not None
-            raise self._diverged(self.watch.batch, self.step, "the weights are not finite")
-
-    def _diverged(self, batch: Batch, step: int, reason: str) -> DivergedError:
-        """Save a batch for inspection and return the error that names it."""
-        file = self.folder / (BAD_BATCH if self.process.world == 1 else f"{self.process.rank}_{BAD_BATCH}")
-        images = batch.images if isinstance(batch.images, Tensor) else list(batch.images)
-        arrays = {f"image{index}": image[0].cpu().numpy() for index, image in enumerate(images)}
-        np.savez_compressed(file, labels=batch.labels.cpu().numpy(), names=np.array(batch.names), **arrays)
-        last = self.folder / LAST
-        state = f"the last good state is in {last}" if last.is_file() else "no state was saved before"
-        return DivergedError(
-            f"training diverged at step {step} ({reason}). The batch is in {file}; {state}. A lower optim.max_lr, or "
-            "runtime.precision=fp32, may help; so may a look at the images"
-        )
+            raise diverged(self.folder, self.process, self.watch.batch, self.step, "the weights are not finite")

@@ -36,6 +36,8 @@ class NetworkSpec:
         create: builds it in place of timm, for networks that timm lacks.
         check: refuses options that the trained weights do not fit.
         fit: resamples trained tensors to the network's options, those of ``timm_args`` included.
+        drops_paths: takes a ``drop_path_rate``.
+        torch_init: starts training from PyTorch's own initialization of its layers, not from timm's.
     """
 
     timm_name: str
@@ -46,6 +48,8 @@ class NetworkSpec:
     create: Callable[..., nn.Module] | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
     fit: Callable[[Mapping[str, torch.Tensor], Mapping[str, Any]], Tensors] = keep_shapes
+    drops_paths: bool = True
+    torch_init: bool = False
 
     def build(self, **options: Any) -> nn.Module:
         """Build the network with timm's initialization; ``options`` come before ``timm_args``."""

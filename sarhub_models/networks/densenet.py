@@ -76,4 +76,6 @@ def _dilate_block(block: nn.Module, dilation: int) -> None:
         layer.conv2.dilation = layer.conv2.padding = (dilation, dilation)
 
 
-SPECS = {_NAME: NetworkSpec(timm_name=_NAME, stem="features.conv0", head="classifier", create=_create)}
+SPECS = {
+    _NAME: NetworkSpec(timm_name=_NAME, stem="features.conv0", head="classifier", create=_create, drops_paths=False)
+}

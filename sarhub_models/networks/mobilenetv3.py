@@ -171,6 +171,13 @@ def _rename(tensors: Mapping[str, torch.Tensor]) -> Tensors:
 
 SPECS = {
     "mobilenetv3": NetworkSpec(
-        timm_name="sarhub_mobilenetv3", stem="conv_stem", head="classifier", rename=_rename, create=_create
+        timm_name="sarhub_mobilenetv3",
+        stem="conv_stem",
+        head="classifier",
+        rename=_rename,
+        create=_create,
+        # timm's draws a classifier for a thousand classes: with a dozen, the first logits are so large that training on
+        # a few thousand patches is erratic.
+        torch_init=True,
     )
 }

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from benchmarks.detection.prepare import app, prepare
 from benchmarks.detection.task import CONFIGS, TASK, place, scores
 from benchmarks.mm.run import load_config, set_weights
+from sarhub_models.engine import initialization
 from sarhub_models.errors import DataError, UnknownNameError
 from sarhub_models.integrations.mm import SARHubBackbone, SARHubPreprocess, backbone_channels
 
@@ -353,7 +354,7 @@ def test_imagenet_weights_are_those_that_training_starts_from(monkeypatch, tmp_p
         asked.append(network)
         return state
 
-    monkeypatch.setattr("sarhub_models.engine.initialization._imagenet", imagenet)  # which would download them
+    monkeypatch.setitem(initialization.INITIALIZATIONS, "imagenet", imagenet)  # which would download them
     found = backbone_of("resnet18", "imagenet", tmp_path)
     assert asked == ["resnet18"] and "conv1.weight" in found
     assert all(torch.equal(tensor, state[key]) for key, tensor in found.items())

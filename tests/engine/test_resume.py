@@ -22,10 +22,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from typer.testing import CliRunner
 
 from sarhub_models.engine import run
+from sarhub_models.engine.interruption import StopRequest
 from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.run import is_finished, open_splits, train
 from sarhub_models.engine.trainer import Trainer, make_accelerator
-from sarhub_models.engine.watch import StopRequest
 from sarhub_models.errors import CheckpointError, DataError, OptionError
 from training import pretrain
 

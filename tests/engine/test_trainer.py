@@ -13,6 +13,7 @@ import torch.nn.functional as F
 import yaml
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
@@ -22,7 +23,7 @@ from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Plan, StepSampler
 from sarhub_models.engine.initialization import build_network
 from sarhub_models.engine.recipe import Recipe, from_dict
-from sarhub_models.engine.run import load_run, train
+from sarhub_models.engine.run import load_run, open_splits, train
 from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import DataError, DivergedError, InputError, OptionError, UnknownNameError
 from tests.datasets.scenes import write_bigearthnet_patch
@@ -305,6 +306,24 @@ def test_damaged_samples_stop_the_command_by_name_or_are_counted(workers: int, t
     scored = runner.invoke(evaluate.app, [str(tmp_path / "run"), "data.on_error=skip", "--split", "train"])
     assert scored.exit_code == 0 and "1 damaged samples left out: a/3.npy" in " ".join(scored.output.split())
     assert json.loads((tmp_path / "run" / "train.json").read_text())["skipped"] == ["a/3.npy"]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_moving_average_counts_steps_of_the_optimizer(accumulate: int, tmp_path: Path) -> None:
+    root = write_images(tmp_path / "images", {"a": 8, "b": 8})
+    values = ("optim.epochs=2", "optim.batch_size=4", f"optim.accumulate={accumulate}", "optim.ema=0.9")
+    recipe = tiny("mobilenetv3_folder", root, *values, "optim.max_lr=1e-2")
+    (tmp_path / "run").mkdir()
+    accelerator = trainer.make_accelerator(recipe.runtime, accumulate)
+    running = trainer.Trainer(recipe, *open_splits(recipe), tmp_path / "run", accelerator)
+    expected = ModelEmaV3(running.network, 0.9, use_warmup=True)
+    for number, batch in enumerate(running.batches(), start=1):
+        running.train_step(batch)
+        if number % accumulate == 0:
+            expected.update(running.network, step=number // accumulate)
+    assert number == 8
+    averaged = running.scored.state_dict()
+    assert all(torch.equal(tensor, averaged[key]) for key, tensor in expected.module.state_dict().items())
 
 
 class Flaw(torch.autograd.Function):

@@ -94,7 +94,8 @@ class Watch:
         """Return what was seen in the step noted last, waiting for it if need be."""
         if self._flags is not None:
             *flags, loss = self._flags.tolist()
-            self._seen = Seen(*(flag > 0 for flag in flags), loss / self.accelerator.num_processes)
+            diverged, requested, due = (flag > 0 for flag in flags)
+            self._seen = Seen(diverged, requested, due, loss / self.accelerator.num_processes)
             self.total += self._seen.loss
             self._flags = None
         return self._seen
