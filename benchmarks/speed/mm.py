@@ -75,7 +75,7 @@ def make_batch(batch_size: int, size: int) -> dict[str, list[Any]]:
     return {"inputs": images, "data_samples": samples}
 
 
-def steps(detector: nn.Module, optimizer: Any, batch: dict[str, list[Any]]) -> dict[str, Callable[[], object]]:
+def steps(detector: Any, optimizer: Any, batch: dict[str, list[Any]]) -> dict[str, Callable[[], object]]:
     """Return what is timed of one detector, by name."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     detector = detector.to(device)

@@ -1,4 +1,4 @@
-"""How long the command line takes to start, beside importing timm.
+"""Measure the start of the command line beside importing timm.
 
 Run from a clone: ``python -m benchmarks.speed.startup [--repeats N] [--json FILE]``. Each call is a process of its own;
 all are timed in turns, and a ratio is the median over the median of ``import timm`` in the same run.

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ class Chips:
 
 @dataclass(frozen=True)
 class Setup:
-    """What both loops are to train.
+    """Network, data and recipe that both loops train.
 
     Attributes:
         network: architecture.
@@ -95,7 +96,7 @@ def plain_loop(setup: Setup) -> Steps:
     chips, device = Chips(BATCHES * batch_size, SIZE), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     transform = make_transform(p, p.mean or 0, p.std or 1, geometry="flip_rotate")
     pairs = [(image, label) for image, label, _ in (chips[index] for index in range(len(chips)))]
-    loader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         pairs,  # type: ignore[arg-type]
         batch_size,
         shuffle=True,
