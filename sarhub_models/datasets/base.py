@@ -6,12 +6,12 @@ Readers are opened as ``Reader(root, split, *, …)``. Each is a map-style data 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from ..io.images import image_size
+from .lists import AnyPath
 
 __all__ = ["ImageDataset"]
 
@@ -31,7 +31,7 @@ class ImageDataset(Generic[Item]):
 
     list_prefix: ClassVar[str] = ""
 
-    def __init__(self, root: str | os.PathLike[str], files: Sequence[Path], class_names: Sequence[str]) -> None:
+    def __init__(self, root: AnyPath, files: Sequence[Path], class_names: Sequence[str]) -> None:
         self.root = Path(root)
         self.files = tuple(files)
         self.names = tuple(file.relative_to(self.root).as_posix() for file in self.files)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from ..errors import DataError, ImageError, IncompleteError
 from ..io.tables import write_table
 from .base import ImageDataset
 from .catalog import CatalogEntry, find
-from .lists import find_list
+from .lists import AnyPath, find_list
 
 __all__ = ["Entry", "SplitIndex", "index_dataset", "write_index"]
 
@@ -73,9 +73,9 @@ class SplitIndex:
 
 def index_dataset(
     name: str,
-    root: str | os.PathLike[str],
+    root: AnyPath,
     *,
-    lists: str | os.PathLike[str] | None = None,
+    lists: AnyPath | None = None,
     splits: Sequence[str] | None = None,
     depth: Depth = "headers",
     progress: Callable[[str, int], Any] | None = None,
@@ -111,7 +111,7 @@ def index_dataset(
     return found
 
 
-def write_index(splits: Sequence[SplitIndex], file: str | os.PathLike[str]) -> Path:
+def write_index(splits: Sequence[SplitIndex], file: AnyPath) -> Path:
     """Write every file of some splits as ``.csv`` or ``.parquet``: split, name, label, height, width, problem.
 
     Returns:
@@ -193,27 +193,19 @@ def _entries(
     progress: Callable[[str, int], Any] | None,
 ) -> list[Entry]:
     """Return each file, with what reading it brings up; ``data`` is the reader's class where it could not be opened."""
-    if progress is None or depth == "names":
-        return list(_read_each(data, root, files, depth))
+    silent = progress is None or depth == "names"
     entries = []
-    with progress(f"reading {split}", len(files)) as advance:
-        for entry in _read_each(data, root, files, depth):
-            entries.append(entry)
+    with nullcontext(lambda _: None) if silent else progress(f"reading {split}", len(files)) as advance:  # type: ignore[misc]
+        for index, file in enumerate(files):
+            size, problem = None, None
+            try:
+                size = None if depth == "names" else _size(data, file, index, depth)
+            except (DataError, ImageError) as err:
+                problem = str(err)
+            label = "" if isinstance(data, type) else data.label_text(index)
+            entries.append(Entry(_below(root, file), label, size, problem))
             advance(1)
     return entries
-
-
-def _read_each(
-    data: ImageDataset[Any] | type[ImageDataset[Any]], root: Path, files: Sequence[Path], depth: Depth
-) -> Iterator[Entry]:
-    for index, file in enumerate(files):
-        size, problem = None, None
-        try:
-            if depth != "names":
-                size = _size(data, file, index, depth)
-        except (DataError, ImageError) as err:
-            problem = str(err)
-        yield Entry(_below(root, file), "" if isinstance(data, type) else data.label_text(index), size, problem)
 
 
 def _size(data: ImageDataset[Any] | type[ImageDataset[Any]], file: Path, index: int, depth: Depth) -> tuple[int, int]:

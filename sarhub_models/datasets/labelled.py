@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..io.images import list_images
+from .lists import AnyPath
 from .recognition.dsn.reader import PARTS, load_dsn
 
 __all__ = ["TEST", "TRAIN", "LabelledImages", "open_images"]
@@ -46,9 +46,7 @@ class LabelledImages:
 
 
 @contextmanager
-def open_images(
-    images: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None
-) -> Iterator[LabelledImages]:
+def open_images(images: AnyPath, labels: AnyPath | None = None) -> Iterator[LabelledImages]:
     """Find the images to compare on.
 
     Args:

@@ -19,7 +19,9 @@ import numpy as np
 from ..errors import DataError, ImageError, IncompleteError
 from ..io.images import SUFFIXES, list_images
 
-__all__ = ["ImageIndex", "Listed", "find_list", "label_array", "list_files", "read_list"]
+__all__ = ["AnyPath", "ImageIndex", "Listed", "find_list", "label_array", "list_files", "read_list"]
+
+AnyPath = str | os.PathLike[str]
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
 _LINE = re.compile(r"\s*(?P<path>\S.*?)\s+(?P<labels>[0-9]{1,9}(,[0-9]{1,9})*)\s*")
@@ -39,7 +41,7 @@ class Listed:
     labels: tuple[int, ...]
 
 
-def find_list(folder: str | os.PathLike[str], split: str, prefix: str = "") -> Path:
+def find_list(folder: AnyPath, split: str, prefix: str = "") -> Path:
     """Return the list of a split, ``<prefix><split>.txt`` or ``<split>.txt``.
 
     Raises:
@@ -56,7 +58,7 @@ def find_list(folder: str | os.PathLike[str], split: str, prefix: str = "") -> P
     )
 
 
-def read_list(file: str | os.PathLike[str], num_classes: int, *, multilabel: bool = False) -> list[Listed]:
+def read_list(file: AnyPath, num_classes: int, *, multilabel: bool = False) -> list[Listed]:
     """Read a list.
 
     Args:
@@ -100,7 +102,7 @@ def label_array(entries: Sequence[Listed], num_classes: int, *, multilabel: bool
     return labels
 
 
-def list_files(root: str | os.PathLike[str], suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+def list_files(root: AnyPath, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     """Return the images below a folder, sorted.
 
     Raises:
@@ -132,7 +134,7 @@ class ImageIndex:
         DataError: ``root`` is not a folder, or holds no such files.
     """
 
-    def __init__(self, root: str | os.PathLike[str], suffixes: Sequence[str] = SUFFIXES) -> None:
+    def __init__(self, root: AnyPath, suffixes: Sequence[str] = SUFFIXES) -> None:
         self.root = Path(root)
         self._by_stem: dict[str, list[PurePath]] = defaultdict(list)
         for file in list_files(root, suffixes):

@@ -8,7 +8,6 @@ The format of https://cocodataset.org, of which detection needs ``images`` (``id
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...io.files import write_text
+from ..lists import AnyPath
 from .boxes import Annotation
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["read_coco", "write_coco"]
 _CATEGORY = "ship"
 
 
-def read_coco(file: str | os.PathLike[str]) -> list[Annotation]:
+def read_coco(file: AnyPath) -> list[Annotation]:
     """Read the ships of a COCO file.
 
     Regions that are marked as crowds are no single ships and are left out. Ids may be numbers or text.
@@ -59,7 +59,7 @@ def read_coco(file: str | os.PathLike[str]) -> list[Annotation]:
         raise DataError(f"{file} is no COCO file of ships: {reason}") from err
 
 
-def write_coco(dataset: DetectionDataset, file: str | os.PathLike[str]) -> Path:
+def write_coco(dataset: DetectionDataset, file: AnyPath) -> Path:
     """Write a data set as a COCO file with one category, ``ship``.
 
     pycocotools and MMDetection's ``CocoDataset`` read it; ``file_name`` is the path below ``dataset.root``, which is

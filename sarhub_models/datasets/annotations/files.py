@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import DataError, IncompleteError, OptionError
-from ..lists import ImageIndex
+from ..lists import AnyPath, ImageIndex
 from .boxes import Annotation
 from .coco import read_coco
 from .voc import read_voc_files
@@ -19,9 +18,9 @@ SPLITS = ("train", "test")
 
 
 def open_annotations(
-    root: str | os.PathLike[str],
+    root: AnyPath,
     split: str,
-    annotations: str | os.PathLike[str] | None,
+    annotations: AnyPath | None,
     split_of: Callable[[str], str | None] | None,
 ) -> list[Annotation]:
     """Return the annotations of a split: from a COCO file, or from the VOC files of its images.

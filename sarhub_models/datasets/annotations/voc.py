@@ -7,7 +7,6 @@ published COCO files made from them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ...errors import DataError, IncompleteError
+from ..lists import AnyPath
 from .boxes import CLASS_NAMES, Annotation
 
 __all__ = ["read_voc", "read_voc_files"]
@@ -22,7 +22,7 @@ __all__ = ["read_voc", "read_voc_files"]
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_voc(file: str | os.PathLike[str]) -> Annotation:
+def read_voc(file: AnyPath) -> Annotation:
     """Read the ships of a VOC file.
 
     Its own name tells the image: what it writes as ``filename`` often is that of another data set. A size of 0 counts

@@ -5,7 +5,6 @@ Boxes are as in :mod:`~sarhub_models.datasets.annotations.boxes`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -17,7 +16,7 @@ from ...io.images import image_size, read_image
 from ..annotations.boxes import CLASS_NAMES, Annotation, fit_boxes
 from ..annotations.files import open_annotations
 from ..base import ImageDataset
-from ..lists import ImageIndex
+from ..lists import AnyPath, ImageIndex
 
 __all__ = ["AnnotatedDataset", "Detection", "DetectionDataset"]
 
@@ -64,7 +63,7 @@ class DetectionDataset(ImageDataset[Detection]):
         DataError: an image is annotated twice or is ambiguous, or a box is no box.
     """
 
-    def __init__(self, root: str | os.PathLike[str], annotations: Sequence[Annotation]) -> None:
+    def __init__(self, root: AnyPath, annotations: Sequence[Annotation]) -> None:
         files = ImageIndex(root).find([annotation.image for annotation in annotations])
         super().__init__(root, files, CLASS_NAMES)
         _check_unique(self.names, annotations)
@@ -142,9 +141,7 @@ class AnnotatedDataset(DetectionDataset):
 
     voc: ClassVar[bool] = True
 
-    def __init__(
-        self, root: str | os.PathLike[str], split: str, *, annotations: str | os.PathLike[str] | None = None
-    ) -> None:
+    def __init__(self, root: AnyPath, split: str, *, annotations: AnyPath | None = None) -> None:
         super().__init__(root, open_annotations(root, split, annotations, self.split_of if self.voc else None))
 
     @staticmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 
 from ...io.images import read_image
 from ..base import ImageDataset
-from ..lists import find_list
+from ..lists import AnyPath, find_list
 
 __all__ = ["Sample", "SceneDataset"]
 
@@ -41,9 +40,7 @@ class SceneDataset(ImageDataset[Sample]):
         multilabel: whether an image carries several labels.
     """
 
-    def __init__(
-        self, root: str | os.PathLike[str], files: Sequence[Path], labels: np.ndarray, class_names: Sequence[str]
-    ) -> None:
+    def __init__(self, root: AnyPath, files: Sequence[Path], labels: np.ndarray, class_names: Sequence[str]) -> None:
         super().__init__(root, files, class_names)
         self.labels = labels
         self.multilabel = labels.ndim == 2
@@ -70,7 +67,7 @@ class SceneDataset(ImageDataset[Sample]):
         return ";".join(self.class_names[label] for label in chosen)
 
     @classmethod
-    def _list(cls, root: str | os.PathLike[str], lists: str | os.PathLike[str] | None, split: str) -> Path:
+    def _list(cls, root: AnyPath, lists: AnyPath | None, split: str) -> Path:
         """Return the list of a split, in ``lists`` or else in ``root``."""
         return find_list(root if lists is None else lists, split, cls.list_prefix)
 

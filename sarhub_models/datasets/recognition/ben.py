@@ -19,7 +19,7 @@ import numpy as np
 from ...errors import DataError, IncompleteError, OptionError, closest
 from ...io.images import read_image
 from ..catalog import CatalogEntry
-from ..lists import ImageIndex, label_array, read_list
+from ..lists import AnyPath, ImageIndex, label_array, read_list
 from .base import SceneDataset
 
 __all__ = ["CLASS_NAMES", "CORINE_TO_CLASS", "DATASET", "BigEarthNetS1", "corine_labels", "db_to_amplitude"]
@@ -107,12 +107,7 @@ class BigEarthNetS1(SceneDataset):
     list_prefix = "ben_"
 
     def __init__(
-        self,
-        root: str | os.PathLike[str],
-        split: str | None = None,
-        *,
-        band: str = "VV",
-        lists: str | os.PathLike[str] | None = None,
+        self, root: AnyPath, split: str | None = None, *, band: str = "VV", lists: AnyPath | None = None
     ) -> None:
         if band not in ("VV", "VH"):
             raise OptionError(f"expected band 'VV' or 'VH', got {band!r}")

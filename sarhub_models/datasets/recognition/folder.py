@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from ...errors import DataError
 from ...io.images import SUFFIXES
 from ..catalog import CatalogEntry
-from ..lists import ImageIndex, Listed, label_array, list_files, read_list
+from ..lists import AnyPath, ImageIndex, Listed, label_array, list_files, read_list
 from .base import SceneDataset
 
 __all__ = ["DATASET", "FolderDataset", "ListDataset", "class_folders", "listed_in_folders"]
@@ -34,10 +33,10 @@ class FolderDataset(SceneDataset):
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: AnyPath,
         split: str | None = None,
         *,
-        lists: str | os.PathLike[str] | None = None,
+        lists: AnyPath | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
         root = Path(root)
@@ -68,8 +67,8 @@ class ListDataset(SceneDataset):
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
-        list_file: str | os.PathLike[str],
+        root: AnyPath,
+        list_file: AnyPath,
         class_names: Sequence[str],
         *,
         multilabel: bool = False,

@@ -8,7 +8,6 @@ paper takes 6.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..catalog import CatalogEntry
-from ..lists import label_array, read_list
+from ..lists import AnyPath, label_array, read_list
 from .base import SceneDataset
 from .folder import class_folders, listed_in_folders
 
@@ -43,13 +42,7 @@ class FUSARShip(SceneDataset):
 
     list_prefix = "FuSAR_"
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        split: str | None = None,
-        *,
-        lists: str | os.PathLike[str] | None = None,
-    ) -> None:
+    def __init__(self, root: AnyPath, split: str | None = None, *, lists: AnyPath | None = None) -> None:
         root = Path(root)
         label_of = class_folders(root, CLASS_NAMES)
         if split is None:

@@ -8,7 +8,6 @@ take 32, 96 and 128 pixels.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from ...errors import OptionError
 from ..catalog import CatalogEntry
-from ..lists import find_list, read_list
+from ..lists import AnyPath, find_list, read_list
 from .base import SceneDataset
 from .folder import class_folders, listed_in_folders
 
@@ -69,10 +68,10 @@ class OpenSARShip(SceneDataset):
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: AnyPath,
         split: str | None = None,
         *,
-        lists: str | os.PathLike[str] | None = None,
+        lists: AnyPath | None = None,
         polarisation: str = "vv",
     ) -> None:
         if polarisation not in ("vv", "vh"):

@@ -8,7 +8,6 @@ plural.
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 from ...errors import DataError, OptionError
 from ...io.images import SUFFIXES
 from ..catalog import CatalogEntry
-from ..lists import ImageIndex, label_array, list_files, read_list
+from ..lists import AnyPath, ImageIndex, label_array, list_files, read_list
 from .base import SceneDataset
 
 __all__ = ["CLASS_NAMES", "DATASET", "OpenSARUrban"]
@@ -58,11 +57,11 @@ class OpenSARUrban(SceneDataset):
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: AnyPath,
         split: str | None = None,
         *,
         polarisation: str = "vv",
-        lists: str | os.PathLike[str] | None = None,
+        lists: AnyPath | None = None,
     ) -> None:
         if polarisation not in ("vv", "vh"):
             raise OptionError(f"expected polarisation 'vv' or 'vh', got {polarisation!r}")

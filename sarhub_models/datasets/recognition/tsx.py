@@ -6,9 +6,8 @@ the paths with or without ``.npy``.
 
 from __future__ import annotations
 
-import os
-
 from ..catalog import CatalogEntry
+from ..lists import AnyPath
 from .folder import ListDataset
 
 __all__ = ["CLASS_NAMES", "DATASET", "TerraSARX"]
@@ -31,9 +30,7 @@ class TerraSARX(ListDataset):
 
     list_prefix = "tsx_"
 
-    def __init__(
-        self, root: str | os.PathLike[str], split: str, *, lists: str | os.PathLike[str] | None = None
-    ) -> None:
+    def __init__(self, root: AnyPath, split: str, *, lists: AnyPath | None = None) -> None:
         super().__init__(root, self._list(root, lists, split), CLASS_NAMES, suffixes=(".npy",))
 
 

@@ -9,7 +9,6 @@ tiles the paper trains on 2,380 and tests on 1,021.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from ...errors import DataError, ImageError, IncompleteError
 from ...io.images import open_tiff
 from ..catalog import CatalogEntry
-from ..lists import find_list
+from ..lists import AnyPath, find_list
 from .base import SegmentationDataset
 
 __all__ = ["BANDS", "CLASS_NAMES", "DATASET", "SpaceNet6", "building_mask"]
@@ -53,13 +52,7 @@ class SpaceNet6(SegmentationDataset):
         DataError: there are no tiles, one lies there twice, or the list is missing or malformed.
     """
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        split: str | None = None,
-        *,
-        lists: str | os.PathLike[str] | None = None,
-    ) -> None:
+    def __init__(self, root: AnyPath, split: str | None = None, *, lists: AnyPath | None = None) -> None:
         root = Path(root)
         images = _by_tile(file for file in root.rglob("*.tif") if _is_radar(file.relative_to(root)))
         if not images:
@@ -106,7 +99,7 @@ DATASET = CatalogEntry(
 )
 
 
-def building_mask(file: str | os.PathLike[str], shape: tuple[int, int], transform: Any, crs: Any) -> np.ndarray:
+def building_mask(file: AnyPath, shape: tuple[int, int], transform: Any, crs: Any) -> np.ndarray:
     """Draw footprints: a pixel belongs to a building if its centre does.
 
     Args:

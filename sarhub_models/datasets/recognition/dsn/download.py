@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tarfile
 import zlib
@@ -11,8 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ....errors import IntegrityError, UnknownNameError, closest
+from ....io.files import replacing
 from ....weights.http import download
 from ...github import Blob, is_there, list_tree, require_network, tree_url
+from ...lists import AnyPath
 from .reader import PARTS, pack_folder
 
 __all__ = ["ARCHIVE_URL", "COMMIT", "LISTING_URL", "download_dsn"]
@@ -26,7 +27,7 @@ _PATCH = re.compile(r"(?P<folder>data/[A-Za-z_]+)/(?P<class>[A-Za-z][A-Za-z ]*)/
 
 
 def download_dsn(
-    root: str | os.PathLike[str],
+    root: AnyPath,
     parts: Sequence[str] = tuple(PARTS),
     progress: Callable[[int, int | None], None] | None = None,
     *,
@@ -116,7 +117,5 @@ def _write_verified(path: Path, content: bytes, blob: Blob) -> None:
     found = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     if found != blob.id:
         raise IntegrityError(f"{path.name}: expected git blob {blob.id}, got {found}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(content)

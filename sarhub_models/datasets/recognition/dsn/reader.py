@@ -17,7 +17,6 @@ Three parts: ``s1`` (Sentinel-1 stripmap, 8 land-cover classes), ``tsx`` (TerraS
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 import zipfile
@@ -30,7 +29,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ....errors import DataError, OptionError, UnknownNameError, closest
+from ....io.files import replacing
 from ...catalog import CatalogEntry
+from ...lists import AnyPath
 from ..base import Sample, SceneDataset
 
 __all__ = [
@@ -90,7 +91,7 @@ class DsnPatches:
 
 
 def load_dsn(
-    root: str | os.PathLike[str],
+    root: AnyPath,
     parts: Sequence[str] = ("s1", "tsx"),
     split: str = "train",
     quantity: Literal["amplitude", "complex"] = "amplitude",
@@ -140,7 +141,7 @@ class DsnSLC(SceneDataset):
         DataError: a packed file is missing or damaged.
     """
 
-    def __init__(self, root: str | os.PathLike[str], split: str, *, parts: Sequence[str] = ("s1", "tsx")) -> None:
+    def __init__(self, root: AnyPath, split: str, *, parts: Sequence[str] = ("s1", "tsx")) -> None:
         patches = load_dsn(root, parts, split)
         super().__init__(root, [Path(root, name) for name in patches.names], patches.labels, patches.class_names)
         self.images = patches.images
@@ -179,7 +180,7 @@ DATASET = CatalogEntry(
 )
 
 
-def pack_folder(folder: str | os.PathLike[str], target: str | os.PathLike[str], part: str) -> Path:
+def pack_folder(folder: AnyPath, target: AnyPath, part: str) -> Path:
     """Pack ``<folder>/<class>/*.npy`` (complex, 64 by 64) into one file that :func:`load_dsn` reads.
 
     Empty files, which the repository has, are left out with a warning. The split is made by :func:`assign_splits`.
@@ -216,13 +217,8 @@ def pack_folder(folder: str | os.PathLike[str], target: str | os.PathLike[str], 
         "classes": np.array(classes),
     }
     target = Path(target)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as stream:
-            np.savez_compressed(stream, **arrays)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(target) as partial, partial.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
     return target
 
 

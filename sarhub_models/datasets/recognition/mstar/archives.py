@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ....errors import DataError, ImageError
+from ...lists import AnyPath
 
 __all__ = ["CHIP", "find_files", "list_members", "open_file"]
 
@@ -55,7 +56,7 @@ def list_members(archive: Path) -> tuple[list[Path], list[str]]:
 
 
 @contextmanager
-def open_file(path: str | os.PathLike[str]) -> Iterator[tuple[IO[bytes], int]]:
+def open_file(path: AnyPath) -> Iterator[tuple[IO[bytes], int]]:
     """Open a file, or a member of a .zip archive, and name it in the errors of the block.
 
     Yields:
@@ -99,7 +100,7 @@ def _opened(
     archive: Path, changed: int, size: int, process: int
 ) -> tuple[zipfile.ZipFile, Mapping[str, zipfile.ZipInfo]]:
     opened = zipfile.ZipFile(archive)
-    members = {}
+    members: dict[str, zipfile.ZipInfo] = {}
     for info in opened.infolist():
         parts = PurePosixPath(info.filename.replace("\\", "/").lstrip("/")).parts
         if parts and not info.is_dir() and not any(part.startswith(".") for part in parts):

@@ -8,7 +8,6 @@ row by row. The header says how long it is (``PhoenixHeaderLength``, ``native_he
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....errors import ImageError
+from ...lists import AnyPath
 from .archives import open_file
 
 __all__ = ["LARGEST", "PhoenixChip", "PhoenixHeader", "parse_header", "parse_phoenix", "read_header", "read_phoenix"]
@@ -116,7 +116,7 @@ def parse_header(data: bytes) -> PhoenixHeader:
     return PhoenixHeader(fields, rows, columns, length + native)
 
 
-def read_phoenix(path: str | os.PathLike[str]) -> PhoenixChip:
+def read_phoenix(path: AnyPath) -> PhoenixChip:
     """Read the chip of a Phoenix file, or of one in a .zip archive, ``ARCHIVE.zip/path/in/it``.
 
     Raises:
@@ -129,7 +129,7 @@ def read_phoenix(path: str | os.PathLike[str]) -> PhoenixChip:
         return parse_phoenix(data)
 
 
-def read_header(path: str | os.PathLike[str], *, chip: bool = True) -> PhoenixHeader:
+def read_header(path: AnyPath, *, chip: bool = True) -> PhoenixHeader:
     """Read the header of a Phoenix file, or of one in a .zip archive.
 
     Args:

@@ -10,7 +10,6 @@ chips taken at 17° are for training, those at 15° for the test. Or ``.npy`` fi
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ import numpy as np
 from ....errors import DataError, ImageError, IncompleteError, OptionError
 from ....io.images import image_size, read_image
 from ...catalog import CatalogEntry
-from ...lists import ImageIndex, Listed, label_array, read_list
+from ...lists import AnyPath, ImageIndex, Listed, label_array, read_list
 from ..base import SceneDataset
 from .archives import CHIP, find_files, list_members
 from .phoenix import read_header, read_phoenix
@@ -72,14 +71,7 @@ class MSTAR(SceneDataset):
             archives in place of chips, or the list is missing, malformed or ambiguous.
     """
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        split: str,
-        *,
-        lists: str | os.PathLike[str] | None = None,
-        variants: bool = False,
-    ) -> None:
+    def __init__(self, root: AnyPath, split: str, *, lists: AnyPath | None = None, variants: bool = False) -> None:
         root = Path(root)
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; expected one with the archives of MSTAR, or .npy files")
