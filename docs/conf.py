@@ -34,5 +34,6 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 autodoc_mock_imports = ["mmcv", "mmengine"]  # the plugin's documentation needs no MM packages
 nitpicky = False
+suppress_warnings = ["ref.python"]  # a choice of a Literal, "step", is not the method of that name
 
 _build_pages.everything(HERE / "_generated")
