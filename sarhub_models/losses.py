@@ -151,7 +151,7 @@ class CrossEntropyLoss(Loss):
 
 
 class _BalancedLoss(Loss):
-    """What both losses share: everything but where the counts behind the class weights come from."""
+    """The common part of both losses: all but the counts behind the class weights."""
 
     def __init__(self, num_classes: int, beta: float, gamma: float | None, multilabel: bool, form: Form) -> None:
         super().__init__()
@@ -198,13 +198,13 @@ class _BalancedLoss(Loss):
             weights = self.class_weights(counts).to(logits.dtype)
             if self.multilabel:
                 losses = F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), reduction="none")
-                sample_weights, normaliser = weights, totals[-1] * weights.sum()
+                sample_weights, normalizer = weights, totals[-1] * weights.sum()
             else:
                 losses = F.cross_entropy(logits, targets, reduction="none")
-                sample_weights, normaliser = weights[targets], (weights * counts).sum()
+                sample_weights, normalizer = weights[targets], (weights * counts).sum()
             if self.gamma is not None and self.form == "per_sample":
                 losses = self._focal_factor(losses) * losses
-            mean = world * (sample_weights * losses).sum() / normaliser
+            mean = world * (sample_weights * losses).sum() / normalizer
             if self.gamma is not None and self.form == "released":
                 mean = self._global_value(mean, world)
                 mean = weights.mean() * self._focal_factor(mean) * mean

@@ -1,8 +1,8 @@
 """Pack a data set into WebDataset shards: ``python -m training.pack resnet18_ben data.root=DIR --out SHARDS``.
 
 The samples are mixed with a fixed seed, for a stream of a folder sorted by class would be sorted by class. The same
-input gives the same bytes. What is finished is noted in ``<split>.partial.json``, and in the index ``<split>.json`` at
-the end: the same command resumes an interrupted packing, and packs again what is missing or damaged.
+input gives the same bytes. The index ``<split>.json`` grows with every shard: the same command resumes an interrupted
+packing, and packs again what is missing or damaged.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise, starmap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
 import typer
-from pydantic import ValidationError
 from torch.utils.data import Dataset
 from webdataset import TarWriter
 
@@ -27,7 +26,7 @@ from sarhub_models.datasets.recognition.base import Sample
 from sarhub_models.engine.batches import Batches, damaged
 from sarhub_models.engine.provenance import chips_digest
 from sarhub_models.engine.readers import Scenes, amplitude, open_split
-from sarhub_models.engine.recipe import Data, Section
+from sarhub_models.engine.recipe import Data
 from sarhub_models.engine.run import only_one
 from sarhub_models.engine.seeds import generator
 from sarhub_models.engine.shards import Index, Settings, Shard, check_shard, read_index
@@ -41,19 +40,12 @@ _PROBE = 32  # samples whose size stands for all
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-class Packed(Section):
-    """A finished shard, the samples of each class in it, and the names of the damaged images it lacks."""
+class _Packed(NamedTuple):
+    """A finished shard, the samples of each class in it, int64 (C,), and the names of the damaged images it lacks."""
 
     shard: Shard
-    counts: list[int]
+    counts: np.ndarray
     skipped: list[str]
-
-
-class Unfinished(Section):
-    """A packing that goes on: what it packs, and the shards that are finished, by name."""
-
-    settings: Settings
-    packed: dict[str, Packed] = {}
 
 
 class _Packer(Dataset[Any]):
@@ -70,7 +62,7 @@ class _Packer(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, number: int) -> Packed | SarHubError:
+    def __getitem__(self, number: int) -> _Packed | SarHubError:
         file = self.files[number]
         temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
         try:
@@ -83,7 +75,7 @@ class _Packer(Dataset[Any]):
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def _pack(self, part: Sequence[tuple[int, int]], temporary: Path, file: Path) -> Packed:
+    def _pack(self, part: Sequence[tuple[int, int]], temporary: Path, file: Path) -> _Packed:
         counts, skipped = np.zeros(len(self.scenes.class_names), dtype=np.int64), []
         with temporary.open("wb") as stream, TarWriter(stream, user="", group="", mtime=0) as tar:
             for position, index in part:
@@ -96,7 +88,7 @@ class _Packer(Dataset[Any]):
         size, digest = temporary.stat().st_size, digests(temporary).sha256
         replace_atomically(temporary, file)
         shard = Shard(name=file.name, samples=len(part) - len(skipped), bytes=size, sha256=digest)
-        return Packed(shard=shard, counts=counts.tolist(), skipped=skipped)
+        return _Packed(shard, counts, skipped)
 
     def _read(self, index: int) -> Sample | None:
         """Return a sample, or ``None`` for a damaged one that is to be skipped."""
@@ -147,69 +139,53 @@ def pack_split(
         names_and_labels=chips_digest(scenes),
         shards=shards,
     )
-    packer, note = _Packer(scenes, data, split, out, shards), out / f"{split}.partial.json"
+    packer = _Packer(scenes, data, split, out, shards)
     with only_one(out / f".{split}.lock", f"another packing of {split} is at work in {out}: wait for it"):
         for left in out.glob(f".{split}-*.tmp"):  # by one that was killed
             left.unlink(missing_ok=True)
-        index, before = _claim(out, split, settings)
-        expected = {shard.name: shard for shard in index.shards} if index else {}
-        expected |= {name: packed.shard for name, packed in before.packed.items()}
-        intact = [file.name in expected and not _wrong(file, expected[file.name]) for file in packer.files]
-        todo = [number for number, done in enumerate(intact) if not done]
+        index = _claim(out, split, scenes, settings)
+        write_text(out / f"{split}.json", index.model_dump_json(indent=1) + "\n")  # whose shards these are
+        known = {shard.name: shard for shard in index.shards}
+        todo = [n for n, file in enumerate(packer.files) if file.name not in known or _wrong(file, known[file.name])]
         advance(sum(len(packer.parts[number]) for number in range(shards) if number not in todo))
-        made = dict(before.packed)
         for number, packed in zip(todo, Batches(packer, workers, sampler=todo), strict=True):
-            made[packed.shard.name] = packed
-            if expected.get(packed.shard.name, packed.shard) != packed.shard:
+            if known.setdefault(packed.shard.name, packed.shard) != packed.shard:
                 raise DataError(
                     f"{packer.files[number]} differs from what was packed before: the images have changed since; pack "
                     "them into another folder"
                 )
-            if index is None:
-                write_text(note, Unfinished(settings=settings, packed=made).model_dump_json() + "\n")
+            if len(known) > len(index.shards):
+                index = _added(index, packed)
+                write_text(out / f"{split}.json", index.model_dump_json(indent=1) + "\n")
             advance(len(packer.parts[number]))
-        if index is None:
-            index = _index(scenes, split, settings, [made[file.name] for file in packer.files])
-            write_text(out / f"{split}.json", index.model_dump_json(indent=1) + "\n")
-        note.unlink(missing_ok=True)
+    if not index.samples:
+        raise DataError(f"none of the {len(scenes)} images of {split} can be read, {scenes.names[0]} among them")
     return index
 
 
-def _claim(out: Path, split: str, settings: Settings) -> tuple[Index | None, Unfinished]:
-    """Check that the folder is free for these shards or holds some of them; return what is known of these."""
-    index, note = None, out / f"{split}.partial.json"
-    before = Unfinished(settings=settings)
-    if (out / f"{split}.json").is_file():
-        index = read_index(str(out), split)
-        before = Unfinished(settings=index.settings)
-    elif note.is_file():
-        try:
-            before = Unfinished.model_validate_json(note.read_bytes())
-        except ValidationError:
-            raise OptionError(f"{note} is of another version; take another folder with --out") from None
-    elif next(out.glob(f"{split}-*.tar"), None) is not None:
-        raise OptionError(f"{out} holds shards of {split} without an index; take another folder with --out")
-    there, now = before.settings.model_dump(), settings.model_dump()
+def _claim(out: Path, split: str, scenes: Scenes, settings: Settings) -> Index:
+    """Check that the folder is free for these shards or holds some of them; return their index, which may be empty."""
+    names = list(scenes.class_names)
+    empty: dict[str, Any] = {"counts": [0] * len(names), "samples": 0, "skipped": [], "shards": []}
+    if not (out / f"{split}.json").is_file():
+        if next(out.glob(f"{split}-*.tar"), None) is not None:
+            raise OptionError(f"{out} holds shards of {split} without an index; take another folder with --out")
+        return Index(split=split, settings=settings, class_names=names, multilabel=scenes.multilabel, **empty)
+    index = read_index(str(out), split, unfinished=True)
+    there, now = index.settings.model_dump(), settings.model_dump()
     if differ := [f"{name}: {there[name]!r} there, {now[name]!r} now" for name in now if there[name] != now[name]]:
         raise OptionError(f"{out} holds other shards of {split} ({'; '.join(differ)}); take another folder with --out")
-    if index is None:
-        write_text(note, before.model_dump_json() + "\n")
-    return index, before
+    return index
 
 
-def _index(scenes: Scenes, split: str, settings: Settings, packed: Sequence[Packed]) -> Index:
-    if not any(part.shard.samples for part in packed):
-        raise DataError(f"none of the {len(scenes)} images of {split} can be read, {scenes.names[0]} among them")
-    return Index(
-        split=split,
-        settings=settings,
-        class_names=list(scenes.class_names),
-        multilabel=scenes.multilabel,
-        counts=np.sum([part.counts for part in packed], axis=0).tolist(),
-        samples=sum(part.shard.samples for part in packed),
-        skipped=[name for part in packed for name in part.skipped],
-        shards=[part.shard for part in packed],
-    )
+def _added(index: Index, packed: _Packed) -> Index:
+    values = {
+        "counts": (packed.counts + index.counts).tolist(),
+        "samples": index.samples + packed.shard.samples,
+        "skipped": [*index.skipped, *packed.skipped],
+        "shards": [*index.shards, packed.shard],
+    }
+    return index.model_copy(update=values)
 
 
 def _wrong(file: Path, shard: Shard) -> str:

@@ -31,9 +31,9 @@ def main(
     finetune: Annotated[bool, typer.Option("--finetune", help="Train as SAR-HUB does on a target task.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print recipe, network and expected time only.")] = False,
 ) -> None:
-    """Train a recipe, or go on where it stopped: a run in the same folder is continued exactly.
+    """Train a recipe, or resume: a run in the same folder is continued exactly.
 
-    SIGTERM and Ctrl-C save and end with exit status 75; the same command goes on.
+    SIGTERM and Ctrl-C save and end with exit status 75; the same command resumes.
     """
     chosen = [*(assignments or []), *([] if init is None else [f"model.init={init}"])]
     folder = out or Path("outputs") / recipe
@@ -47,10 +47,10 @@ def main(
         typer.echo(f"error: {err}", err=True)
         raise typer.Exit(1) from None
     except OSError as err:  # a full disk, say
-        typer.echo(f"error: {err}; once that is mended, the same command goes on from {folder}", err=True)
+        typer.echo(f"error: {err}; to resume once that is fixed, give the same command again", err=True)
         raise typer.Exit(1) from None
     if not finished:
-        typer.echo(f"stopped; the same command goes on from {folder}", err=True)
+        typer.echo(f"stopped; to resume, give the same command again ({folder})", err=True)
         raise typer.Exit(INTERRUPTED)
     if PartialState().is_main_process:
         show(f"{folder}: validation {load_run(folder).val}")

@@ -1,4 +1,4 @@
-"""What becomes of a run whose loss or weights are not finite: it ends, and leaves the batch for a look."""
+"""The end of a run whose loss or weights are not finite: it leaves the batch for a look."""
 
 from __future__ import annotations
 

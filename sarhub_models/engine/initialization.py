@@ -109,7 +109,7 @@ def _imagenet(network: str) -> dict[str, Tensor]:
 
 
 INITIALIZATIONS: dict[str, Callable[[str], dict[str, Tensor]]] = {"none": lambda network: {}, "imagenet": _imagenet}
-"""What ``model.init`` may be beside a file and a registered name: a function of the network that gives the tensors."""
+"""Values of ``model.init`` beside files and registered names, with the function of a network that gives the tensors."""
 
 
 def _load(model: nn.Module, network: str, tensors: dict[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""What may interrupt a run: a request to stop (SIGTERM, SIGINT), a checkpoint that is due, a loss that is not finite.
+"""Interruptions of a run: a request to stop (SIGTERM, SIGINT), a checkpoint that is due, a loss that is not finite.
 
 All processes must act at the same step, so each step's flags are summed over them. The sum is read one step later,
 when it is there without waiting.

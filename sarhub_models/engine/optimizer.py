@@ -1,4 +1,4 @@
-"""The optimiser of a recipe and the schedule of its learning rate."""
+"""The optimizer of a recipe and the schedule of its learning rate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .recipe import Optim
 def make_optimizer(
     model: nn.Module, optim: Optim, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """Return the optimiser of a recipe and its schedule, which moves with every step of the optimiser.
+    """Return the optimizer of a recipe and its schedule, which moves with every step of the optimizer.
 
     Args:
         model: its parameters are optimised.

@@ -1,4 +1,4 @@
-"""What ``--dry-run`` shows: the resolved recipe, the network, and how long the run would take here."""
+"""The preview of ``--dry-run``: the resolved recipe, the network, and the time that the run would take here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run was computed from: the values of its recipe that decide, and digests of its samples."""
+"""Provenance of a run: the values of its recipe that decide, and digests of its samples."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Scenes(Protocol):
-    """What every reader offers; :class:`~sarhub_models.datasets.SceneDataset` describes it."""
+    """The interface of every reader; :class:`~sarhub_models.datasets.SceneDataset` describes it."""
 
     labels: np.ndarray
     names: tuple[str, ...]

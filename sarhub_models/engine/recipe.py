@@ -81,7 +81,7 @@ class Model(Section):
 
 
 class Data(Section):
-    """Where the images come from, how they are read, and which of them are trained on."""
+    """The data set, its reader's options, and the part of it that is trained on."""
 
     name: Annotated[str, _one_of(data_names)]
     root: Path | None = None
@@ -195,7 +195,7 @@ class Optim(Section):
 
 
 class Evaluation(Section):
-    """How the validation and test splits are scored."""
+    """The scoring of the validation and test splits."""
 
     #: Split that is scored after every epoch; null: none, and the last epoch is kept.
     split: str | None = "val"
@@ -205,7 +205,7 @@ class Evaluation(Section):
 
 
 class Runtime(Section):
-    """How it is computed."""
+    """Seed, precision, and the machine's part."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     #: fp32 | bf16 | fp16 (fp16 needs a GPU)

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder for people: metrics.csv, curves and a confusion matrix."""
+"""Tables and figures of a run's folder: metrics.csv, curves and a confusion matrix."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def plot_detail(detail: Tensor, class_names: Sequence[str], file: Path) -> None:
 
 
 def plot_confusion(counts: Tensor, class_names: Sequence[str], file: Path) -> None:
-    """Draw a confusion matrix (C, C) with rows of true classes; colours are shares of the row."""
+    """Draw a confusion matrix (C, C) with rows of true classes; colors are shares of the row."""
     shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
     side = 2.5 + 0.4 * len(class_names)
     figure, axes = plt.subplots(figsize=(side, side), layout="constrained")
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     for row, column in counts.nonzero().tolist():
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=7, color=colour)
+        color = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", fontsize=7, color=color)
     axes.set_xticks(range(len(class_names)), class_names, rotation=90)
     axes.set_yticks(range(len(class_names)), class_names)
     axes.set(xlabel="predicted", ylabel="true")

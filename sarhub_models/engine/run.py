@@ -35,7 +35,7 @@ from .trainer import Row, Trainer, make_accelerator
 SUMMARY, RECIPE = "run.json", "recipe.yaml"
 _PATIENCE = 10  # seconds; the workers of a run that was killed hold its lock until they notice
 _REDRAW = 30  # seconds, at least, between two drawings of the curves: a short epoch takes less than one
-INTERRUPTED = "interrupted"  # there while a run waits to go on
+INTERRUPTED = "interrupted"  # there while a run waits to be resumed
 
 
 @dataclass(frozen=True)
@@ -139,13 +139,13 @@ def is_finished(recipe: Recipe, folder: Path) -> bool:
 
 
 def train(recipe: Recipe, out: Path) -> bool:
-    """Train, or go on where a run of the same recipe in ``out`` stopped.
+    """Train, or resume a run of the same recipe in ``out``.
 
     Leaves ``recipe.yaml``, ``last.pt``, ``best.safetensors``, ``metrics.csv``, ``curves.png``, the validation split's
     ``val.png`` (where it is scored), a folder ``tensorboard`` and, last of all, ``run.json``.
 
     Returns:
-        Whether the run is finished; if not, it was asked to stop, and the same call goes on.
+        Whether the run is finished; if not, it was asked to stop, and the same call resumes.
 
     Raises:
         DataError: another process trains in the folder.
@@ -196,7 +196,7 @@ def _train(recipe: Recipe, splits: tuple[Source, Source | None], out: Path, acce
             plot_curves(trainer.history, out / "curves.png")
             _finish(trainer)
         else:
-            write_text(out / INTERRUPTED, f"stopped at step {trainer.step}; the same command goes on\n")
+            write_text(out / INTERRUPTED, f"stopped at step {trainer.step}; the same command resumes\n")
     else:
         finished = trainer.finished or trainer.run(lambda step, loss: None, lambda row: None)
     accelerator.wait_for_everyone()

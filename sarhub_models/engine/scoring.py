@@ -1,4 +1,4 @@
-"""What a network makes of the samples of a loader: its outputs, or scores together with other processes."""
+"""Outputs of a network for the samples of a loader, or scores of them together with other processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .metrics import make_detail, make_metrics, plain, probabilities
 
 
 class Outputs(NamedTuple):
-    """What a network gave for samples.
+    """Outputs of a network for samples.
 
     Attributes:
         names: of the samples.

@@ -65,7 +65,7 @@ class Shard(Section):
 
 
 class Settings(Section):
-    """What decides the bytes of the shards; ``names_and_labels`` is the digest of the split's chips."""
+    """Everything that decides the bytes of the shards; ``names_and_labels`` is the digest of the split's chips."""
 
     reader: str
     options: dict[str, Any]
@@ -76,7 +76,10 @@ class Settings(Section):
 
 
 class Index(Section):
-    """All that is known of a packed split: ``counts`` of each class, names of ``skipped`` images, shards in order."""
+    """All that is known of a packed split: ``counts`` of each class, names of ``skipped`` images, shards in order.
+
+    There are fewer shards than the settings say as long as the packing is not finished.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
@@ -86,29 +89,32 @@ class Index(Section):
     class_names: list[str]
     multilabel: bool
     counts: list[int]
-    samples: Count
+    samples: Annotated[int, Field(ge=0)]
     skipped: list[str]
     shards: list[Shard]
 
 
-def read_index(location: str, split: str) -> Index:
-    """Read the index of a split from a folder or URL.
+def read_index(location: str, split: str, *, unfinished: bool = False) -> Index:
+    """Read the index of a split from a folder or URL; ``unfinished`` takes that of a packing that was interrupted, too.
 
     Raises:
-        DataError: there is none, or it is damaged.
+        DataError: there is none, it is damaged, or the packing was interrupted.
         DownloadError: it cannot be fetched.
     """
     where = _address(location, f"{split}.json")
     command = f"python -m training.pack RECIPE data.root=DIR --split {split} --out DIR"
     try:
         with _local(where) as file:
-            return Index.model_validate_json(file.read_bytes())
+            index = Index.model_validate_json(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError, NotFoundError) as err:
-        raise DataError(f"expected the index of the shards in {where}, found none; pack, or resume: {command}") from err
+        raise DataError(f"expected the index of the shards in {where}, found none; pack the split: {command}") from err
     except ValidationError as err:
         first = err.errors()[0]
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise DataError(f"{where} is no index of this version ({reason}); pack into another folder: {command}") from err
+    if len(index.shards) < index.settings.shards and not unfinished:
+        raise DataError(f"{where}: the packing was interrupted; the same command resumes it: {command}")
+    return index
 
 
 def check_shard(file: Path, where: str, shard: Shard, *, content: bool = True) -> None:

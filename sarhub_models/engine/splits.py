@@ -1,4 +1,4 @@
-"""Where a recipe's samples come from, single files or shards, and the statistics of their pixels."""
+"""The splits of a recipe's data, from single files or shards, and the statistics of their pixels."""
 
 from __future__ import annotations
 

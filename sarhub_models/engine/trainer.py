@@ -146,7 +146,7 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done."""
+        """True when all epochs are done."""
         return self.step == self.steps * self.recipe.optim.epochs
 
     def run(self, on_step: Callable[[int, float], None], on_epoch: Callable[[Row], None]) -> bool:

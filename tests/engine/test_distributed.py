@@ -168,7 +168,7 @@ def test_processes_of_torchrun_save_once_when_asked_to_stop_and_go_on_exactly(
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode != 0 and f"the same command goes on from {out}" in errors
+    assert process.returncode != 0 and f"to resume, give the same command again ({out})" in errors
     state = last(out)
     assert 10 <= state["step"] < 20 and not (out / "run.json").exists()
     assert [end(child) for child in start(arguments(recipe, out))] == [0, 0]
