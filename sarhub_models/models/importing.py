@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import networks
-from ..errors import CheckpointError
+from ..errors import CheckpointError, IntegrityError
 from ..weights import Store, read_tensors
 from ..zoo.entries import ModelInfo
 from ..zoo.manifest import list_datasets, list_models, model_info
@@ -33,14 +33,20 @@ class Imported:
 
 
 def import_checkpoint(
-    path: str | os.PathLike[str], *, name: str | None = None, cache_dir: str | os.PathLike[str] | None = None
+    path: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    tensors_only: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> Imported:
     """Check a released file that was fetched by hand, convert it and put it into the cache.
 
     Args:
-        path: the file, ``.pth`` or ``.safetensors``; it is left as it is.
+        path: the file, ``.pth``, ``.safetensors`` or ``.npz``; it is left as it is.
         name: the model it holds; by default the tensors tell the network, and the file's name together with the size
             of the head the data set.
+        tensors_only: also read a file that holds objects of other programs, and leave those out; nothing of them is
+            imported or called.
         cache_dir: as for :func:`create_model`.
 
     Returns:
@@ -55,12 +61,14 @@ def import_checkpoint(
     file = Path(path).expanduser()
     if file.is_dir():
         raise CheckpointError(f"{file} is a folder; expected a file of weights")
-    tensors = read_tensors(file)
+    tensors = read_tensors(file, tensors_only=tensors_only)
     network = networks.identify(tensors)
-    classes = networks.head_classes(network, networks.rename_checkpoint(network, tensors))
-    channels = networks.stem_channels(network, networks.rename_checkpoint(network, tensors))
+    renamed, steps = networks.explain_renaming(network, tensors)
+    classes = networks.head_classes(network, renamed)
+    channels = networks.stem_channels(network, renamed)
     reasons = [
         f"its tensors are those of {network}",
+        *steps,
         f"its input has {channels} channels",
         f"its head has {classes} classes" if classes else "it has no head",
     ]
@@ -78,7 +86,11 @@ def import_checkpoint(
                 f"{info.num_classes} classes: {', '.join(reasons)}"
             )
         reasons.append(f"it was imported as {name}")
-    return Imported(info, Store(cache_dir).import_file(file, info, spec_of(info)), tuple(reasons))
+    try:
+        path = Store(cache_dir).import_file(file, info, spec_of(info), tensors_only=tensors_only)
+    except IntegrityError as err:
+        raise IntegrityError(f"{file.name}, taken for {info.name} ({'; '.join(reasons)}): {err}") from err
+    return Imported(info, path, tuple(reasons))
 
 
 def _guess(file: Path, network: str, channels: int, classes: int, reasons: list[str]) -> ModelInfo:

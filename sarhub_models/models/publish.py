@@ -113,6 +113,7 @@ def write_repository(
     )
     card = Path(folder, "README.md")
     card.write_text(model_card(info, repo), encoding="utf-8")
+    Path(folder, "model.safetensors").chmod(card.stat().st_mode)  # safetensors' files are for their owner alone
     return [Path(folder, file) for file in _FILES]
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ..errors import CheckpointError, OptionError, UnknownNameError, closest
+from ._adapt import adapt
 from ._meta import assign, on_meta_device, select_for_features
 from ._spec import NetworkSpec, Tensors
 
@@ -23,6 +24,7 @@ __all__ = [
     "Tensors",
     "assign",
     "build",
+    "explain_renaming",
     "fit_options",
     "head_classes",
     "identify",
@@ -105,8 +107,25 @@ def build(
 
 
 def rename_checkpoint(network: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """Return the tensors of a released checkpoint under this package's names; ours are returned as they are."""
-    return spec(network).rename(tensors)
+    """Return the tensors of a checkpoint under this package's names; ours are returned as they are.
+
+    A released file is renamed. So is one of a training program, with a prefix, another name of the head or the tensors
+    of a loss; what fits this network in neither way comes back for its caller to refuse.
+    """
+    return explain_renaming(network, tensors)[0]
+
+
+def explain_renaming(network: str, tensors: Mapping[str, torch.Tensor]) -> tuple[Tensors, tuple[str, ...]]:
+    """Return the tensors as :func:`rename_checkpoint` does, and what was done beyond renaming, step by step."""
+    entry = spec(network)
+
+    def layout_of(found: Tensors) -> Layout:
+        return tensor_layout(network, num_classes=head_classes(network, found), in_chans=stem_channels(network, found))
+
+    renamed = entry.rename(tensors)
+    if renamed.keys() == layout_of(renamed).keys():
+        return renamed, ()
+    return adapt(entry, layout_of, tensors) or (renamed, ())
 
 
 def fit_options(network: str, tensors: Mapping[str, torch.Tensor], options: Mapping[str, Any]) -> Tensors:

@@ -36,6 +36,13 @@ LICENSES = {
 """Licenses that the license text of a set of weights may begin with, and their ids on the Hugging Face Hub."""
 
 
+def _check_texts(**fields: Any) -> None:
+    for name, value in fields.items():
+        texts = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(text, str) for text in texts):
+            raise ManifestError(f"{name} must be text, found {value!r}")
+
+
 @dataclass(frozen=True)
 class Input:
     """The image before the preprocessing.
@@ -53,6 +60,9 @@ class Input:
     radiometry: str | None = "amplitude"
     range: tuple[float, float] | None = (0.0, 1.0)
     channels: int = 3
+
+    def __post_init__(self) -> None:
+        _check_texts(bands=self.bands)
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,9 @@ class DatasetInfo:
     class_names: tuple[str, ...] | None
     multilabel: bool
 
+    def __post_init__(self) -> None:
+        _check_texts(title=self.title, sensor=self.sensor)
+
     @property
     def sensors(self) -> tuple[str, ...]:
         """The radars that took the images."""
@@ -172,6 +185,9 @@ class ModelInfo:
     input: Input = Input()
     method: str = "supervised"
 
+    def __post_init__(self) -> None:
+        _check_texts(name=self.name, citation=self.citation, license_text=self.license_text, method=self.method)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as JSON-ready data, for :meth:`from_dict`."""
         return dataclasses.asdict(self)
@@ -181,7 +197,7 @@ class ModelInfo:
         """Rebuild an entry from :meth:`to_dict`, after a round trip through JSON or not.
 
         Raises:
-            ManifestError: a field is missing or unknown.
+            ManifestError: a field is missing, unknown or of another type.
         """
         try:
             dataset, checksum = dict(data["dataset"]), data["checksum"]
@@ -196,7 +212,7 @@ class ModelInfo:
                     "checksum": Checksum(**checksum) if checksum is not None else None,
                 }
             )
-        except (KeyError, TypeError) as err:
+        except (KeyError, TypeError, ValueError, AttributeError) as err:
             raise ManifestError(f"not the description of a model: {err}") from err
 
     @property

@@ -83,11 +83,13 @@ def _parse(path: Path, modified: int) -> Manifest:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["schema_version"] != 1:
-            raise ManifestError(f"{path} has schema_version {data['schema_version']}; this package reads version 1")
+            raise ManifestError(f"it has schema_version {data['schema_version']}; this package reads version 1")
         networks = {name: fields["title"] for name, fields in data["networks"].items()}
         datasets = {name: _dataset(name, fields) for name, fields in data["datasets"].items()}
         models = {name: _model(name, fields, data, datasets) for name, fields in data["models"].items()}
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+    except ManifestError as err:
+        raise ManifestError(f"{path}: {err}") from err
+    except (ValueError, RecursionError) as err:
         raise ManifestError(f"{path} is not JSON: {err}") from err
     except OSError as err:
         raise ManifestError(f"cannot read the list of weights {path}: {err.strerror}") from err

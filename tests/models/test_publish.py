@@ -15,7 +15,7 @@ from torch import nn
 
 import sarhub_models
 from sarhub_models.cli import main
-from sarhub_models.errors import OfflineError, OptionError
+from sarhub_models.errors import ManifestError, OfflineError, OptionError
 from sarhub_models.models import publish
 from sarhub_models.models.create import spec_of
 from sarhub_models.weights import Store
@@ -201,3 +201,15 @@ def test_offline_nothing_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SARHUB_OFFLINE", "1")
     with pytest.raises(OfflineError):
         publish.publish("mobilenetv3_osu", REPO, permitted=True)
+
+
+def test_files_get_the_permissions_of_the_umask(tmp_path: Path) -> None:
+    files = publish.write_repository("mobilenetv3_dsn", tmp_path, REPO)
+    assert len({file.stat().st_mode for file in files}) == 1
+
+
+@pytest.mark.parametrize("change", [{"input": []}, {"dataset": "abc"}, {"preprocessing": []}, {"checksum": 5}])
+def test_a_configuration_with_fields_of_other_types_is_refused(change: dict[str, object]) -> None:
+    entry = sarhub_models.model_info("mobilenetv3_dsn").to_dict()
+    with pytest.raises(ManifestError, match="not the description of a model"):
+        ModelInfo.from_dict({**entry, **change})

@@ -244,3 +244,25 @@ def test_importing_the_package_loads_neither_torch_nor_timm():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"schema_version":' + "9" * 5000 + "}", "[]", "5"])
+def test_a_list_that_is_no_list_is_refused(tmp_path, text):
+    (tmp_path / "m.json").write_text(text)
+    with pytest.raises(errors.ManifestError, match=re.escape(str(tmp_path / "m.json"))):
+        manifest.load_manifest(tmp_path / "m.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data["datasets"]["tsx"].update(sensor=5),
+        lambda data: data["models"]["resnet18_tsx"].update(input={"bands": 5}),
+        lambda data: data["models"]["resnet18_tsx"].update(input={"bands": [5]}),
+        lambda data: data["licenses"].update(dict.fromkeys(data["licenses"], 5)),
+        lambda data: data["citations"].update(dict.fromkeys(data["citations"], None)),
+    ],
+)
+def test_fields_of_another_type_are_named(tmp_path, change):
+    with pytest.raises(errors.ManifestError, match="must be text"):
+        manifest.load_manifest(write(tmp_path / "m.json", change))

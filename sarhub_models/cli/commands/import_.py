@@ -19,6 +19,9 @@ def command(
         str | None,
         typer.Option(help="Name of the model in the file. Default: recognized by tensors and file name."),
     ] = None,
+    tensors_only: Annotated[
+        bool, typer.Option("--tensors-only", help="Read files with Python objects, too; they are left out, never run.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check and convert a file of weights, and put it into the cache.
@@ -30,10 +33,11 @@ def command(
     Examples:
       sarhub import ResNet50_BEN.pth
       sarhub import weights.pth --name resnet50_ben
+      sarhub import last.ckpt --name resnet50_ben --tensors-only
     """
     from ...models.importing import import_checkpoint
 
-    imported = import_checkpoint(file, name=name)
+    imported = import_checkpoint(file, name=name, tensors_only=tensors_only)
     if as_json:
         console.print_json({"name": imported.info.name, "path": imported.path, "reasons": imported.reasons})
     else:

@@ -1,0 +1,93 @@
+"""Checkpoints of training programs: prefixes of wrappers, heads under other names, tensors that only training needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+
+from ._spec import NetworkSpec, Tensors
+
+# Under these names training programs keep the network itself.
+_WRAPPERS = frozenset(
+    ["_orig_mod", "backbone", "base_model", "encoder", "model", "module", "net", "network", "student", "teacher"]
+)
+_OF_TRAINING = re.compile(r"criterion|loss|metric|accuracy|head|classifier|fc", re.IGNORECASE)
+_COUNTER = "num_batches_tracked"
+
+Layout = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+
+
+def adapt(
+    entry: NetworkSpec, layout_of: Callable[[Tensors], Layout], tensors: Mapping[str, torch.Tensor]
+) -> tuple[Tensors, tuple[str, ...]] | None:
+    """Return the network's tensors in a checkpoint of a training program, and what was done to get them.
+
+    Every tensor of the network but the head must be there, under one prefix of wrappers; what is left must be the head
+    or look like a loss or metric. Shapes are left to the caller.
+
+    Args:
+        entry: the network.
+        layout_of: takes tensors under our names, returns what the network with that head and input stores.
+        tensors: the checkpoint.
+
+    Returns:
+        The tensors under our names and the steps in words, or ``None`` where it is no checkpoint of this network.
+    """
+    for prefix in sorted({prefix for name in tensors for prefix in _prefixes(name)}, key=len):
+        if (found := _below(prefix, entry, layout_of, tensors)) is not None:
+            return found
+    return None
+
+
+def _prefixes(name: str) -> Iterable[str]:
+    prefix = ""
+    yield prefix
+    for part in name.split("."):
+        if part not in _WRAPPERS:
+            return
+        prefix += f"{part}."
+        yield prefix
+
+
+def _below(
+    prefix: str, entry: NetworkSpec, layout_of: Callable[[Tensors], Layout], tensors: Mapping[str, torch.Tensor]
+) -> tuple[Tensors, tuple[str, ...]] | None:
+    inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    renamed = entry.rename(inside)
+    head = f"{entry.head}."
+    body = {name for name in layout_of(renamed) if not name.startswith(head)}
+    lacking = body - renamed.keys()
+    extra = {name: renamed[name] for name in renamed.keys() - body if not name.startswith(head)}
+    own = {name.partition(".")[0] for name in body}
+    if any(not name.endswith(_COUNTER) for name in lacking) or any(name.partition(".")[0] in own for name in extra):
+        return None  # another network, or a deeper one
+    rest = extra | {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+    found = {name: tensor for name, tensor in renamed.items() if name not in extra}
+    found |= {name: torch.tensor(0) for name in lacking}
+    steps = [f"the prefix {prefix} was removed"] if prefix else []
+    steps += [f"{len(lacking)} counters of batches that it lacks are 0"] if lacking else []
+    if f"{head}weight" not in found and (other := _other_head(rest, entry, layout_of, found)):
+        found |= {
+            f"{head}{leaf}": rest.pop(f"{other}.{leaf}") for leaf in ("weight", "bias") if f"{other}.{leaf}" in rest
+        }
+        steps.append(f"its head is {other}")
+    if not all(_OF_TRAINING.search(name) for name in rest):
+        return None
+    steps += [f"{len(rest)} tensors of its training were left out ({min(rest)})"] if rest else []
+    return found, tuple(steps)
+
+
+def _other_head(
+    rest: Tensors, entry: NetworkSpec, layout_of: Callable[[Tensors], Layout], found: Tensors
+) -> str | None:
+    """Return the one linear layer in the rest that takes the features of the network."""
+    names = [name.removesuffix(".weight") for name, t in rest.items() if name.endswith(".weight") and t.ndim == 2]
+    fitting = []
+    for name in names:
+        weight = rest[f"{name}.weight"]
+        expected = layout_of({**found, f"{entry.head}.weight": weight}).get(f"{entry.head}.weight")
+        if expected is not None and expected[0] == tuple(weight.shape) and f"{name}.bias" in rest:
+            fitting.append(name)
+    return fitting[0] if len(fitting) == 1 else None
