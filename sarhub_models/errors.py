@@ -148,7 +148,7 @@ class MissingDependencyError(SarHubError, ImportError):
     """An optional package is needed for this; the message names the extra that brings it."""
 
 
-def closest(name: str, known: Iterable[str], count: int = 3) -> str:
+def closest(name: str, known: Iterable[str], *, count: int = 3) -> str:
     """Return ``"; did you mean 'a' or 'b'?"`` for the names closest to ``name``, or ``""`` if none is close."""
     folded = {k.lower(): k for k in known}
     matches = [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=count, cutoff=0.5)]

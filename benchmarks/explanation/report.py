@@ -164,5 +164,5 @@ def _draw(results: Sequence[Result], out: Path) -> None:
             }
         intervals = {panel: {name: bootstrap(v) for name, v in column.items()} for panel, column in values.items()}
         area = float(np.mean([r.row["area"] for r in results if r.rule == rule]))
-        figure = distribution_figure(values, intervals, "share on target and shadow", area, "colorblind")
+        figure = distribution_figure(values, intervals, "share on target and shadow", chance=area, palette="colorblind")
         save_figure(figure, out / f"explanation_{rule.replace(', ', '_').replace(' ', '_')}.png")

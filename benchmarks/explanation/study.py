@@ -92,7 +92,7 @@ class Study:
             points = KnowledgePoints(model, mean=transform.mean, std=transform.std, estimator=estimator)
             with torch.autocast("cpu", torch.bfloat16, enabled=runtime.precision == "bf16"):
                 explanation = points.explain(chips.values, chips.names)
-            regions = find_regions(chips.values.numpy(), explanation.patch)
+            regions = find_regions(chips.values.numpy(), patch=explanation.patch)
             found = Found.of_points(
                 cell.name, chips.names, chips.amplitude, regions, explanation, settings=points.settings()
             )
@@ -116,7 +116,7 @@ class Study:
             found = {cell.name: read_folder(self.out / kind / cell.name) for cell in cells if cell.seed == 0}
             picks = np.linspace(0, len(next(iter(found.values())).names) - 1, count).astype(int)
             views = {name: [one.view(index) for index in np.unique(picks)] for name, one in found.items()}
-            save_figure(grid_figure(views, 0.25, title=kind), self.out / "pictures" / f"{kind}.png")
+            save_figure(grid_figure(views, threshold=0.25, title=kind), self.out / "pictures" / f"{kind}.png")
 
 
 def ship_regions(amplitude: np.ndarray, patch: int) -> Regions:

@@ -66,7 +66,7 @@ def unet(count: int, target: float, most: float) -> tuple[float, float, int]:
         return loss <= target or time.perf_counter() - begin > most
 
     with frozen(points.model):
-        losses = points.estimator.train(points.problem, network, chips, lambda done: None, stop)
+        losses = points.estimator.train(points.problem, network, chips, lambda done: None, stop=stop)
     return time.perf_counter() - begin, losses[-1], len(losses)
 
 

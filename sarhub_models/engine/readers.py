@@ -112,4 +112,4 @@ def amplitude(image: np.ndarray, full_scale: float | None) -> Tensor:
     Raises:
         ImageError: it has another shape, or a value that is NaN, infinite, negative or too large.
     """
-    return torch.from_numpy(np.asarray(normalize_amplitude(image, full_scale), dtype=np.float32))[None]
+    return torch.from_numpy(np.asarray(normalize_amplitude(image, full_scale=full_scale), dtype=np.float32))[None]

@@ -74,7 +74,7 @@ def class_activation_maps(
             f"no method is called {method!r}{closest(method, CAM_METHODS)}; known: {', '.join(CAM_METHODS)}"
         )
     tensor = check_chips(chips, names)
-    feature = Feature(model, layer, mean, std)
+    feature = Feature(model, layer=layer, mean=mean, std=std)
     if classes is not None and len(classes) != len(tensor):
         raise InputError(f"expected {len(tensor)} classes, one for each chip, got {len(classes)}")
     parts = []

@@ -53,7 +53,7 @@ class Problem:
 
     def noise(self, chips: Tensor, *generators: torch.Generator) -> Tensor:
         """Return noise for chips."""
-        return standard_noise(chips.shape, self.draws, generators, self.exact)
+        return standard_noise(chips.shape, self.draws, generators, exact=self.exact)
 
     def distortion(self, chips: Tensor, still: Tensor, sigma: Tensor, noise: Tensor, variance: Tensor) -> Tensor:
         """Return ‖f(x') − f(x)‖² / Var(f(x)) of each chip."""
@@ -134,7 +134,9 @@ class Direct:
             adam.param_groups[0]["lr"] = self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
             sigma = log_sigma.exp()
             moved = problem.distortion(chips, still, sigma, problem.noise(chips, *noises), variance)
-            (log_sigma.grad,) = torch.autograd.grad(loss(moved, sigma, problem.alpha, problem.batch), log_sigma)
+            (log_sigma.grad,) = torch.autograd.grad(
+                loss(moved, sigma, alpha=problem.alpha, batch=problem.batch), log_sigma
+            )
             adam.step()
             with torch.no_grad():
                 log_sigma.clamp_(max=math.log(self.max_sigma))
@@ -186,7 +188,7 @@ class Amortized:
         """Return an untrained U-Net; the global random state is left alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return SigmaUNet(channels, patch, self.width)
+            return SigmaUNet(channels, patch=patch, width=self.width)
 
     def steps(self, problem: Problem, count: int) -> int:
         """Return the number of training steps for so many chips."""
@@ -198,6 +200,7 @@ class Amortized:
         unet: SigmaUNet,
         chips: Tensor,
         advance: Progress,
+        *,
         stop: Callable[[int, float], bool] = lambda step, value: False,
     ) -> list[float]:
         """Train a U-Net in place and leave it in evaluation mode.
@@ -228,7 +231,9 @@ class Amortized:
                     variance = still.double().var()
                 sigma = unet(batch)
                 value = loss(
-                    problem.distortion(batch, still, sigma, problem.noise(batch, noise), variance), sigma, problem.alpha
+                    problem.distortion(batch, still, sigma, problem.noise(batch, noise), variance),
+                    sigma,
+                    alpha=problem.alpha,
                 )
                 adam.zero_grad()
                 value.backward()

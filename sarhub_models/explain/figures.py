@@ -79,7 +79,7 @@ class View:
         return wide[: self.chip.shape[0], : self.chip.shape[1]]
 
 
-def decibels(amplitude: np.ndarray, low: float = 1.0, high: float = 99.0) -> np.ndarray:
+def decibels(amplitude: np.ndarray, *, low: float = 1.0, high: float = 99.0) -> np.ndarray:
     """Return an amplitude in decibels, stretched to [0, 1] between two of its percentiles."""
     positive = amplitude[amplitude > 0]
     floor = positive.min() if positive.size else 1.0
@@ -94,7 +94,7 @@ def point_kinds(entropy: np.ndarray, patches: np.ndarray, threshold: float) -> n
     return np.select([patches == TARGET, patches == SHADOW], [1, 2], 0) + 3 * points
 
 
-def chip_figure(view: View, thresholds: Sequence[float] = THRESHOLDS, palette: str = "default") -> Figure:
+def chip_figure(view: View, *, thresholds: Sequence[float] = THRESHOLDS, palette: str = "default") -> Figure:
     """Draw one chip: its amplitude in dB, and its entropy with knowledge points at each b, or its activation map.
 
     Args:
@@ -127,7 +127,7 @@ def chip_figure(view: View, thresholds: Sequence[float] = THRESHOLDS, palette: s
 
 
 def grid_figure(
-    views: Mapping[str, Sequence[View]], threshold: float = 0.3, palette: str = "default", title: str = ""
+    views: Mapping[str, Sequence[View]], *, threshold: float = 0.3, palette: str = "default", title: str = ""
 ) -> Figure:
     """Draw the same chips (rows) as several networks see them (columns).
 
@@ -168,6 +168,7 @@ def distribution_figure(
     values: Mapping[str, Mapping[str, np.ndarray]],
     intervals: Mapping[str, Mapping[str, Interval]],
     label: str,
+    *,
     chance: float | None = None,
     palette: str = "default",
 ) -> Figure:

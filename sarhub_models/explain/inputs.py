@@ -69,7 +69,7 @@ def prepare_chips(
     shown: list[Tensor] = []
     for name, image in zip(names, images, strict=True):
         try:
-            amplitude = np.asarray(normalize_amplitude(image, full_scale), dtype=np.float32)
+            amplitude = np.asarray(normalize_amplitude(image, full_scale=full_scale), dtype=np.float32)
             if (amplitude == amplitude[0, 0]).all():
                 raise ImageError("all pixels are equal, so there is nothing to look at")
             chip = prepare(transform, amplitude)

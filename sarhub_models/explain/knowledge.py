@@ -137,7 +137,7 @@ class KnowledgePoints:
         progress: bool = True,
     ) -> None:
         self.model, self.estimator, self.progress = model, estimator, progress
-        feature = Feature(model, layer, mean, std)
+        feature = Feature(model, layer=layer, mean=mean, std=std)
         self.problem = Problem(feature, patch, alpha, draws, exact, batch, seed)
         self.unet: SigmaUNet | None = None
 
@@ -250,7 +250,7 @@ class KnowledgePoints:
         settings: dict[str, Any] = json.loads(metadata["settings"])
         estimator = Amortized(**settings.pop("estimator"))
         points = cls(model, estimator=estimator, progress=progress, **settings)
-        unet = SigmaUNet(tensors["encoder.0.0.weight"].shape[1], points.problem.patch, estimator.width)
+        unet = SigmaUNet(tensors["encoder.0.0.weight"].shape[1], patch=points.problem.patch, width=estimator.width)
         unet.load_state_dict(tensors)
         points.unet = unet.to(device_of(model)).eval()
         return points

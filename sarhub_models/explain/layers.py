@@ -79,7 +79,7 @@ class Feature:
         OptionError: no layer is given and the network does not list its stages.
     """
 
-    def __init__(self, model: nn.Module, layer: str | None = None, mean: float = 0.0, std: float = 1.0) -> None:
+    def __init__(self, model: nn.Module, *, layer: str | None = None, mean: float = 0.0, std: float = 1.0) -> None:
         self.layer = default_layer(model) if layer is None else layer
         modules = dict(model.named_modules())
         if self.layer not in modules:

@@ -76,7 +76,7 @@ def region_measures(values: np.ndarray, patches: np.ndarray) -> dict[str, np.nda
 
 
 def measure_points(
-    entropy: np.ndarray, regions: Regions, names: Sequence[str], thresholds: Sequence[float] = THRESHOLDS
+    entropy: np.ndarray, regions: Regions, names: Sequence[str], *, thresholds: Sequence[float] = THRESHOLDS
 ) -> list[Row]:
     """Measure knowledge points.
 

@@ -37,7 +37,7 @@ def expand(sigma: Tensor, patch: int, height: int, width: int) -> Tensor:
 
 
 def standard_noise(
-    shape: Sequence[int], draws: int, generators: Sequence[torch.Generator], exact: bool = False
+    shape: Sequence[int], draws: int, generators: Sequence[torch.Generator], *, exact: bool = False
 ) -> Tensor:
     """Return the mean of ``draws`` independent draws of standard Gaussian noise.
 
@@ -92,7 +92,7 @@ def distortion(moved: Tensor, still: Tensor, variance: Tensor | float) -> Tensor
     return squared / torch.as_tensor(variance, dtype=squared.dtype, device=squared.device).clamp_min(tiny)
 
 
-def loss(distortions: Tensor, sigma: Tensor, alpha: float = 0.25, batch: int | None = None) -> Tensor:
+def loss(distortions: Tensor, sigma: Tensor, *, alpha: float = 0.25, batch: int | None = None) -> Tensor:
     """Return the loss, Σ_n ‖f(x'_n) − f(x_n)‖² / (B·Var f(x)) − α Σ_n Σ_i H_ni.
 
     Args:

@@ -64,7 +64,7 @@ class Regions:
         return self.patches == BACKGROUND
 
 
-def find_regions(chips: np.ndarray, patch: int = 8) -> Regions:
+def find_regions(chips: np.ndarray, *, patch: int = 8) -> Regions:
     """Find target and shadow by brightness.
 
     Target: pixels above the 70th percentile of the chip. Shadow: pixels at or below its median inside rows 40 to 95
@@ -120,7 +120,7 @@ def regions_from_masks(
 
 
 def read_regions(
-    folder: str | os.PathLike[str], names: Sequence[str], size: tuple[int, int], patch: int = 8
+    folder: str | os.PathLike[str], names: Sequence[str], size: tuple[int, int], *, patch: int = 8
 ) -> Regions:
     """Read the regions of chips from masks: images of 0 (background), 1 (target) and 2 (shadow).
 

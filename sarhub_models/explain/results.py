@@ -60,6 +60,7 @@ class Found:
         amplitude: np.ndarray,
         regions: Regions,
         explanation: Explanation,
+        *,
         thresholds: Sequence[float] = THRESHOLDS,
         settings: Mapping[str, Any] | None = None,
     ) -> Found:
@@ -73,7 +74,7 @@ class Found:
     def rows(self) -> list[Row]:
         """Return the measures, a row for each chip (and b)."""
         if self.kind == "kp":
-            rows = measure_points(self.maps, self.regions, self.names, self.thresholds)
+            rows = measure_points(self.maps, self.regions, self.names, thresholds=self.thresholds)
         else:
             rows = measure_cam(self.maps, self.regions, self.names, self.kind)
         return [{"network": self.network, **row} for row in rows]
@@ -124,13 +125,13 @@ def write_folder(
     check_table(folder / f"measures.{table}")
     folder.mkdir(parents=True, exist_ok=True)
     rows = found.rows()
-    summary = summarize(rows, seed)
+    summary = summarize(rows, seed=seed)
     write_table(rows, folder / f"measures.{table}")
     write_table(summary, folder / f"summary.{table}")
     for index, name in enumerate(found.names):
         _write_map(folder / "maps" / f"{name}.npz", found, index)
         if pictures is not None:
-            figure = chip_figure(found.view(index), found.thresholds, palette)
+            figure = chip_figure(found.view(index), thresholds=found.thresholds, palette=palette)
             save_figure(figure, folder / "pictures" / f"{name}.{pictures}")
     if pictures is not None:
         save_figure(_distribution({found.network: rows}, palette, seed), folder / f"distribution.{pictures}")
@@ -168,7 +169,7 @@ def read_folder(folder: str | os.PathLike[str]) -> Found:
     )
 
 
-def summarize(rows: Sequence[Row], seed: int = 0) -> list[Row]:
+def summarize(rows: Sequence[Row], *, seed: int = 0) -> list[Row]:
     """Return the mean of the shares and densities over chips, with 95 % bootstrap intervals.
 
     A row for each network, map, b and measure: ``mean``, ``low``, ``high``, and ``chips``, the number of chips where
@@ -226,12 +227,12 @@ def compare(
     every = [row for part in rows.values() for row in part]
     comparison = [row for other in found[1:] for row in _differences(found[0], other, rows, seed)]
     write_table(every, folder / f"measures.{table}")
-    write_table(summarize(every, seed), folder / f"summary.{table}")
+    write_table(summarize(every, seed=seed), folder / f"summary.{table}")
     write_table(comparison, folder / f"comparison.{table}")
     views = {one.network: [one.view(index) for index in range(min(most, len(one.names)))] for one in found}
     chosen = threshold if threshold is not None else (found[0].thresholds or THRESHOLDS)[0]
     title = f"knowledge points, b = {chosen:g}" if found[0].kind == "kp" else found[0].kind
-    save_figure(grid_figure(views, chosen, palette, title), folder / f"grid.{pictures}")
+    save_figure(grid_figure(views, threshold=chosen, palette=palette, title=title), folder / f"grid.{pictures}")
     save_figure(_distribution(rows, palette, seed), folder / f"distribution.{pictures}")
     return comparison
 
@@ -267,7 +268,9 @@ def _distribution(rows: Mapping[str, Sequence[Row]], palette: str, seed: int) ->
     intervals = {
         panel: {name: bootstrap(shares, seed=seed) for name, shares in part.items()} for panel, part in values.items()
     }
-    return distribution_figure(values, intervals, "share on target and shadow", float(np.mean(areas)), palette)
+    return distribution_figure(
+        values, intervals, "share on target and shadow", chance=float(np.mean(areas)), palette=palette
+    )
 
 
 def _check_comparable(found: Sequence[Found]) -> None:

@@ -36,7 +36,7 @@ class SigmaUNet(nn.Module):
         width: channels of the first level; SAR-HUB's is 64.
     """
 
-    def __init__(self, channels: int = 3, patch: int = 8, width: int = 64) -> None:
+    def __init__(self, channels: int = 3, *, patch: int = 8, width: int = 64) -> None:
         super().__init__()
         self.patch = patch
         widths = [width * 2**level for level in range(5)]

@@ -185,7 +185,7 @@ def save_features(out: str | os.PathLike[str], names: Sequence[str], features: n
 
 def _checked_target(out: str | os.PathLike[str]) -> Path:
     """Return the path of a file that can be written; found out before hours of work, not after."""
-    target = check_table(out, _SUFFIXES)
+    target = check_table(out, suffixes=_SUFFIXES)
     if not target.parent.is_dir():
         raise OptionError(f"{target}: there is no folder {target.parent}; create it first")
     return target
@@ -268,7 +268,9 @@ class _Images(Dataset[_Sample]):
         except ImageError as err:
             return _Sample(index, file, None, str(err))
         try:
-            values = normalize_amplitude(image, self.full_scale) if _takes_amplitude(self.transform) else image
+            values = (
+                normalize_amplitude(image, full_scale=self.full_scale) if _takes_amplitude(self.transform) else image
+            )
             if (values == values.flat[0]).all():
                 raise ImageError("all pixels are equal, so its features would mean nothing")
             return _Sample(index, file, self.transform(values), None)

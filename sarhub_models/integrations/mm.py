@@ -326,7 +326,7 @@ class SARHubPreprocess(BaseTransform):
         return results
 
     def _amplitude(self, image: np.ndarray) -> np.ndarray:
-        return normalize_amplitude(self._values(image), self.full_scale)
+        return normalize_amplitude(self._values(image), full_scale=self.full_scale)
 
     def _values(self, image: np.ndarray) -> np.ndarray:
         """Return (H, W) of weights for one band, else (C, H, W)."""

@@ -17,7 +17,7 @@ __all__ = ["check_table", "read_table", "write_table"]
 _SUFFIXES = (".csv", ".parquet")
 
 
-def check_table(file: str | os.PathLike[str], suffixes: Sequence[str] = _SUFFIXES) -> Path:
+def check_table(file: str | os.PathLike[str], *, suffixes: Sequence[str] = _SUFFIXES) -> Path:
     """Return the path of a table that can be written, so that a long run need not end with an error.
 
     Args:

@@ -19,7 +19,7 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 _ROUNDING = 1e-6
 
 
-def normalize_amplitude(x: Array, full_scale: float | None = None) -> Array:
+def normalize_amplitude(x: Array, *, full_scale: float | None = None) -> Array:
     """Return the amplitude of an image in [0, 1].
 
     Complex values are replaced by their magnitude. Then, without ``full_scale``, the dtype alone decides, so that
@@ -49,7 +49,7 @@ def normalize_amplitude(x: Array, full_scale: float | None = None) -> Array:
     tensor = as_tensor(x)
     if tensor.numel() == 0:
         raise ImageError(f"expected an image with at least one pixel, got shape {tuple(tensor.shape)}")
-    values, largest = real_amplitude(tensor, full_scale)
+    values, largest = real_amplitude(tensor, full_scale=full_scale)
     check_range(values, bounded=largest is None)
     amplitude = (values if largest is None else values / largest).clamp(0, 1)
     return amplitude.numpy() if isinstance(x, np.ndarray) else amplitude
@@ -74,7 +74,7 @@ def as_tensor(x: Any) -> Tensor:
     return torch.from_numpy(np.array(x, dtype=f"={kind}{width}", order="C"))
 
 
-def real_amplitude(x: Tensor, full_scale: float | None = None) -> tuple[Tensor, float | None]:
+def real_amplitude(x: Tensor, *, full_scale: float | None = None) -> tuple[Tensor, float | None]:
     """Return floating-point values and what they must be divided by; ``None``: they are in [0, 1] already.
 
     No value is looked at.
@@ -98,7 +98,7 @@ def real_amplitude(x: Tensor, full_scale: float | None = None) -> tuple[Tensor, 
     return x.float(), limits.max if full_scale is None else full_scale
 
 
-def check_range(x: Tensor, bounded: bool = True) -> None:
+def check_range(x: Tensor, *, bounded: bool = True) -> None:
     """Raise unless real ``x`` is finite, not negative and, if ``bounded``, at most 1; waits for the device once.
 
     Raises:

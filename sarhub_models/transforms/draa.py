@@ -43,7 +43,7 @@ class DRAA(Step):
     step = "operator"
     draws = 1
 
-    def __init__(self, operator: str, low: float, high: float, eval_value: float | None = None) -> None:
+    def __init__(self, operator: str, low: float, high: float, *, eval_value: float | None = None) -> None:
         super().__init__()
         operator_named(operator)
         middle = (low + high) / 2 if eval_value is None else eval_value

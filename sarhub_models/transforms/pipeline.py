@@ -248,7 +248,7 @@ class Pipeline(nn.Module):
             ),
             "clip": Clip(*p["clip"]) if p.get("clip") is not None else None,
             "crop": Crop(p["crop"]) if p.get("crop") is not None else None,
-            "operator": DRAA(operator, p["low"], p["high"], p["eval_value"]) if operator is not None else None,
+            "operator": operator and DRAA(operator, p["low"], p["high"], eval_value=p["eval_value"]),
             "normalize": Normalize(p["mean"][0], p["std"][0]) if same else Normalize(p["mean"], p["std"]),
             "resize": Resize(p["size"]) if p.get("size") is not None else None,
             "augment": Geometry(geometry),

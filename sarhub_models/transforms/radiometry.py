@@ -140,7 +140,7 @@ def check_option(given: str | None, expected: str | None, full_scale: float | No
         )
 
 
-def convert_radiometry(x: Tensor, source: str, target: str, full_scale: float | None = None) -> Tensor:
+def convert_radiometry(x: Tensor, source: str, target: str, *, full_scale: float | None = None) -> Tensor:
     """Convert an image from one radiometry to another.
 
     Decibels of anything darker than -50 dB, zeros included, are -50.

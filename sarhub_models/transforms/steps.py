@@ -112,7 +112,7 @@ class ToRadiometry(Step):
         if self.validate:
             check_values(x, self.given, stacklevel=_TO_CALLER)
         if self.expected is not None and self.given is not None:
-            x = convert_radiometry(x, self.given, self.expected, self.full_scale)
+            x = convert_radiometry(x, self.given, self.expected, full_scale=self.full_scale)
         return x.clamp(0, 1) if self.bounded else x
 
     def _check_shape(self, x: Tensor) -> None:

@@ -19,7 +19,7 @@ def results(gains: tuple[float, ...]) -> list[Result]:
     rng = np.random.default_rng(0)
     target = np.zeros((1, 16, 16), bool)
     target[0, :8, :8] = True
-    (row,) = measure_points(np.zeros((1, 2, 2)), regions_from_masks(target), ["a"], [0.25])
+    (row,) = measure_points(np.zeros((1, 2, 2)), regions_from_masks(target), ["a"], thresholds=[0.25])
     found = []
     for chip in range(12):
         base = rng.uniform(0.2, 0.4)

@@ -32,7 +32,7 @@ def view(cam: bool = False) -> View:
 
 
 def test_decibels_are_stretched_between_percentiles() -> None:
-    shown = decibels(np.array([0.0, 0.01, 0.1, 1.0]), 0, 100)
+    shown = decibels(np.array([0.0, 0.01, 0.1, 1.0]), low=0, high=100)
     assert shown == pytest.approx([0, 0, 0.5, 1])
     assert (decibels(np.zeros((3, 3))) == 0).all()
 
@@ -47,19 +47,21 @@ def test_each_patch_is_one_of_six_kinds() -> None:
 @pytest.mark.parametrize("palette", list(PALETTES))
 @pytest.mark.parametrize("cam", [False, True])
 def test_pictures_are_written(palette: str, cam: bool, tmp_path: Path) -> None:
-    figure = chip_figure(view(cam), (0.25, 0.5), palette)
+    figure = chip_figure(view(cam), thresholds=(0.25, 0.5), palette=palette)
     labels = {text.get_text() for text in figure.legends[0].get_texts()}
     assert ("target KP" in labels) == (not cam)
     first = save_figure(figure, tmp_path / "new" / "a.png")
     with Image.open(first) as picture:
         assert min(picture.size) > 300
         assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 50
-    save_figure(grid_figure({"one": [view(cam)], "two": [view(cam)]}, 0.3, palette), tmp_path / "b.pdf")
+    save_figure(
+        grid_figure({"one": [view(cam)], "two": [view(cam)]}, threshold=0.3, palette=palette), tmp_path / "b.pdf"
+    )
     assert (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_knowledge_point_has_the_color_of_the_legend() -> None:
-    figure = chip_figure(view(), (0.5,), "colorblind")
+    figure = chip_figure(view(), thresholds=(0.5,), palette="colorblind")
     image = figure.axes[1].images[0]  # axes: amplitude, map at b, …
     drawn = image.cmap(image.norm(image.get_array()))[12, 12]
     handle = next(h for h in figure.legends[0].get_patches() if h.get_label() == "target KP")
@@ -68,7 +70,7 @@ def test_a_knowledge_point_has_the_color_of_the_legend() -> None:
 
 def test_distributions_show_every_chip_and_the_interval() -> None:
     values = np.array([0.1, 0.2, np.nan])
-    figure = distribution_figure({"b": {"net": values}}, {"b": {"net": bootstrap(values)}}, "share", 0.3)
+    figure = distribution_figure({"b": {"net": values}}, {"b": {"net": bootstrap(values)}}, "share", chance=0.3)
     (axis,) = figure.axes
     assert len(axis.lines[0].get_xdata()) == 2
     assert axis.get_ylabel() == "share"
@@ -82,6 +84,6 @@ def test_wrong_arguments_say_what_is_right(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="colorblind"):
         chip_figure(view(), palette="colourblind")
     with pytest.raises(OptionError, match=r"\.pdf"):
-        save_figure(chip_figure(view(), (0.5,)), tmp_path / "a.jpg")
+        save_figure(chip_figure(view(), thresholds=(0.5,)), tmp_path / "a.jpg")
     with pytest.raises(OptionError, match="same chips"):
         grid_figure({"one": [view()], "two": []})

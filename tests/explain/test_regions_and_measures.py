@@ -88,7 +88,7 @@ def test_counts_densities_and_shares() -> None:
     shadow = np.roll(target, 8, axis=2)
     regions = regions_from_masks(target, shadow)
     entropy = entropy_of([[1, 1, 0.0, 0.0], [0, 1, 0.6, 0.0]])  # mean over the background: -0.15
-    low, high = measure_points(entropy, regions, ["a"], (0.3, 0.5))
+    low, high = measure_points(entropy, regions, ["a"], thresholds=(0.3, 0.5))
     assert (low["chip"], low["b"]) == ("a", 0.3)
     counts = [low[f"count_{name}"] for name in ("target", "shadow", "background")]
     assert counts == [1, 2, 1]
@@ -104,13 +104,13 @@ def test_counts_densities_and_shares() -> None:
 def test_empty_regions_and_chips_without_background_are_not_numbers() -> None:
     nothing, everything = np.zeros((1, 16, 16), bool), np.ones((1, 16, 16), bool)
     entropy = entropy_of([[1, 0], [0, 0]])
-    (row,) = measure_points(entropy, regions_from_masks(nothing), ["a"], [0.3])
+    (row,) = measure_points(entropy, regions_from_masks(nothing), ["a"], thresholds=[0.3])
     assert row["count_target"] == 0
     assert math.isnan(row["density_target"])
     assert row["share"] == 0
-    (row,) = measure_points(entropy, regions_from_masks(nothing), ["a"], [5.0])
+    (row,) = measure_points(entropy, regions_from_masks(nothing), ["a"], thresholds=[5.0])
     assert math.isnan(row["share"]), "no knowledge point, so no share"
-    (row,) = measure_points(entropy, regions_from_masks(everything), ["a"], [0.3])
+    (row,) = measure_points(entropy, regions_from_masks(everything), ["a"], thresholds=[0.3])
     assert math.isnan(row["count_target"])
     assert math.isnan(row["share"])
     assert row["patches_target"] == 4

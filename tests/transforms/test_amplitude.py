@@ -31,7 +31,7 @@ def test_wide_integers_need_a_full_scale(dtype: type) -> None:
     for x in (image, torch.from_numpy(image)):
         with pytest.raises(ImageError, match=f"full_scale.*wider than 16 bits, got {dtype.__name__}"):
             normalize_amplitude(x)
-        result = np.asarray(normalize_amplitude(x, 1000))
+        result = np.asarray(normalize_amplitude(x, full_scale=1000))
         assert result.dtype == np.float32
         np.testing.assert_array_equal(result, [[0, 0.5, 1]])
 
@@ -52,7 +52,7 @@ def test_the_dtype_decides_and_never_the_values() -> None:
 )
 def test_full_scale_divides_and_clips_every_dtype(image: np.ndarray, full_scale: float) -> None:
     for x in (image, torch.from_numpy(image)):
-        result = np.asarray(normalize_amplitude(x, full_scale))
+        result = np.asarray(normalize_amplitude(x, full_scale=full_scale))
         assert result.shape == image.shape
         expected = np.clip(np.abs(image.astype(np.complex128)) / full_scale, 0, 1)
         np.testing.assert_allclose(result, expected, atol=1e-3 if image.dtype == np.float16 else 1e-6)
@@ -80,18 +80,18 @@ def test_negative_values_are_refused_as_decibels(dtype: str, full_scale: float |
         with pytest.raises(
             ImageError, match=r"never negative, got values from -23 to 1; .*decibels\? use 10\*\*\(x/20\)"
         ):
-            normalize_amplitude(x, full_scale)
+            normalize_amplitude(x, full_scale=full_scale)
 
 
 @pytest.mark.parametrize("value", [-1e-3, -1e-45])
 def test_not_even_a_little_below_zero_is_clipped(value: float) -> None:
     with pytest.raises(ImageError, match="never negative"):
-        normalize_amplitude(np.array([[value, 0.5]]), 10)
+        normalize_amplitude(np.array([[value, 0.5]]), full_scale=10)
     np.testing.assert_array_equal(normalize_amplitude(np.array([[-0.0, 0.5]])), [[0, 0.5]])
 
 
 def test_the_sign_of_complex_values_is_free() -> None:
-    np.testing.assert_allclose(normalize_amplitude(np.array([[-30 - 40j, -10]]), 100), [[0.5, 0.1]])
+    np.testing.assert_allclose(normalize_amplitude(np.array([[-30 - 40j, -10]]), full_scale=100), [[0.5, 0.1]])
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_an_image_that_has_no_amplitude_in_range_is_refused(image: np.ndarray, h
 def test_nan_is_refused_with_full_scale_too() -> None:
     for bad in (math.nan, math.inf):
         with pytest.raises(ImageError, match="finite"):
-            normalize_amplitude(np.array([[bad, 3.0]]), 10)
+            normalize_amplitude(np.array([[bad, 3.0]]), full_scale=10)
 
 
 @pytest.mark.parametrize("full_scale", [0, -1.0, math.nan, math.inf])
 def test_full_scale_must_be_positive(full_scale: float) -> None:
     with pytest.raises(ValueError, match="full_scale"):
-        normalize_amplitude(np.array([[1.0]]), full_scale)
+        normalize_amplitude(np.array([[1.0]]), full_scale=full_scale)
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -140,8 +140,8 @@ def test_every_byte_order_and_memory_order_is_taken(view: Callable[[np.ndarray],
     full = np.arange(20).reshape(4, 5).astype(dtype)
     image = view(full)
     before = image.copy()
-    result = normalize_amplitude(image, 19)
-    np.testing.assert_array_equal(result, view(normalize_amplitude(full, 19)))
+    result = normalize_amplitude(image, full_scale=19)
+    np.testing.assert_array_equal(result, view(normalize_amplitude(full, full_scale=19)))
     np.testing.assert_allclose(result, np.abs(before.astype(complex)) / 19, atol=1e-3)
     assert result.dtype.isnative
     assert not np.shares_memory(result, full)
@@ -151,7 +151,7 @@ def test_every_byte_order_and_memory_order_is_taken(view: Callable[[np.ndarray],
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.complex64])
 def test_a_single_value_without_axes_stays_one(dtype: type) -> None:
     for x in (np.array(3, dtype), torch.from_numpy(np.array(3, dtype)), np.array([7, 3], dtype)[::-1][0, ...]):
-        result = normalize_amplitude(x, 4)
+        result = normalize_amplitude(x, full_scale=4)
         assert type(result) is type(x)
         assert result.shape == ()
         assert float(result) == 0.75

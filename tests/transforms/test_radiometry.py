@@ -39,7 +39,7 @@ def test_every_radiometry_becomes_every_other(decibels: np.ndarray, source: str,
         with pytest.raises(OptionError, match="angle of incidence"):
             convert_radiometry(values, source, target)
         return
-    found = convert_radiometry(values, source, target, 500.0)
+    found = convert_radiometry(values, source, target, full_scale=500.0)
     torch.testing.assert_close(found, torch.from_numpy(as_radiometry(decibels, target)), rtol=2e-5, atol=2e-5)
 
 

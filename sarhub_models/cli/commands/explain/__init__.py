@@ -115,8 +115,8 @@ def chip_regions(chips: ChipBatch, masks: Path | None, patch: int) -> Regions:
     from ....explain import find_regions, read_regions
 
     if masks is None:
-        return find_regions(chips.values.numpy(), patch)
-    return read_regions(masks, chips.names, (chips.values.shape[-2], chips.values.shape[-1]), patch)
+        return find_regions(chips.values.numpy(), patch=patch)
+    return read_regions(masks, chips.names, (chips.values.shape[-2], chips.values.shape[-1]), patch=patch)
 
 
 def print_summary(out: Path, chips: int, summary: list[dict[str, Any]], as_json: bool) -> None:

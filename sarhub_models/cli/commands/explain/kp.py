@@ -82,7 +82,8 @@ def command(
     regions = group.chip_regions(chips, masks, points.problem.patch)
     explanation = points.explain(chips.values, chips.names)
     found = Found.of_points(
-        *(label or model, chips.names, chips.amplitude, regions, explanation, tuple(b or THRESHOLDS)),
+        *(label or model, chips.names, chips.amplitude, regions, explanation),
+        thresholds=tuple(b or THRESHOLDS),
         settings=points.settings(),
     )
     summary = write_folder(out, found, table=table, pictures=pictures, palette=palette, seed=seed)
