@@ -12,6 +12,7 @@ import sarhub_models as sarhub
 from sarhub_models.engine.run import load_run, train
 from sarhub_models.errors import CheckpointError, OptionError
 from sarhub_models.models.publish import write_repository
+from sarhub_models.transforms import Pipeline
 from sarhub_models.zoo.entries import ModelInfo
 from tests.engine.conftest import tiny
 
@@ -32,7 +33,8 @@ def test_nothing_of_the_registered_weights_is_said_of_them(run: Path, tmp_path: 
     registered, finished = sarhub.model_info("mobilenetv3_dsn"), load_run(run)
     p, limits = info.preprocessing, finished.recipe.preprocess.range
     assert (p.operator, p.low, p.high, p.eval_value) == ("ptls", limits.low, limits.high, limits.eval_value)
-    assert (p.mean, p.std, p.size) == (finished.mean, finished.std, 32) and p.mean != registered.preprocessing.mean
+    assert (p.mean, p.std, p.size) == ((finished.mean,), (finished.std,), 32)
+    assert p.mean != registered.preprocessing.mean
     assert info.class_names == info.dataset.class_names == ("s1/forest", "s1/water", "tsx/ships")
     assert info.training == {"recipe": "mobilenetv3_dsn", "seed": 3, "epochs": 2, "validation": finished.val}
     assert "0.8612" not in (tmp_path / "README.md").read_text()
@@ -52,13 +54,13 @@ def test_a_run_of_something_else_is_refused(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["preprocess.operator=none", "preprocess.crop=24"])
-def test_a_preprocessing_that_no_entry_can_say_is_refused(value: str, tiny_dsn: Path, tmp_path: Path) -> None:
+def test_every_preprocessing_of_a_run_is_published_with_it(value: str, tiny_dsn: Path, tmp_path: Path) -> None:
     assert train(tiny("mobilenetv3_dsn", tiny_dsn, value), tmp_path / "run")
-    with pytest.raises(OptionError, match="no dynamic-range operator, or cuts out the middle"):
-        write_repository(
-            "mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint_path=tmp_path / "run" / "best.safetensors"
-        )
-    assert not (tmp_path / "out").exists()
+    file = tmp_path / "run" / "best.safetensors"
+    write_repository("mobilenetv3_dsn", tmp_path / "out", REPO, checkpoint_path=file)
+    fields = json.loads((tmp_path / "out" / "config.json").read_text())["sarhub"]
+    chip = torch.rand(1, 40, 40, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(Pipeline.from_dict(fields)(chip), load_run(tmp_path / "run").transform()(chip))
 
 
 def test_a_damaged_record_is_named(run: Path, tmp_path: Path) -> None:
