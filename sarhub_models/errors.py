@@ -38,6 +38,7 @@ __all__ = [
     "IntegrityError",
     "ManifestError",
     "MissingDependencyError",
+    "NodataError",
     "NotFoundError",
     "OfflineError",
     "OptionError",
@@ -79,6 +80,10 @@ class CheckpointError(SarHubError, ValueError):
 
 class ImageError(SarHubError, ValueError):
     """An image cannot be used: unreadable, not finite, of the wrong shape, or out of the value range."""
+
+
+class NodataError(ImageError):
+    """An image has pixels without data, and the policy for them leaves it out."""
 
 
 class InputError(SarHubError, ValueError):

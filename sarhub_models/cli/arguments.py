@@ -20,6 +20,7 @@ __all__ = [
     "Model",
     "Name",
     "Names",
+    "Nodata",
     "Radiometry",
     "Seed",
     "Workers",
@@ -54,6 +55,13 @@ Checkpoint = Annotated[
     typer.Option(help="Use this file of weights (.pth or .safetensors) instead of the registered ones."),
 ]
 Bands = Annotated[str | None, typer.Option(help="Polarizations of the images, in their order: VV,VH.")]
+Nodata = Annotated[
+    Literal["refuse", "fill", "skip"],
+    typer.Option(
+        help="Pixels without data: refuse the image; fill them with the median of the others; skip images with more "
+        "than 10 % of them, fill the rest."
+    ),
+]
 Radiometry = Annotated[
     _Radiometry | None,
     typer.Option(help="What the pixels hold; it is converted. Default: what the weights expect."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ImageError, OptionError
+from ..errors import ImageError, NodataError, OptionError
 from ..io.images import read_image
+from ..io.limits import check_scene
 from ..transforms import Pipeline, normalize_amplitude
 
 __all__ = ["ChipBatch", "check_chips", "prepare", "prepare_chips", "read_chips"]
@@ -69,6 +71,7 @@ def prepare_chips(
     shown: list[Tensor] = []
     for name, image in zip(names, images, strict=True):
         try:
+            check_scene(image.shape, transform.size)
             amplitude = np.asarray(normalize_amplitude(image, full_scale=full_scale), dtype=np.float32)
             if (amplitude == amplitude[0, 0]).all():
                 raise ImageError("all pixels are equal, so there is nothing to look at")
@@ -94,6 +97,7 @@ def read_chips(
     names: Sequence[str] | None = None,
     full_scale: float | None = None,
     band: int | None = None,
+    nodata: str = "refuse",
 ) -> ChipBatch:
     """Read and prepare images, of which all are in memory then.
 
@@ -103,13 +107,34 @@ def read_chips(
         names: of the chips; by default the files' paths as given.
         full_scale: amplitude that becomes 1 (:func:`~sarhub_models.transforms.normalize_amplitude`).
         band: band to read, counted from 1.
+        nodata: what pixels without data do (:func:`~sarhub_models.io.images.read_image`); ``"skip"`` leaves out chips
+            with more than a tenth of them, and a warning says how many.
 
     Raises:
         ImageError: an image cannot be read, holds NaN, is constant, or becomes another shape than the first; the
             message names it.
     """
     labels = [os.fspath(file) for file in files] if names is None else list(names)
-    return prepare_chips((read_image(file, band=band) for file in files), labels, transform, full_scale=full_scale)
+    images: list[np.ndarray] = []
+    kept: list[str] = []
+    left_out: list[str] = []
+    for file, label in zip(files, labels, strict=True):
+        image = _read_or_skip(file, band, nodata)
+        (left_out if image is None else kept).append(label)
+        if image is not None:
+            images.append(image)
+    if left_out:
+        warnings.warn(f"{len(left_out)} chips without data were left out, {left_out[0]} first", stacklevel=2)
+    return prepare_chips(images, kept, transform, full_scale=full_scale)
+
+
+def _read_or_skip(file: str | os.PathLike[str], band: int | None, nodata: str) -> np.ndarray | None:
+    try:
+        return read_image(file, band=band, nodata=nodata)
+    except NodataError:
+        if nodata != "skip":
+            raise
+        return None
 
 
 def check_chips(chips: np.ndarray | Tensor, names: Sequence[str] | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 from ..datasets.labelled import TEST, TRAIN, LabelledImages
 from ..errors import MissingDependencyError, OptionError
 from ..io.files import write_text
+from ..io.images import one_per_image
 from ..models.create import create_model, create_transform
 from ..weights import Store
 from ..weights.sources import source_from
@@ -104,6 +105,7 @@ def compare(
     bands: Sequence[str] | None = None,
     radiometry: str | None = None,
     full_scale: float | None = None,
+    nodata: str = "refuse",
     batch_size: int = 64,
     workers: int = 0,
     device: str | torch.device = "cpu",
@@ -120,10 +122,12 @@ def compare(
         models: names of :func:`~sarhub_models.list_models`; their weights are fetched if they are not here.
         out: folder for ``comparison.json``, ``comparison.png`` and ``chips.png`` (some chips of each class); it is
             created.
-        bands: polarizations in the images, in their order; needed by models of several bands.
+        bands: polarizations in the images, in their order; needed by models of several bands where the
+            files do not say them.
         radiometry: what the images hold (see :func:`~sarhub_models.create_transform`); by default what the chips' data
             set says, or what all the models expect, if that is one.
         full_scale: the digital number that stands for amplitude 1.
+        nodata: what pixels without data do (:func:`~sarhub_models.io.images.read_image`).
         batch_size: images that go through a network at once.
         workers: processes that read images.
         device: where the networks run.
@@ -145,6 +149,9 @@ def compare(
     radiometry = radiometry or chips.radiometry or _common_radiometry(infos)
     full_scale = full_scale or chips.full_scale
     run: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
+    run["nodata"] = nodata
+    if bands is None:
+        chips = _one_per_image(chips, infos)
     found: dict[str, Features] = {}
     for info in infos:
         options, positions = _view(info, bands)
@@ -164,6 +171,20 @@ def compare(
     return _report(chips, rows, features, skipped, Path(out), seed)
 
 
+def _one_per_image(chips: LabelledImages, infos: Sequence[ModelInfo]) -> LabelledImages:
+    """Return the chips, one for the files of an image's polarizations where a model takes several."""
+    wanted = max((info.input.bands for info in infos), key=len)
+    kept = set(one_per_image(chips.files, wanted))
+    rows = [row for row, file in enumerate(chips.files) if file in kept]
+    return replace(
+        chips,
+        files=tuple(chips.files[row] for row in rows),
+        names=tuple(chips.names[row] for row in rows),
+        labels=chips.labels and tuple(chips.labels[row] for row in rows),
+        split=chips.split and tuple(chips.split[row] for row in rows),
+    )
+
+
 def _common_radiometry(infos: Sequence[ModelInfo]) -> str | None:
     expected = {info.input.radiometry for info in infos if info.input.radiometry is not None}
     if len(expected) > 1:
@@ -180,7 +201,7 @@ def _view(info: ModelInfo, bands: Sequence[str] | None) -> tuple[dict[str, Any],
     if len(known) == 1:
         return {}, None if bands is None else 1 + (list(bands).index(known[0]) if known[0] in bands else 0)
     if bands is None:
-        raise OptionError(f"{info.name} takes {', '.join(known)}: say which bands the images hold with bands=…")
+        return {}, None
     usable = [band for band in known if band in bands]
     if not usable:
         raise OptionError(f"{info.name} takes {', '.join(known)}, the images hold only {', '.join(bands)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,12 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..errors import ImageError, OptionError
+from ..errors import ImageError, NodataError, OptionError, RadiometryWarning
 from ..io.files import replacing
-from ..io.images import read_image
+from ..io.images import read_bands, read_image, read_raster
+from ..io.limits import check_scene
 from ..io.progress import progress_bar
+from ..io.raster import check_nodata
 from ..io.tables import check_table, write_table
 from ..transforms import normalize_amplitude
 from .journal import Journal
@@ -55,6 +58,8 @@ def extract_features(
     names: Sequence[str] | None = None,
     full_scale: float | None = None,
     band: int | Sequence[int] | None = None,
+    bands: Sequence[str] | None = None,
+    nodata: str = "refuse",
     batch_size: int = 64,
     workers: int = 0,
     device: str | torch.device = "cpu",
@@ -79,8 +84,12 @@ def extract_features(
         names: name of each image in the result; by default its path as given.
         full_scale: amplitude that becomes 1; integers wider than 16 bits need it
             (:func:`~sarhub_models.transforms.normalize_amplitude`). Only for transforms that take amplitude.
-        band: band to read, counted from 1, or several in the order of the transform's bands; by default the first as
-            many as the transform has bands.
+        band: band to read, counted from 1, or several in the order of the transform's bands; by default those of the
+            transform's names (:func:`~sarhub_models.io.images.read_bands`).
+        bands: names of the bands in the files, in their order, where the files do not say them.
+        nodata: what pixels without data do (:func:`~sarhub_models.io.images.read_image`): ``"refuse"`` makes the image
+            a bad one, ``"fill"`` gives them the median of the others, ``"skip"`` fills, too, but leaves out images
+            with more than a tenth of them and notes them in ``skipped``, whatever ``on_error`` says.
         batch_size: images that go through the network at once.
         workers: processes that read and prepare images; 0 does it in this one.
         device: where the network runs.
@@ -96,8 +105,15 @@ def extract_features(
             could be used. The message names the image.
         OptionError: an argument is impossible, names repeat, the network has no such features, or the journal comes
             from another network or preprocessing.
+        NodataError: pixels without data, as ``nodata`` says.
         MissingDependencyError: ``out`` is a Parquet file and pyarrow is missing.
+
+    Warns:
+        RadiometryWarning: values are plainly of another radiometry; once, with the number of images and the first.
     """
+    check_nodata(nodata)
+    if band is not None and bands is not None:
+        raise OptionError("band and bands both say which bands to read: give one of them")
     if on_error not in ("stop", "skip"):
         raise OptionError(f"expected on_error to be 'stop' or 'skip', got {on_error!r}")
     if not (callable(getattr(model, "forward_features", None)) and callable(getattr(model, "forward_head", None))):
@@ -106,7 +122,7 @@ def extract_features(
         )
     if full_scale is not None and not _takes_amplitude(transform):
         raise OptionError("this transform converts by itself: give full_scale to create_transform")
-    images = _Images([Path(path) for path in paths], transform, full_scale, band)
+    images = _Images([Path(path) for path in paths], transform, full_scale, band, bands, nodata)
     labels = _labels(images.files, names)
     target = _checked_target(out) if out is not None else None
     journal = Journal(target, images.files, labels) if target is not None else None
@@ -141,6 +157,7 @@ def _fill(
     todo = Subset(images, [i for i in range(len(images)) if i not in rows])
     pin = torch.device(device).type == "cuda"
     skipped: dict[str, str] = {}
+    doubts: dict[str, str] = {}
     for batch in DataLoader(todo, batch_size, num_workers=workers, collate_fn=_collate, pin_memory=pin):
         if batch.inputs is not None:
             values = _pooled(model, batch.inputs.to(device, non_blocking=True))
@@ -148,10 +165,22 @@ def _fill(
             if journal is not None:
                 journal.append(batch.indices, values)
         skipped.update((labels[index], reason) for index, reason in batch.failures.items())
-        if batch.clash is not None or (skipped and on_error == "stop"):
-            raise ImageError(_stop_message(batch.clash or next(iter(skipped.values())), len(rows), journal))
+        doubts.update((labels[index], doubt) for index, doubt in batch.doubts.items())
+        bad = batch.clash or (batch.bad if on_error == "stop" else None)
+        if bad is not None:
+            _warn(doubts)
+            raise ImageError(_stop_message(bad, len(rows), journal))
         advance(len(batch.indices) + len(batch.failures))
+    _warn(doubts)
     return skipped
+
+
+def _warn(doubts: dict[str, str]) -> None:
+    """Warn once of what was seen in images."""
+    if doubts:
+        name, doubt = next(iter(doubts.items()))
+        count = f"{len(doubts)} images, {name} first" if len(doubts) > 1 else name
+        warnings.warn(f"{count}: {doubt}", RadiometryWarning, stacklevel=4)
 
 
 def save_features(out: str | os.PathLike[str], names: Sequence[str], features: np.ndarray) -> Path:
@@ -233,6 +262,8 @@ class _Sample:
     file: Path
     image: Tensor | None
     failure: str | None
+    left_out: bool = False
+    doubt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -241,22 +272,29 @@ class _Batch:
     inputs: Tensor | None
     failures: dict[int, str]
     clash: str | None
+    bad: str | None = None
+    doubts: dict[int, str] = field(default_factory=dict)
 
     def pin_memory(self) -> _Batch:
         """Let the loader copy the inputs to memory that the accelerator reads directly."""
         inputs = self.inputs.pin_memory() if self.inputs is not None else None
-        return _Batch(self.indices, inputs, self.failures, self.clash)
+        return _Batch(self.indices, inputs, self.failures, self.clash, self.bad, self.doubts)
 
 
 class _Images(Dataset[_Sample]):
     """Prepared images; a bad one is a sample with its failure, as an exception would end the worker."""
 
     def __init__(
-        self, files: Sequence[Path], transform: Transform, full_scale: float | None, band: int | Sequence[int] | None
+        self,
+        files: Sequence[Path],
+        transform: Transform,
+        full_scale: float | None,
+        band: int | Sequence[int] | None,
+        bands: Sequence[str] | None,
+        nodata: str,
     ) -> None:
-        bands = len(getattr(transform, "bands", ()))
         self.files, self.transform, self.full_scale = files, transform, full_scale
-        self.band = tuple(range(1, bands + 1)) if band is None and bands > 1 else band
+        self.band, self.bands, self.nodata = band, bands, nodata
 
     def __len__(self) -> int:
         return len(self.files)
@@ -266,22 +304,45 @@ class _Images(Dataset[_Sample]):
         try:
             image = self._read(file)
         except ImageError as err:
-            return _Sample(index, file, None, str(err))
+            left_out = self.nodata == "skip" and isinstance(err, NodataError)
+            return _Sample(index, file, None, str(err), left_out)
         try:
+            check_scene(image.shape, getattr(self.transform, "size", None))
             values = (
                 normalize_amplitude(image, full_scale=self.full_scale) if _takes_amplitude(self.transform) else image
             )
             if (values == values.flat[0]).all():
                 raise ImageError("all pixels are equal, so its features would mean nothing")
-            return _Sample(index, file, self.transform(values), None)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always", RadiometryWarning)
+                prepared = self.transform(values)
         except ImageError as err:
             return _Sample(index, file, None, f"{file}: {err}")
+        doubt: str | None = None
+        for warning in caught:
+            if issubclass(warning.category, RadiometryWarning):
+                doubt = str(warning.message)
+            else:
+                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        return _Sample(index, file, prepared, None, doubt=doubt)
 
     def _read(self, file: Path) -> np.ndarray:
         """Return one band (H, W), or several as (bands, H, W)."""
-        if self.band is None or isinstance(self.band, int):
-            return read_image(file, band=self.band)
-        return np.stack([read_image(file, band=band) for band in self.band])
+        wanted = getattr(self.transform, "bands", ())
+        if isinstance(self.band, int) or (self.band is None and not wanted):
+            return read_image(file, band=self.band, nodata=self.nodata)
+        if self.band is None:
+            image = read_bands(file, wanted, given=self.bands, nodata=self.nodata)
+            return image[0] if len(image) == 1 else image
+        return _of_positions(file, self.band, wanted, self.nodata)
+
+
+def _of_positions(file: Path, positions: Sequence[int], wanted: Sequence[str], nodata: str) -> np.ndarray:
+    raster = read_raster(file, bands=positions)
+    try:
+        return (raster.match(wanted, given=wanted) if wanted else raster).filled(nodata)
+    except ImageError as err:
+        raise type(err)(f"{file}: {err}") from err
 
 
 def _takes_amplitude(transform: Transform) -> bool:
@@ -291,6 +352,8 @@ def _takes_amplitude(transform: Transform) -> bool:
 def _collate(samples: list[_Sample]) -> _Batch:
     good = [sample for sample in samples if sample.image is not None]
     failures = {sample.index: sample.failure for sample in samples if sample.failure is not None}
+    bad = next((sample.failure for sample in samples if sample.failure is not None and not sample.left_out), None)
+    doubts = {sample.index: sample.doubt for sample in samples if sample.doubt is not None}
     shapes = [tuple(sample.image.shape) for sample in good if sample.image is not None]
     for sample, shape in zip(good, shapes, strict=True):
         if shape != shapes[0]:
@@ -298,9 +361,9 @@ def _collate(samples: list[_Sample]) -> _Batch:
                 f"{good[0].file} became {shapes[0]} and {sample.file} {shape}: images of different sizes cannot share "
                 "a batch; use a transform that resizes to one size, or batch_size=1"
             )
-            return _Batch([], None, failures, clash)
+            return _Batch([], None, failures, clash, bad, doubts)
     inputs = torch.stack([sample.image for sample in good if sample.image is not None]) if good else None
-    return _Batch([sample.index for sample in good], inputs, failures, None)
+    return _Batch([sample.index for sample in good], inputs, failures, None, bad, doubts)
 
 
 @torch.inference_mode()

@@ -1,24 +1,42 @@
-"""Images on disk become two-dimensional arrays; whatever is wrong with one is an error that names its path."""
+"""Images on disk become arrays; whatever is wrong with one is an error that names its path."""
 
 from __future__ import annotations
 
 import os
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import ImageError
+from .decoders import DECODERS, open_geotiff
+from .limits import check_regular
+from .raster import Raster, polarization
 
-__all__ = ["SUFFIXES", "image_size", "list_images", "open_tiff", "read_image"]
+__all__ = [
+    "SUFFIXES",
+    "image_size",
+    "list_images",
+    "one_per_image",
+    "open_tiff",
+    "read_bands",
+    "read_image",
+    "read_raster",
+]
 
-_KEY = "image"
+SUFFIXES = tuple(DECODERS)
+"""Suffixes of the files that can be read, in lower case."""
+
+_SEPARATED = re.compile(r"(?<![A-Za-z0-9])(vv|vh|hv|hh)(?![A-Za-z0-9])", re.IGNORECASE)
+_NUMBER = re.compile(r"-\d{3}$")  # of a measurement in a SAFE folder, another one for each polarization
 
 
-def read_image(path: str | os.PathLike[str], *, band: int | None = None) -> np.ndarray:
+def read_image(path: str | os.PathLike[str], *, band: int | None = None, nodata: str = "refuse") -> np.ndarray:
     """Read one band of an image.
 
     ============== ====================================================================================
@@ -26,9 +44,10 @@ def read_image(path: str | os.PathLike[str], *, band: int | None = None) -> np.n
     ============== ====================================================================================
     .npy           (H, W), or (bands, H, W)
     .npz           the only array of the file, else the one called ``image``; then as .npy
-    .tif, .tiff    any GeoTIFF that rasterio reads: 8 and 16 bits, floating point, complex (CInt16, too)
-    .png, .jpg,    8 or 16 bits, through Pillow. RGB whose three channels are equal is one band; an alpha
-    .jpeg          channel is dropped
+    .tif, .tiff    any GeoTIFF that rasterio reads: 8 and 16 bits, floating point, complex (CInt16, too);
+                   scale and offset are applied, a table of grays is expanded, one of colors is refused
+    .png, .jpg,    8 or 16 bits, through Pillow; 1, 2 and 4 bits are stretched to 0…255. RGB whose three
+    .jpeg          channels are equal is one band; RGB of 16 bits and CMYK are refused
     ============== ====================================================================================
 
     Values are returned as stored: :func:`~sarhub_models.transforms.normalize_amplitude` brings them to [0, 1].
@@ -36,30 +55,133 @@ def read_image(path: str | os.PathLike[str], *, band: int | None = None) -> np.n
     Args:
         path: the file; its suffix, in any case, tells the format.
         band: which band to read, counted from 1; needed where the image has several that differ.
+        nodata: what pixels without data do, see :func:`~sarhub_models.io.raster.fill_nodata`: those of the file's
+            nodata value, outside of its mask, transparent, NaN or infinite.
 
     Returns:
         Array (H, W) in the dtype of the file and this machine's byte order, real or complex (complex integers
-        become complex64).
+        become complex64, scaled values float32).
 
     Raises:
-        ImageError: the file is missing, truncated, of another format or suffix; it holds Python objects, no numbers,
-            NaN or infinity, no pixels, or several bands while ``band`` is not given; or has no such band.
+        ImageError: the file is missing, truncated, of another format or suffix, no regular file, or beyond the limit
+            of :func:`~sarhub_models.io.limits.max_pixels`; it holds Python objects, no numbers, no pixels, or several
+            bands while ``band`` is not given; or has no such band.
+        NodataError: pixels have no data, and ``nodata`` refuses them.
     """
     file = Path(path)
     with _naming(file):
-        image = _READERS[file.suffix.lower()](file, band)
-    return _checked(file, image)
+        raster = _read(file, None if band is None else [band])
+        count = len(raster.array)
+        if count > 1 and raster.bands == ("red", "green", "blue"):
+            raise ImageError("a color picture, not one band of amplitude; pick a channel with band=1, 2 or 3")
+        if count > 1:
+            raise ImageError(f"holds {count} bands; say which one to read with band=1 to {count}")
+        return raster.filled(nodata)[0]
+
+
+def read_raster(path: str | os.PathLike[str], *, bands: Sequence[int] | None = None) -> Raster:
+    """Read the bands of an image with all that the file says of them: formats as of :func:`read_image`.
+
+    Args:
+        path: the file.
+        bands: which bands to read, counted from 1; by default all, transparency left out.
+
+    Raises:
+        ImageError: as of :func:`read_image`; pixels without data are told by :attr:`Raster.valid`, not refused.
+    """
+    file = Path(path)
+    with _naming(file):
+        return _read(file, bands)
+
+
+def read_bands(
+    path: str | os.PathLike[str],
+    wanted: Sequence[str],
+    *,
+    given: Sequence[str] | None = None,
+    nodata: str = "refuse",
+) -> np.ndarray:
+    """Read the bands that a network takes, by name and in its order.
+
+    Names are those of the file (descriptions of its bands, their tag ``POLARIZATION``, or its name, if it has one
+    band), or ``given``. A file whose name says its polarization is read with those beside it that differ in nothing
+    else, as BigEarthNet (``…_VV.tif``, ``…_VH.tif``) and SAFE folders (``…-vv-…-001.tiff``) have them.
+
+    Args:
+        path: the file, or the one of its first band.
+        wanted: names of the bands.
+        given: names of the file's bands, in their order; what the file says cannot be overruled.
+        nodata: as of :func:`read_image`.
+
+    Returns:
+        (C, H, W).
+
+    Raises:
+        ImageError: as of :func:`read_raster` and :meth:`Raster.match`.
+        NodataError: pixels have no data, and ``nodata`` refuses them.
+    """
+    file = Path(path)
+    with _naming(file):
+        raster = _read(file, None)
+        if len(wanted) > 1 and len(raster.array) == 1 and given is None:
+            raster = _with_companions(file, raster, wanted)
+        return raster.match(wanted, given=given).filled(nodata)
+
+
+def _with_companions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raster:
+    """Return the one band of a file with those of the files of the other polarizations beside it."""
+    if not polarization(file.stem):
+        return raster
+    found = [(file, raster)]
+    for other in sorted(file.parent.iterdir()):
+        named = polarization(other.stem) in wanted and other.suffix.lower() == file.suffix.lower()
+        if named and other != file and _without_polarization(other) == _without_polarization(file):
+            found.append((other, read_raster(other)))
+    for other, one in found:
+        if one.array.shape != raster.array.shape or one.array.dtype != raster.array.dtype:
+            raise ImageError(f"{other.name} has shape {one.array.shape}, expected {raster.array.shape} as here")
+    valid = None
+    if any(one.valid is not None for _, one in found):
+        valid = np.concatenate([one.array == one.array if one.valid is None else one.valid for _, one in found])
+    return replace(
+        raster,
+        array=np.concatenate([one.array for _, one in found]),
+        valid=valid,
+        reason=next((one.reason for _, one in found if one.valid is not None), raster.reason),
+        bands=tuple(polarization(other.stem) for other, _ in found),
+    )
+
+
+def one_per_image(files: Sequence[Path], wanted: Sequence[str]) -> list[Path]:
+    """Return the files without those that :func:`read_bands` reads along with another one of them."""
+    if len(wanted) < 2:
+        return list(files)
+    kept: dict[tuple[Path, str], Path] = {}
+    for file in files:
+        here = kept.setdefault((file.parent, _without_polarization(file)), file)
+        names = [polarization(one.stem) for one in (here, file)]
+        if all(name in wanted for name in names) and wanted.index(names[1]) < wanted.index(names[0]):
+            kept[file.parent, _without_polarization(file)] = file
+    return list(kept.values())
+
+
+def _without_polarization(file: Path) -> str:
+    """Return the name of a file, the same for all polarizations of one image."""
+    if not polarization(file.stem):
+        return file.name
+    stem = _SEPARATED.sub("*", file.stem)
+    return f"{_NUMBER.sub('', stem)}{file.suffix.lower()}"
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Return height and width of an image, in pixels; only the header is read, except of .npz.
+    """Return height and width of an image, in pixels; only the header is read.
 
     Raises:
         ImageError: the file is missing, of another format or suffix, or its header is damaged.
     """
     file = Path(path)
     with _naming(file):
-        return _SIZES[file.suffix.lower()](file)
+        return DECODERS[file.suffix.lower()].size(file)
 
 
 @contextmanager
@@ -70,174 +192,80 @@ def open_tiff(path: str | os.PathLike[str]) -> Iterator[Any]:
         ImageError: the file is missing, no GeoTIFF or damaged, or something fails while it is open; the message names
             it.
     """
-    with _naming(Path(path)), _open_tiff(Path(path)) as dataset:
+    with _naming(Path(path)), open_geotiff(Path(path)) as dataset:
         yield dataset
 
 
 def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the images of a folder and its subfolders.
+    """Return the images of a folder and its subfolders, linked ones included.
 
     Args:
         folder: where to look; hidden files and folders are left out.
 
     Returns:
         Paths below ``folder`` with a suffix that :func:`read_image` knows, sorted by their path within it: the same
-        on every machine.
+        on every machine. Links that lead nowhere are among them, so that reading names them.
 
     Raises:
         ImageError: ``folder`` is not a folder, or holds no image.
+
+    Warns:
+        UserWarning: a link leads to a folder that was listed already, as in a cycle; it is left out.
     """
     root = Path(folder)
     if not root.is_dir():
         raise ImageError(f"{root}: no such folder")
-    candidates = (file.relative_to(root) for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
-    visible = (file for file in candidates if not any(part.startswith(".") for part in file.parts))
-    found = sorted((file for file in visible if (root / file).is_file()), key=lambda file: file.parts)
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    again: list[Path] = []
+    for here, folders, names in os.walk(root, followlinks=True):
+        status = Path(here).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            again.append(Path(here))
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # Where a folder lies here and is linked, too, it is listed where it lies
+        folders.sort(key=lambda name: Path(here, name).is_symlink())
+        visible = (Path(here, name) for name in names if not name.startswith("."))
+        found += (f for f in visible if f.suffix.lower() in SUFFIXES and (f.is_file() or f.is_symlink()))
+    if again:
+        warnings.warn(
+            f"{root}: {len(again)} links lead to folders that are listed already and are left out, {again[0]} first",
+            stacklevel=2,
+        )
     if not found:
         raise ImageError(f"{root}: no images in this folder or below; expected files named {', '.join(SUFFIXES)}")
-    return [root / file for file in found]
+    return sorted(found, key=lambda file: file.relative_to(root).parts)
 
 
 @contextmanager
 def _naming(file: Path) -> Iterator[None]:
     """Make one error that names the file of whatever goes wrong when it is opened or decoded."""
-    if file.suffix.lower() not in _READERS:
+    if file.suffix.lower() not in DECODERS:
         raise ImageError(f"{file}: cannot read {file.suffix or 'files without suffix'}; expected {', '.join(SUFFIXES)}")
-    if not file.is_file():
-        raise ImageError(f"{file}: no such file")
+    check_regular(file)
     try:
         yield
     except ImageError as err:
-        raise ImageError(f"{file}: {err}") from err.__cause__
+        text = str(err)
+        raise type(err)(text if text.startswith(f"{file}: ") else f"{file}: {text}") from err.__cause__
     except Exception as err:  # whatever a decoder makes of foreign bytes
         reason = f"{type(err).__name__}: {err}"
         raise ImageError(f"{file}: cannot be read as {file.suffix.lower()}, truncated or damaged? ({reason})") from err
 
 
-def _checked(file: Path, image: np.ndarray) -> np.ndarray:
-    if image.dtype.kind not in "iufc":
-        raise ImageError(f"{file}: expected integer, floating-point or complex pixels, got {image.dtype}")
-    if image.size == 0:
-        raise ImageError(f"{file}: expected at least one pixel, got shape {image.shape}")
-    if not np.isfinite(image).all():
-        count = int(image.size - np.isfinite(image).sum())
-        raise ImageError(f"{file}: {count} of {image.size} pixels are NaN or infinite; mask or replace them first")
-    return np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
-
-
-def _pick(array: np.ndarray, band: int | None) -> np.ndarray:
-    """Return one band of (H, W) or (bands, H, W)."""
-    if array.ndim == 2:
-        array = array[None]
-    if array.ndim != 3:
-        raise ImageError(f"expected shape (H, W) or (bands, H, W), got {array.shape}")
-    return array[_index(len(array), band)]
-
-
-def _index(count: int, band: int | None) -> int:
-    """Return the index of a band that counts from 1."""
-    if band is None and count != 1:
-        raise ImageError(f"holds {count} bands; say which one to read with band=1 to {count}")
-    if band is not None and not 1 <= band <= count:
-        raise ImageError(f"has no band {band}, only {count} ({'1' if count == 1 else f'1 to {count}'})")
-    return (band or 1) - 1
-
-
-def _read_numpy(file: Path, band: int | None) -> np.ndarray:
-    try:
-        content: Any = np.load(file, allow_pickle=False)
-        if isinstance(content, np.lib.npyio.NpzFile):
-            with content:
-                content = content[_npz_key(content.files)]
-    except ValueError as err:
-        if "allow_pickle" in str(err):
-            raise ImageError("no array of numbers; Python objects (pickle) can run code and are never loaded") from err
-        raise
-    return _pick(content, band)
-
-
-def _npz_key(keys: list[str]) -> str:
-    if len(keys) == 1:
-        return keys[0]
-    if _KEY in keys:
-        return _KEY
-    raise ImageError(f"expected a single array or one called {_KEY!r}, got {', '.join(keys) or 'none'}")
-
-
-def _numpy_size(file: Path) -> tuple[int, int]:
-    content: Any = np.load(file, allow_pickle=False, mmap_mode="r")  # maps no more than there is
-    if content.ndim not in (2, 3):
-        raise ImageError(f"expected shape (H, W) or (bands, H, W), got {content.shape}")
-    return content.shape[-2:]
-
-
-def _npz_size(file: Path) -> tuple[int, int]:
-    return _read_numpy(file, 1).shape
-
-
-def _tiff_size(file: Path) -> tuple[int, int]:
-    with _open_tiff(file) as dataset:
-        return dataset.shape
-
-
-def _picture_size(file: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(file, formats=("PNG", "JPEG")) as picture:
-        return picture.height, picture.width
-
-
-def _read_tiff(file: Path, band: int | None) -> np.ndarray:
-    with _open_tiff(file) as dataset:
-        return dataset.read(_index(dataset.count, band) + 1)
-
-
-@contextmanager
-def _open_tiff(file: Path) -> Iterator[Any]:
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips seldom are
-        # Only this driver: others, such as VRT, follow references to other files and to the network
-        with rasterio.open(file, driver="GTiff") as dataset:
-            yield dataset
-
-
-def _read_picture(file: Path, band: int | None) -> np.ndarray:
-    from PIL import Image
-
-    # Only these: Pillow goes by content, not suffix, and hands PostScript to Ghostscript
-    with Image.open(file, formats=("PNG", "JPEG")) as picture:
-        if picture.mode.startswith("I"):  # Pillow opens 16 bits as I;16 or, by release, as 32-bit I
-            return _pick(np.asarray(picture).astype(np.uint16), band)
-        if picture.mode in ("1", "L", "LA"):
-            return _pick(np.asarray(picture.convert("L")), band)
-        channels = np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0)
-    if band is None and (channels == channels[0]).all():
-        return channels[0]
-    if band is None:
-        raise ImageError("a color picture, not one band of amplitude; pick a channel with band=1, 2 or 3")
-    return _pick(channels, band)
-
-
-_READERS: dict[str, Callable[[Path, int | None], np.ndarray]] = {
-    ".npy": _read_numpy,
-    ".npz": _read_numpy,
-    ".tif": _read_tiff,
-    ".tiff": _read_tiff,
-    ".png": _read_picture,
-    ".jpg": _read_picture,
-    ".jpeg": _read_picture,
-}
-_SIZES: dict[str, Callable[[Path], tuple[int, int]]] = {
-    ".npy": _numpy_size,
-    ".npz": _npz_size,
-    ".tif": _tiff_size,
-    ".tiff": _tiff_size,
-    ".png": _picture_size,
-    ".jpg": _picture_size,
-    ".jpeg": _picture_size,
-}
-SUFFIXES = tuple(_READERS)
-"""Suffixes of the files that can be read, in lower case."""
+def _read(file: Path, bands: Sequence[int] | None) -> Raster:
+    raster = DECODERS[file.suffix.lower()].read(file, bands)
+    array = raster.array
+    if array.dtype.kind not in "iufc":
+        raise ImageError(f"expected integer, floating-point or complex pixels, got {array.dtype}")
+    if array.size == 0:
+        raise ImageError(f"expected at least one pixel, got shape {array.shape[-2:]}")
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    if array.dtype.kind in "fc" and not (finite := np.isfinite(array)).all():
+        said, valid = raster.reason, raster.valid
+        reason = "NaN or infinite" if valid is None else f"{said}, NaN or infinite"
+        return replace(raster, array=array, valid=finite if valid is None else finite & valid, reason=reason)
+    return replace(raster, array=array)

@@ -103,6 +103,7 @@ def create_transform(
     bands: Sequence[str] | None = None,
     radiometry: str | None = None,
     full_scale: float | None = None,
+    nodata: str = "refuse",
 ) -> Pipeline:
     """Return the preprocessing that belongs to a set of weights: an image in physical units → input of the network.
 
@@ -118,6 +119,9 @@ def create_transform(
             ones are an error.
         full_scale: the digital number that stands for amplitude 1, to get from or to ``"dn"``; by default that of the
             weights, where it is known.
+        nodata: what values without data do, masked ones of a NumPy masked array, NaN and infinity: ``"refuse"`` the
+            image, ``"fill"`` them with the lower median of the others of the band, or ``"skip"``: fill, but refuse
+            (:class:`~sarhub_models.errors.NodataError`) an image with more than a tenth of them.
 
     Returns:
         A module. Weights of one band: for chips of shape (H, W), (1, H, W) or (B, 1, H, W), real or complex, NumPy or
@@ -136,7 +140,7 @@ def create_transform(
     if len(info.input.bands) > 1:
         fields["input"]["bands"] = [info.input.bands[channel] for channel in channels]
         fields["preprocessing"]["mean"], fields["preprocessing"]["std"] = info.statistics(channels)
-    return Pipeline.from_dict(fields, radiometry=radiometry, full_scale=full_scale, training=training)
+    return Pipeline.from_dict(fields, radiometry=radiometry, full_scale=full_scale, training=training, nodata=nodata)
 
 
 def _channels(info: ModelInfo, in_chans: int | None, bands: Sequence[str] | None) -> list[int]:

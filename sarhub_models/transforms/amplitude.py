@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ImageError, OptionError
+from ..errors import ImageError, NodataError, OptionError
 
 __all__ = ["as_tensor", "check_range", "normalize_amplitude", "real_amplitude"]
 
@@ -60,11 +60,17 @@ def as_tensor(x: Any) -> Tensor:
 
     Raises:
         ImageError: ``x`` is something else, or of no numeric dtype that torch has.
+        NodataError: it is a masked array, and a value is masked.
     """
     if isinstance(x, Tensor):
         return x
     if not isinstance(x, np.ndarray):
         raise ImageError(f"expected a NumPy array or a tensor, got {type(x).__name__}; convert it with numpy.asarray")
+    if isinstance(x, np.ma.MaskedArray) and (count := int(np.ma.getmaskarray(x).sum())):
+        raise NodataError(
+            f"{count} of {x.size} values are masked; fill them with x.filled(value), or give create_transform a "
+            "policy: nodata='fill' or 'skip'"
+        )
     kind, width = x.dtype.kind, x.dtype.itemsize
     if kind not in "biufc" or width > (16 if kind == "c" else 8):
         raise ImageError(

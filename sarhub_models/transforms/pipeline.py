@@ -216,6 +216,7 @@ class Pipeline(nn.Module):
         geometry: str = "flip_rotate",
         training: bool = False,
         validate: bool = True,
+        nodata: str = "refuse",
     ) -> Pipeline:
         """Build the chain of a set of weights.
 
@@ -228,6 +229,7 @@ class Pipeline(nn.Module):
             geometry: kind of :class:`Geometry` in training mode.
             training: start in training mode.
             validate: look at the values.
+            nodata: what masked, NaN and infinite values do (:func:`~sarhub_models.io.raster.fill_nodata`).
 
         Raises:
             UnknownNameError: there is no such operator.
@@ -245,6 +247,7 @@ class Pipeline(nn.Module):
                 full_scale=full_scale,
                 trained_full_scale=p.get("full_scale"),
                 validate=validate,
+                nodata=nodata,
             ),
             "clip": Clip(*p["clip"]) if p.get("clip") is not None else None,
             "crop": Crop(p["crop"]) if p.get("crop") is not None else None,

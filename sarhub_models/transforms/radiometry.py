@@ -21,6 +21,8 @@ __all__ = ["RADIOMETRIES", "Radiometry", "Scale", "check_option", "check_values"
 
 # Amplitude of -50 dB, below the noise of every mission: darker pixels, zeros above all, have no useful logarithm.
 _DARKEST = 10.0 ** (-50 / 20)
+# No instrument measures less, no target reflects more; values for missing pixels lie far outside
+_LOWEST, _HIGHEST = -100, 60
 _DN = "if these are digital numbers, say radiometry='dn' and full_scale"
 
 
@@ -180,7 +182,8 @@ def check_values(x: Tensor, given: str | None, *, stacklevel: int = 2) -> None:
         stacklevel: of the warning, 2 for the caller's line.
 
     Raises:
-        ImageError: NaN, infinity, or a negative amplitude, intensity or digital number.
+        ImageError: NaN, infinity, a negative amplitude, intensity or digital number, or decibels below -100 or above
+            60.
 
     Warns:
         RadiometryWarning: "decibels" that are all positive, or all in [0, 1]; "digital numbers" that are all in [0, 1]
@@ -199,6 +202,11 @@ def check_values(x: Tensor, given: str | None, *, stacklevel: int = 2) -> None:
     if low < 0 and not row.scale.signed:
         raise ImageError(
             f"expected {row.title}, which is never negative, got {seen}; if these are decibels, say radiometry='db'"
+        )
+    if row.scale is _DECIBELS and (low < _LOWEST or high > _HIGHEST):
+        raise ImageError(
+            f"expected {row.title}, between {_LOWEST} and {_HIGHEST}, got {seen}; a value for missing pixels, such as "
+            "-9999? mask or replace it first; other units? say radiometry=…"
         )
     if (doubt := row.scale.doubt(low, high)) is not None:
         warnings.warn(f"expected {doubt[0]}, got {seen}: {doubt[1]}", RadiometryWarning, stacklevel=stacklevel)

@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from ..errors import ImageError, OptionError, RadiometryWarning
+from ..io.raster import check_nodata, fill_nodata
 from .amplitude import as_tensor, check_range, real_amplitude
 from .radiometry import RADIOMETRIES, check_option, check_values, convert_radiometry
 
@@ -56,6 +58,7 @@ class ToRadiometry(Step):
         trained_full_scale: the same of the data that the weights were trained on, where it is known.
         validate: look for NaN, infinity, and values that cannot be or are plainly of another radiometry; without it
             nothing waits for the device.
+        nodata: what masked, NaN and infinite values do (:func:`~sarhub_models.io.raster.fill_nodata`).
 
     Attributes:
         takes_amplitude: amplitude in [0, 1] is expected and given.
@@ -76,8 +79,10 @@ class ToRadiometry(Step):
         full_scale: float | None = None,
         trained_full_scale: float | None = None,
         validate: bool = True,
+        nodata: str = "refuse",
     ) -> None:
         super().__init__()
+        check_nodata(nodata)
         full_scale = trained_full_scale if full_scale is None else full_scale
         if not bands:
             raise OptionError("expected the names of the bands, got none")
@@ -92,6 +97,7 @@ class ToRadiometry(Step):
         self.bands, self.expected, self.given = tuple(bands), expected, given or expected
         self.range = None if range is None else tuple(range)
         self.full_scale, self.trained_full_scale, self.validate = full_scale, trained_full_scale, validate
+        self.nodata = nodata
         self.bounded = expected == "amplitude" and range is not None
         self.takes_amplitude = self.bounded and self.given == expected
 
@@ -101,7 +107,7 @@ class ToRadiometry(Step):
         Raises:
             ImageError: as :class:`~sarhub_models.transforms.Pipeline` says.
         """
-        x = as_tensor(x)
+        x = as_tensor(x if self.nodata == "refuse" else _filled(x, self.nodata))
         self._check_shape(x)
         x = self._real(x).reshape(-1, *x.shape[-3:] if x.ndim > 2 else (1, *x.shape)).float()
         if self.takes_amplitude:
@@ -141,6 +147,22 @@ class ToRadiometry(Step):
             what = "values" if row is None else row.title
             raise ImageError(f"expected real values ({what}), got {x.dtype}; SLC data have radiometry='dn'")
         return x
+
+
+def _filled(x: Any, nodata: str) -> Any:
+    """Return images (..., H, W) with values in place of masked, NaN and infinite ones."""
+    array = x.detach().cpu().numpy() if isinstance(x, Tensor) else x
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iufc" or array.ndim < 2 or not array.size:
+        return x  # refused with its own words
+    valid = ~np.ma.getmaskarray(array) & np.isfinite(np.ma.getdata(array))
+    if valid.all():
+        return x if isinstance(x, Tensor) else np.ma.getdata(array)
+    images = np.ma.getdata(array).reshape(-1, *array.shape[-3:])
+    pairs = zip(images, valid.reshape(images.shape), strict=True)
+    filled = np.stack([fill_nodata(*pair, nodata=nodata, reason="masked, NaN or infinite") for pair in pairs]).reshape(
+        array.shape
+    )
+    return torch.from_numpy(filled).to(x.device) if isinstance(x, Tensor) else filled
 
 
 class Clip(Step):

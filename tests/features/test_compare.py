@@ -13,7 +13,7 @@ from PIL import Image
 import sarhub_models
 from sarhub_models.cli import main
 from sarhub_models.datasets.labelled import open_images
-from sarhub_models.errors import DataError, OptionError
+from sarhub_models.errors import DataError, ImageError, OptionError
 from sarhub_models.features import compare as module
 from sarhub_models.features.compare import TWIN, compare, weights_here
 
@@ -143,7 +143,7 @@ def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: 
         compare(opened, models, tmp_path / "out", bands=("VH", "VV"), radiometry="db", progress=False)
         with pytest.raises(OptionError, match="different radiometry"):
             compare(opened, models, tmp_path / "out", bands=("VH", "VV"))
-        with pytest.raises(OptionError, match="which bands"):
+        with pytest.raises(ImageError, match="name all of them in the order of the file with bands=VV,VH"):
             compare(opened, models[:1], tmp_path / "out")
         with pytest.raises(OptionError, match="hold only HH"):
             compare(opened, models[:1], tmp_path / "out", bands=("HH", "HV"))

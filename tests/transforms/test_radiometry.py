@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sarhub_models as sarhub
-from sarhub_models.errors import ImageError, OptionError, RadiometryWarning
+from sarhub_models.errors import ImageError, NodataError, OptionError, RadiometryWarning
 from sarhub_models.transforms import RADIOMETRIES, Normalize, convert_radiometry
 
 MODEL = "vit_base_patch16_ssl4eo.mae"
@@ -187,3 +187,38 @@ def test_training_augments_every_image_by_itself(decibels: np.ndarray) -> None:
 def test_statistics_must_fit_the_bands() -> None:
     with pytest.raises(OptionError, match="for each band"):
         Normalize((0.0,), (1.0, 1.0))
+
+
+@pytest.mark.parametrize(("value", "refused"), [(-9999, True), (-101, True), (-99, False), (59, False), (61, True)])
+def test_decibels_have_a_range(decibels: np.ndarray, value: float, refused: bool) -> None:
+    decibels[1, 3, 4] = value
+    prepare = sarhub.create_transform(MODEL)
+    if refused:
+        with pytest.raises(ImageError, match=rf"between -100 and 60, got values from .*{value}"):
+            prepare(decibels)
+    else:
+        assert prepare(decibels).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["masked", "nan", "infinite", "tensor"])
+def test_values_without_data_follow_the_policy(decibels: np.ndarray, kind: str) -> None:
+    missing = np.zeros(decibels.shape, bool)
+    missing[0, :3] = True
+    expected = decibels.copy()
+    valid = np.sort(decibels[0, 3:].ravel())
+    expected[0, :3] = valid[(valid.size - 1) // 2]
+    image = np.where(missing, np.inf if kind == "infinite" else np.nan, decibels)
+    image = np.ma.masked_array(decibels, missing) if kind == "masked" else image
+    image = torch.from_numpy(image) if kind == "tensor" else image
+    with pytest.raises(ImageError, match=r"masked|NaN|infinite"):
+        sarhub.create_transform(MODEL)(image)
+    plain = sarhub.create_transform(MODEL)(expected)
+    torch.testing.assert_close(sarhub.create_transform(MODEL, nodata="fill")(image), plain)
+    torch.testing.assert_close(sarhub.create_transform(MODEL, nodata="skip")(image), plain)
+    batch = torch.stack([image] * 2) if kind == "tensor" else np.ma.stack([image] * 2)
+    torch.testing.assert_close(sarhub.create_transform(MODEL, nodata="fill")(batch), torch.stack([plain] * 2))
+    missing[0, :7] = True
+    with pytest.raises(NodataError, match="350 of 3000 pixels"):
+        sarhub.create_transform(MODEL, nodata="skip")(np.ma.masked_array(decibels, missing))
+    with pytest.raises(OptionError, match="'refuse', 'fill' or 'skip'"):
+        sarhub.create_transform(MODEL, nodata="drop")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .. import console
-from ..arguments import Bands, BatchSize, Device, FullScale, Json, Names, Radiometry, Seed, Workers, split_bands
+from ..arguments import Bands, BatchSize, Device, FullScale, Json, Names, Nodata, Radiometry, Seed, Workers, split_bands
 from ..local import usable_device
 
 
@@ -25,6 +25,7 @@ def command(
     bands: Bands = None,
     radiometry: Radiometry = None,
     full_scale: FullScale = None,
+    nodata: Nodata = "refuse",
     batch_size: BatchSize = 64,
     workers: Workers = 0,
     device: Device = "auto",
@@ -54,6 +55,7 @@ def command(
             bands=split_bands(bands),
             radiometry=radiometry,
             full_scale=full_scale,
+            nodata=nodata,
             batch_size=batch_size,
             workers=workers,
             device=usable_device(device),

@@ -10,7 +10,19 @@ import typer
 from ...errors import ImageError
 from ...zoo.manifest import load_manifest
 from .. import console
-from ..arguments import BatchSize, Checkpoint, Device, FullScale, Json, Model, Radiometry, Workers
+from ..arguments import (
+    Bands,
+    BatchSize,
+    Checkpoint,
+    Device,
+    FullScale,
+    Json,
+    Model,
+    Nodata,
+    Radiometry,
+    Workers,
+    split_bands,
+)
 from ..local import usable_device
 
 
@@ -25,6 +37,8 @@ def command(
         list[int] | None,
         typer.Option(min=1, help="Band to read, counted from 1; several times for weights of several bands, in order."),
     ] = None,
+    bands: Bands = None,
+    nodata: Nodata = "refuse",
     batch_size: BatchSize = 64,
     workers: Workers = 0,
     device: Device = "auto",
@@ -43,12 +57,14 @@ def command(
       sarhub features tiles/ --model resnet50_ssl4eo.moco --out features.safetensors --radiometry intensity
     """
     from ...features.extract import extract_features
-    from ...io.images import list_images
+    from ...io.images import list_images, one_per_image
     from ...models.create import create_model, create_transform
 
     files = list_images(folder)
     network = create_model(model, pretrained=True, checkpoint_path=checkpoint)
     transform = create_transform(model, radiometry=radiometry, full_scale=full_scale)
+    if bands is None and not band:
+        files = one_per_image(files, transform.bands)
     hint = _full_scale_hint(model) if full_scale is None else None
     try:
         features = extract_features(
@@ -58,7 +74,9 @@ def command(
             out=out,
             names=[file.relative_to(folder).as_posix() for file in files],
             full_scale=full_scale if transform.takes_amplitude else None,
-            band=band[0] if band and len(band) == 1 else band,
+            band=band[0] if band and len(band) == 1 else band or None,
+            bands=split_bands(bands),
+            nodata=nodata,
             batch_size=batch_size,
             workers=workers,
             device=usable_device(device),

@@ -99,7 +99,7 @@ def _one_band(transform: Pipeline, name: str) -> Pipeline:
 
 
 def open_chips(
-    folder: Path, transform: Pipeline, full_scale: float | None, band: int | None, limit: int | None
+    folder: Path, transform: Pipeline, full_scale: float | None, band: int | None, nodata: str, limit: int | None
 ) -> ChipBatch:
     """Read the first ``limit`` chips of a folder, named by their paths in it."""
     from ....explain import read_chips
@@ -107,7 +107,7 @@ def open_chips(
 
     files = list_images(folder)[:limit]
     names = [file.relative_to(folder).as_posix() for file in files]
-    return read_chips(files, transform, names=names, full_scale=full_scale, band=band)
+    return read_chips(files, transform, names=names, full_scale=full_scale, band=band, nodata=nodata)
 
 
 def chip_regions(chips: ChipBatch, masks: Path | None, patch: int) -> Regions:

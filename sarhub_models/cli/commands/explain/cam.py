@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ...arguments import Device, FullScale, Json
+from ...arguments import Device, FullScale, Json, Nodata
 from ...local import usable_device
 from .. import explain as group
 
@@ -29,6 +29,7 @@ def command(
     masks: group.Masks = None,
     full_scale: FullScale = None,
     band: group.Band = None,
+    nodata: Nodata = "refuse",
     limit: group.Limit = None,
     table: group.Table = "csv",
     pictures: group.Figures = "png",
@@ -46,7 +47,7 @@ def command(
       sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --method layercam --class 3
     """
     network, transform = group.open_network(model, preprocessing)
-    chips = group.open_chips(images, transform, full_scale, band, limit)
+    chips = group.open_chips(images, transform, full_scale, band, nodata, limit)
     from ....explain import class_activation_maps
     from ....explain.results import Found, write_folder
 

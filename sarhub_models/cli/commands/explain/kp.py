@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ....errors import OptionError
-from ...arguments import Device, FullScale, Json, Seed
+from ...arguments import Device, FullScale, Json, Nodata, Seed
 from ...local import usable_device
 from .. import explain as group
 
@@ -48,6 +48,7 @@ def command(
     ] = None,
     full_scale: FullScale = None,
     band: group.Band = None,
+    nodata: Nodata = "refuse",
     limit: group.Limit = None,
     table: group.Table = "csv",
     pictures: group.Figures = "png",
@@ -69,7 +70,7 @@ def command(
     if unet is not None and estimator != "unet":
         raise OptionError("--unet is the file of --estimator unet: give both")
     network, transform = group.open_network(model, preprocessing)
-    chips = group.open_chips(images, transform, full_scale, band, limit)
+    chips = group.open_chips(images, transform, full_scale, band, nodata, limit)
     from ....explain import THRESHOLDS, Amortized, Direct
     from ....explain.results import Found, write_folder
 

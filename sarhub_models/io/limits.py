@@ -1,0 +1,86 @@
+"""Refuse files of images before they are opened: pipes, sizes beyond a limit, sizes that the file cannot hold."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ImageError, OptionError
+
+__all__ = ["MAX_PIXELS", "check_regular", "check_scene", "check_size", "max_pixels"]
+
+MAX_PIXELS = 2 * 89_478_485
+"""Values in one image, all bands together, that are read at most; that of Pillow for pictures."""
+
+_SCENE = 8
+
+_VARIABLE = "SARHUB_MAX_PIXELS"
+
+
+def max_pixels() -> int:
+    """Return the limit: ``SARHUB_MAX_PIXELS``, or else :data:`MAX_PIXELS`.
+
+    Raises:
+        OptionError: the variable is no positive whole number.
+    """
+    text = os.environ.get(_VARIABLE, "").strip()
+    if not text:
+        return MAX_PIXELS
+    if not (text.isascii() and text.isdecimal() and len(text) < 19 and int(text)):
+        raise OptionError(f"expected {_VARIABLE} to be a positive whole number, got {text!r}")
+    return int(text)
+
+
+def check_size(shape: Sequence[int]) -> None:
+    """Refuse an image of more values than the limit, before memory for it is asked for.
+
+    Raises:
+        ImageError: it is larger.
+    """
+    count, limit = math.prod(shape), max_pixels()
+    if count > limit:
+        size = " x ".join(str(int(side)) for side in shape)
+        raise ImageError(
+            f"holds {size} = {count} values, the limit is {limit}; cut it into tiles, or raise the limit with the "
+            f"environment variable {_VARIABLE}"
+        )
+
+
+def check_scene(shape: Sequence[int], side: int | None) -> None:
+    """Refuse a scene that would be squeezed to the input of a network, of which nothing would be left.
+
+    Args:
+        shape: (..., H, W).
+        side: of the input in pixels; ``None``: nothing is resized.
+
+    Raises:
+        ImageError: a side is more than eight times that of the input.
+    """
+    height, width = shape[-2:]
+    if side is not None and max(height, width) > _SCENE * side:
+        raise ImageError(
+            f"a scene of {height} x {width} pixels would be squeezed to {side} x {side}; cut it into tiles of about "
+            f"{side} pixels, or at most {_SCENE * side}, or crop what matters"
+        )
+
+
+def check_regular(file: Path) -> None:
+    """Refuse what is no regular file, without opening it: a pipe would be waited for without end.
+
+    Raises:
+        ImageError: there is no such file, or it is a folder, pipe, socket or device; the message names it.
+    """
+    try:
+        mode = file.stat().st_mode
+    except FileNotFoundError as err:
+        broken = "; the link leads nowhere" if file.is_symlink() else ""
+        raise ImageError(f"{file}: no such file{broken}") from err
+    except (OSError, ValueError) as err:
+        raise ImageError(f"{file}: cannot be opened ({err})") from err
+    if stat.S_ISDIR(mode):
+        raise ImageError(f"{file}: no such file, but a folder")
+    if not stat.S_ISREG(mode):
+        raise ImageError(f"{file}: no regular file but a pipe, socket or device")
