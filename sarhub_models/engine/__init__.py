@@ -6,27 +6,9 @@
 128
 
 ``engine.train(recipe, out)`` then trains, or goes on where it was stopped, and ``engine.load_run(out)`` gives the
-trained network. The names are resolved on first use (PEP 562).
+trained network. The names are those of the stub beside this file, resolved on first use (PEP 562).
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .recipe import Recipe, from_dict, list_recipes, load_recipe
-    from .run import Run, is_finished, load_run, train
-    from .trainer import Trainer
-
-__all__ = ["Recipe", "Run", "Trainer", "from_dict", "is_finished", "list_recipes", "load_recipe", "load_run", "train"]
-
-_HOME = {"Trainer": "trainer", **dict.fromkeys(("Run", "is_finished", "load_run", "train"), "run")}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOME.get(name, 'recipe')}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
