@@ -1,1 +1,1 @@
-"""Losses and dynamic-range mappings, compared on the same patches."""
+"""The ablation: which loss and which dynamic-range mapping pre-train best."""

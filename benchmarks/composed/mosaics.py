@@ -1,4 +1,4 @@
-"""Mosaics of land cover from real patches: ``python -m benchmarks.composed.mosaics --data DIR --out DIR``.
+"""Mosaics of land cover from real patches: ``python -m benchmarks.composed mosaics --data DIR --out DIR``.
 
 A mosaic is an area cut into irregular regions: Voronoi cells whose borders are bent by smooth noise. Each region is
 filled with Sentinel-1 patches of one of the eight classes of DSN-SLC, stitched together; brightness is not matched, as
@@ -15,21 +15,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from scipy import ndimage
 
 from sarhub_models.datasets.recognition.dsn.reader import SPLITS
-from sarhub_models.errors import OptionError, SarHubError
+from sarhub_models.errors import OptionError
 from sarhub_models.io.files import write_text
 from sarhub_models.io.progress import progress_bar
 
-from . import options
 from .patches import (
     Patches,
-    check_source,
+    Settings,
     compose_folder,
     grey_levels,
     load_patches,
@@ -46,25 +43,11 @@ FEATHER = 8  # pixels of a seam between patches of a region
 _BEND = 10.0  # standard deviation of the borders' displacement in pixels
 _SMOOTH = 14.0  # correlation length of the displacement in pixels
 _TARGETS = ("ship", "vehicle")  # simulated classes that are no land cover
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @dataclass(frozen=True)
-class MosaicSettings:
-    """What decides a set of mosaics, but for its patches.
-
-    Attributes:
-        train: number of mosaics of the training split.
-        val: of the validation split.
-        test: of the test split.
-        size: side of a mosaic in pixels.
-        fewest: regions of a mosaic, at least.
-        most: regions of a mosaic, at most.
-        seed: of all random choices.
-
-    Raises:
-        OptionError: there would be no mosaic in a split, or the numbers are impossible.
-    """
+class MosaicSettings(Settings):
+    """What decides a set of mosaics; each is at least as large as a patch."""
 
     train: int = 400
     val: int = 40
@@ -72,11 +55,9 @@ class MosaicSettings:
     size: int = 256
     fewest: int = 5
     most: int = 9
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.train, self.val, self.test) < 1 or not 1 <= self.fewest <= self.most or self.seed < 0:
-            raise OptionError(f"expected mosaics in every split, 1 <= fewest <= most and seed >= 0, got {self}")
+        super().__post_init__()
         if self.size < 64:
             raise OptionError(f"expected a size of at least 64 pixels, that of a patch, got {self.size}")
 
@@ -180,30 +161,3 @@ def compose_mosaics(data: Path | None, out: Path, settings: MosaicSettings, *, p
             write_text(folder / CLASSES_FILE, "\n".join(patches.class_names) + "\n")
 
     return compose_folder(out, {"patches": origin(data, ("s1",)), **asdict(settings)}, fill)
-
-
-@app.command()
-def main(
-    out: Annotated[Path, typer.Option(help="Folder of the mosaics.")],
-    data: options.Data = None,
-    simulated: options.Simulated = False,
-    train: options.Train = 400,
-    val: options.Val = 40,
-    test: options.Test = 60,
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
-    fewest: Annotated[int, typer.Option(help="Regions of a mosaic, at least.")] = 5,
-    most: Annotated[int, typer.Option(help="Regions of a mosaic, at most.")] = 9,
-    seed: Annotated[int, typer.Option(help="Of all choices.")] = 0,
-) -> None:
-    """Compose mosaics of land cover; a folder that is there with the same settings is left as it is."""
-    try:
-        check_source(data, simulated)
-        new = compose_mosaics(data, out, MosaicSettings(train, val, test, size, fewest, most, seed))
-        typer.echo(f"{'composed' if new else 'found'} {train + val + test} mosaics in {out}")
-    except SarHubError as err:
-        typer.echo(f"error: {err}", err=True)
-        raise typer.Exit(1) from None
-
-
-if __name__ == "__main__":
-    app()

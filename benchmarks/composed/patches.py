@@ -7,7 +7,6 @@ speckle stays Rayleigh distributed across a seam (blended amplitudes would be sm
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
+from benchmarks.experiments.provenance import check_record, write_record
 from sarhub_models.datasets.recognition.dsn.reader import SPLITS, load_dsn
 from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips
 from sarhub_models.errors import DataError, OptionError
-from sarhub_models.io.files import digests, write_text
+from sarhub_models.io.files import digests
 from sarhub_models.transforms import log_amplitude
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "RECORD",
     "SIMULATED",
     "Patches",
-    "check_source",
+    "Settings",
     "compose_folder",
     "grey_levels",
     "load_patches",
@@ -46,6 +46,36 @@ SIMULATED = "simulated"
 _FULL_SCALE = 2**BITS - 1
 _SIMULATED_SCALE = 200  # digital number of a simulated amplitude of 1: puts the sea where Sentinel-1 has it, about 13
 _SIMULATED_COUNT = 24  # chips of each class and split
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides a set of composed images, but for its patches.
+
+    Attributes:
+        train: number of images of the training split.
+        val: of the validation split.
+        test: of the test split.
+        size: side of an image in pixels.
+        fewest: ships or regions of an image, at least.
+        most: ships or regions of an image, at most.
+        seed: of all random choices.
+
+    Raises:
+        OptionError: there would be no image in a split, or the numbers are impossible.
+    """
+
+    train: int
+    val: int
+    test: int
+    size: int
+    fewest: int
+    most: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.val, self.test) < 1 or not 1 <= self.fewest <= self.most or self.seed < 0:
+            raise OptionError(f"expected images in every split, 1 <= fewest <= most and seed >= 0, got {self}")
 
 
 @dataclass(frozen=True)
@@ -90,16 +120,6 @@ def load_patches(data: Path | None, part: str, split: str, seed: int = 0) -> Pat
     chips, labels, _ = simulate_chips(_SIMULATED_COUNT, seed=number, looks=1)
     phase = np.random.default_rng(number).uniform(0, 2 * np.pi, chips.shape)
     return Patches((_SIMULATED_SCALE * chips * np.exp(1j * phase)).astype(np.complex64), labels, CLASS_NAMES)
-
-
-def check_source(data: Path | None, simulated: bool) -> None:
-    """Check that a command was told where its patches come from, once.
-
-    Raises:
-        OptionError: it was not, or twice.
-    """
-    if (data is None) != simulated:
-        raise OptionError("expected --data FOLDER for real patches or --simulated, one of them")
 
 
 def origin(data: Path | None, parts: tuple[str, ...]) -> dict[str, str] | str:
@@ -194,7 +214,7 @@ def compose_folder(out: Path, settings: Mapping[str, Any], fill: Callable[[Path]
     out.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(out.with_name(f".{out.name}.lock")):
         if (out / RECORD).is_file():
-            _check_same(out, settings)
+            check_record(out / RECORD, settings, "give another folder")
             return False
         if out.is_file() or (out.is_dir() and any(out.iterdir())):
             raise DataError(f"{out} is not empty and holds no {RECORD}; give a new folder")
@@ -202,20 +222,8 @@ def compose_folder(out: Path, settings: Mapping[str, Any], fill: Callable[[Path]
         shutil.rmtree(partial, ignore_errors=True)  # of an interrupted run
         partial.mkdir()
         fill(partial)
-        write_text(partial / RECORD, json.dumps(settings, indent=2) + "\n")
+        write_record(partial / RECORD, settings)
         if out.is_dir():
             out.rmdir()
         partial.replace(out)
     return True
-
-
-def _check_same(out: Path, settings: Mapping[str, Any]) -> None:
-    try:
-        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise DataError(f"{out / RECORD} is damaged ({err}); delete {out} and write it again") from err
-    wanted = json.loads(json.dumps(settings))
-    other = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
-    if other:
-        differences = ", ".join(f"{key} is {found.get(key)}, not {wanted.get(key)}" for key in other)
-        raise OptionError(f"{out} was written with other settings ({differences}); give another folder or delete it")

@@ -1,4 +1,4 @@
-"""Scenes with ships, composed of real patches: ``python -m benchmarks.composed.scenes --data DIR --out DIR``.
+"""Scenes with ships, composed of real patches: ``python -m benchmarks.composed scenes --data DIR --out DIR``.
 
 The sea is stitched from Sentinel-1 patches of the class ``water``, and ship chips of OpenSARShip (both in DSN-SLC) are
 pasted in. A patch is scaled so that its median amplitude is the scene's, a chip so that its clutter's is: a ship keeps
@@ -16,23 +16,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from scipy import ndimage
 
 from sarhub_models.datasets.annotations.boxes import Annotation
 from sarhub_models.datasets.annotations.coco import write_coco
 from sarhub_models.datasets.detection.base import DetectionDataset
 from sarhub_models.datasets.recognition.dsn.reader import SPLITS
-from sarhub_models.errors import DataError, OptionError, SarHubError
+from sarhub_models.errors import DataError, OptionError
 from sarhub_models.io.progress import progress_bar
 
-from . import options
 from .patches import (
     Patches,
-    check_source,
+    Settings,
     compose_folder,
     grey_levels,
     load_patches,
@@ -63,25 +60,11 @@ _EIGHT = np.ones((3, 3), dtype=bool)
 _SMALLEST = 20  # pixels of a ship
 _COMPANION = 0.1  # share of the ship's pixels from which on something beside it makes a chip ambiguous
 _ATTEMPTS = 1000
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @dataclass(frozen=True)
-class SceneSettings:
-    """What decides a set of scenes, but for its patches.
-
-    Attributes:
-        train: number of scenes of the training split.
-        val: of the validation split.
-        test: of the test split.
-        size: side of a scene in pixels.
-        fewest: ships of a scene, at least.
-        most: ships of a scene, at most.
-        seed: of all random choices.
-
-    Raises:
-        OptionError: there would be no scene in a split, or no room for the ships.
-    """
+class SceneSettings(Settings):
+    """What decides a set of scenes; there must be room for the ships."""
 
     train: int = 160
     val: int = 40
@@ -89,11 +72,9 @@ class SceneSettings:
     size: int = 512
     fewest: int = 3
     most: int = 10
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.train, self.val, self.test) < 1 or not 1 <= self.fewest <= self.most or self.seed < 0:
-            raise OptionError(f"expected scenes in every split, 1 <= fewest <= most and seed >= 0, got {self}")
+        super().__post_init__()
         if self.size < 128 or self.most > (self.size // 128) ** 2:
             raise OptionError(
                 f"scenes of {self.size} pixels have room for {(self.size // 128) ** 2} ships, not {self.most}; "
@@ -284,30 +265,3 @@ def compose_scenes(data: Path | None, out: Path, settings: SceneSettings, *, pro
                 write_coco(DetectionDataset(folder / split, annotations), folder / "annotations" / f"{split}.json")
 
     return compose_folder(out, {"patches": origin(data, ("s1", "opensarship")), **asdict(settings)}, fill)
-
-
-@app.command()
-def main(
-    out: Annotated[Path, typer.Option(help="Folder of the scenes.")],
-    data: options.Data = None,
-    simulated: options.Simulated = False,
-    train: options.Train = 160,
-    val: options.Val = 40,
-    test: options.Test = 60,
-    size: Annotated[int, typer.Option(help="Side in pixels.")] = 512,
-    fewest: Annotated[int, typer.Option(help="Ships of a scene, at least.")] = 3,
-    most: Annotated[int, typer.Option(help="Ships of a scene, at most.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of all choices.")] = 0,
-) -> None:
-    """Compose scenes with ships; a folder that is there with the same settings is left as it is."""
-    try:
-        check_source(data, simulated)
-        new = compose_scenes(data, out, SceneSettings(train, val, test, size, fewest, most, seed))
-        typer.echo(f"{'composed' if new else 'found'} {train + val + test} scenes in {out}")
-    except SarHubError as err:
-        typer.echo(f"error: {err}", err=True)
-        raise typer.Exit(1) from None
-
-
-if __name__ == "__main__":
-    app()

@@ -1,46 +1,43 @@
-"""From none or from SAR pre-trained weights: what the commands on composed scenes and mosaics have in common."""
+"""The study of networks that start from none and from SAR pre-trained weights on composed scenes and mosaics."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
-from benchmarks.explanation.runs import NONE, SAR, grid, starting_point
-from benchmarks.mm.run import history, load_config
-from benchmarks.mm.trials import Cell, Task, run_cells
+from benchmarks.experiments.command import known
+from benchmarks.experiments.initializations import none_and_sar
+from benchmarks.experiments.results import PALETTE
+from benchmarks.experiments.trial import Trial
+from benchmarks.mm.run import CONFIG, history, read_config
+from benchmarks.mm.task import MMExperiment, Task, run_table
 from sarhub_models import list_models, model_info
-from sarhub_models.errors import OptionError
 from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.files import write_text
+from sarhub_models.networks import names as network_names
 
 from .patches import RECORD, SIMULATED
 
-if TYPE_CHECKING:
-    from mmengine.config import Config
+__all__ = ["Composed", "run_study"]
 
-__all__ = ["Content", "content_cells", "parse_pretrained", "run_content"]
-
-_BUNDLED = {"mobilenetv3": "mobilenetv3_dsn"}
-_LINES = {NONE: "--", SAR: "-"}
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_LINES = {"none": "--", "SAR": "-"}
 
 
 @dataclass(frozen=True)
-class Content:
-    """What is trained on.
+class Composed:
+    """A composed data set and its task.
 
     Attributes:
         task: detection or segmentation.
-        dataset: ``"scenes"`` or ``"mosaics"``, as configurations and the report are called.
+        dataset: ``"scenes"`` or ``"mosaics"``, the name of the configuration and the report.
         metric: what decides on the epoch, as the MM package calls it.
         label: of that metric.
         scale: the largest value of the metric.
-        draw: draws what runs predict, by label: folders of the runs, data, configuration, picture.
     """
 
     task: Task
@@ -48,62 +45,40 @@ class Content:
     metric: str
     label: str
     scale: float
-    draw: Callable[[Mapping[str, Path], Path, Config, Path], None]
+
+    def trials(self, networks: Sequence[str] | None, pretrained: Sequence[str] | None, seeds: int) -> list[Trial]:
+        """Return the trials, seed by seed: every network from none and from its SAR pre-trained weights.
+
+        Raises:
+            SarHubError: a network is unknown, or as :func:`.none_and_sar` says.
+        """
+        chosen = known(network_names(), networks or ["mobilenetv3"], "network")
+        starts = none_and_sar(chosen, pretrained or [])
+        return [
+            # which model of a network is of no meaning, as the images are not prepared for its weights
+            Trial(self.task.name, self.dataset, list_models(f"{network}_*")[0], start, seed=seed)
+            for seed in range(seeds)
+            for network in chosen
+            for start in starts[network]
+        ]
 
 
-def parse_pretrained(texts: Sequence[str]) -> dict[str, str]:
-    """Return where the SAR pre-trained weights of each network are, those of MobileNetV3 by default the bundled ones.
-
-    Raises:
-        OptionError: a text is not ``NETWORK=PLACE``.
-    """
-    places = dict(_BUNDLED)
-    for text in texts:
-        network, equals, place = text.partition("=")
-        if not equals or not network or not place:
-            raise OptionError(f"expected --pretrained NETWORK=RUN_DIR, NETWORK=NAME or NETWORK=FILE, got {text!r}")
-        places[network] = place
-    return places
-
-
-def content_cells(dataset: str, networks: Sequence[str], pretrained: Mapping[str, str], seeds: int) -> list[Cell]:
-    """Return the cells, seed by seed: every network from none and from its SAR pre-trained weights.
-
-    Raises:
-        OptionError: a network is unknown, or it is not said where its weights are.
-        DataError: the folder that was given holds no finished run.
-    """
-    names = {network: _model_of(network) for network in networks}
-    return [
-        Cell(names[cell.network], dataset, starting_point(cell, pretrained), cell.seed, cell.start)
-        for cell in grid(networks, seeds)
-    ]
-
-
-def _model_of(network: str) -> str:
-    """Return a model with this network; which one is of no meaning, as the images are not prepared for its weights."""
-    found = [name for name in list_models() if model_info(name).network == network]
-    if not found:
-        raise OptionError(f"no model has a network called {network!r}; 'sarhub list' shows them")
-    return found[0]
-
-
-def run_content(
-    content: Content,
-    cells: Sequence[Cell],
+def run_study(
+    study: Composed,
+    trials: Sequence[Trial],
     data: Path,
     out: Path,
     epochs: int | None = None,
     threads: int | None = None,
 ) -> str:
-    """Train and test the cells that are not finished; write table, curves and pictures.
+    """Train and test the trials that are not finished; write table, curves and figures.
 
     Leaves ``<dataset>.md`` (the table, and sentences on the data and on the epochs), ``<dataset>.png`` (the metric on
-    the validation split by epoch), ``results.csv`` and, in ``pictures``, what the runs of seed 0 predict.
+    the validation split by epoch), ``results.csv`` and, in ``figures``, what the runs of seed 0 predict.
 
     Args:
-        content: what is trained on.
-        cells: of :func:`content_cells`.
+        study: what is trained on.
+        trials: of :meth:`Composed.trials`.
         data: folder of the composed data set.
         out: for all output.
         epochs: at most; ``None`` leaves it to the configuration.
@@ -113,46 +88,49 @@ def run_content(
         The text of the report.
 
     Raises:
-        SarHubError: as :func:`~benchmarks.mm.trials.run_cells` says.
+        SarHubError: as :func:`~benchmarks.mm.task.run_table` says.
     """
     options = {} if epochs is None else {"train_cfg.max_epochs": epochs, "param_scheduler.1.T_max": epochs}
-    table = run_cells(content.task, cells, data, out, options, threads)
+    table = run_table(MMExperiment(out, study.task, data, options, threads), trials)
     curves = {
-        cell: {epoch: value / content.scale for epoch, value in history(out / cell.folder, content.metric).items()}
-        for cell in cells
+        trial: {epoch: value / study.scale for epoch, value in history(out / trial.folder, study.metric).items()}
+        for trial in trials
     }
-    text = f"{table}\n{_composition(content, data)}\n\n{_epochs(content, curves)}\n"
-    write_text(out / f"{content.dataset}.md", text)
-    save_figure(curve_figure(curves, content.label), out / f"{content.dataset}.png")
-    for model in dict.fromkeys(cell.model for cell in cells):
-        folders = {cell.label: out / cell.folder for cell in cells if cell.model == model and cell.seed == 0}
-        config = load_config(next(iter(folders.values())) / "config.py")
-        content.draw(folders, data, config, out / "pictures" / f"{model_info(model).network}.png")
+    text = f"{table}\n{_composition(study, data)}\n\n{_epochs(study, curves)}\n"
+    write_text(out / f"{study.dataset}.md", text)
+    save_figure(curve_figure(curves, study.label), out / f"{study.dataset}.png")
+    for model in dict.fromkeys(trial.network for trial in trials):
+        folders = {trial.label: out / trial.folder for trial in trials if trial.network == model and trial.seed == 0}
+        config = read_config(next(iter(folders.values())) / CONFIG)
+        study.task.draw(folders, data, config, out / "figures" / f"{model_info(model).network}.png")
     return text
 
 
-def _composition(content: Content, data: Path) -> str:
+def _composition(study: Composed, data: Path) -> str:
     record: dict[str, Any] = json.loads((data / RECORD).read_text(encoding="utf-8"))
     kind = "simulated" if record["patches"] == SIMULATED else "real"
     return (
-        f"{content.dataset.capitalize()} composed of {kind} patches, {record['size']} by {record['size']} pixels: "
+        f"{study.dataset.capitalize()} composed of {kind} patches, {record['size']} by {record['size']} pixels: "
         f"{record['train']} to train on, {record['val']} to choose the epoch on, {record['test']} to report on; "
         f"seed {record['seed']}."
     )
 
 
-def _epochs(content: Content, curves: Mapping[Cell, Mapping[int, float]]) -> str:
+def _epochs(study: Composed, curves: Mapping[Trial, Mapping[int, float]]) -> str:
     parts = []
-    for cell, curve in curves.items():
-        name = f"{model_info(cell.model).network} from {cell.label}, seed {cell.seed}"
+    for trial, curve in curves.items():
         best = max(curve, key=lambda epoch: curve[epoch], default=None)  # MMDetection gives none without a detection
         found = "no detection" if best is None else f"{curve[best]:.3f} at epoch {best} of {max(curve)}"
-        parts.append(f"{name}: {found}")
-    return f"Best {content.label} on the validation split: {'; '.join(parts)}."
+        parts.append(f"{_name(trial)}, seed {trial.seed}: {found}")
+    return f"Best {study.label} on the validation split: {'; '.join(parts)}."
 
 
-def curve_figure(curves: Mapping[Cell, Mapping[int, float]], label: str) -> Figure:
-    """Draw a metric in [0, 1] by epoch: a colour a network, from none dashed, a line a seed.
+def _name(trial: Trial) -> str:
+    return f"{model_info(trial.network).network} from {trial.label}"
+
+
+def curve_figure(curves: Mapping[Trial, Mapping[int, float]], label: str) -> Figure:
+    """Draw a metric in [0, 1] by epoch: a color a network, from none dashed, a line a seed.
 
     Args:
         curves: value by epoch of every run.
@@ -160,17 +138,11 @@ def curve_figure(curves: Mapping[Cell, Mapping[int, float]], label: str) -> Figu
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    models = list(dict.fromkeys(cell.model for cell in curves))
-    for cell, curve in curves.items():
-        name = f"{model_info(cell.model).network} from {cell.label}"
-        axes.plot(
-            list(curve),
-            list(curve.values()),
-            _LINES[cell.label],
-            marker=".",
-            color=_COLOURS[models.index(cell.model) % len(_COLOURS)],
-            label=name if cell.seed == 0 else None,
-        )
+    models = list(dict.fromkeys(trial.network for trial in curves))
+    for trial, curve in curves.items():
+        color, _ = PALETTE[models.index(trial.network) % len(PALETTE)]
+        name = _name(trial) if trial.seed == 0 else None
+        axes.plot(list(curve), list(curve.values()), _LINES[trial.label], marker=".", color=color, label=name)
     axes.set(xlabel="epoch", ylabel=f"{label} on the validation split", ylim=(0, 1))
     axes.grid(alpha=0.3)
     axes.legend()

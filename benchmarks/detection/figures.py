@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+
+from benchmarks.mm.figures import panel_grid, show_image
 
 __all__ = ["Boxes", "box_figure"]
 
@@ -35,23 +38,18 @@ def box_figure(rows: Sequence[tuple[np.ndarray, Sequence[Boxes]]], titles: Seque
         rows: the image (H, W), and the boxes of each panel, as many as ``titles``.
         titles: of the columns.
     """
-    figure = Figure(figsize=(3.2 * len(titles), 3.2 * len(rows) + 0.3), layout="constrained")
-    panels = figure.subplots(len(rows), len(titles), squeeze=False)
+    figure, panels = panel_grid(len(rows), titles, 3.2)
     for line, (image, columns) in zip(panels, rows, strict=True):
         for axes, boxes in zip(line, columns, strict=True):
-            axes.imshow(image, cmap="gray", vmin=np.percentile(image, 1), vmax=np.percentile(image, 99.5))
-            axes.set_xticks([])
-            axes.set_yticks([])
+            show_image(axes, image)
             _draw(axes, boxes)
-    for axes, title in zip(panels[0], titles, strict=True):
-        axes.set_title(title, fontsize=9)
     return figure
 
 
 def _draw(axes: Axes, boxes: Boxes) -> None:
-    colour = _TRUTH if boxes.scores is None else _FOUND
+    color = _TRUTH if boxes.scores is None else _FOUND
     for index, (x, y, width, height) in enumerate(boxes.boxes.tolist()):
-        axes.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=colour, linewidth=1))
+        axes.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=color, linewidth=1))
         if boxes.scores is not None:
-            style = {"textcoords": "offset points", "size": 5, "color": colour}
+            style: dict[str, Any] = {"textcoords": "offset points", "size": 5, "color": color}
             axes.annotate(f"{boxes.scores[index]:.2f}", (x, y), (0, 1), **style)

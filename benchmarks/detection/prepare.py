@@ -13,14 +13,15 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.experiments.command import command, known, new_app
 from sarhub_models.datasets.annotations.coco import write_coco
 from sarhub_models.datasets.annotations.files import SPLITS
 from sarhub_models.datasets.catalog import find, names
-from sarhub_models.errors import DataError, SarHubError, UnknownNameError, closest
+from sarhub_models.errors import DataError
 
 __all__ = ["prepare"]
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = new_app()
 
 
 def prepare(dataset: str, root: Path, out: Path, annotations: Path | None = None) -> dict[str, tuple[int, int]]:
@@ -39,9 +40,7 @@ def prepare(dataset: str, root: Path, out: Path, annotations: Path | None = None
         UnknownNameError: there is no such data set.
         DataError: images or annotations are missing or damaged, or ``out`` holds the images of another folder.
     """
-    known = names("detection")
-    if dataset not in known:
-        raise UnknownNameError(f"no data set is called {dataset!r}{closest(dataset, known)}; known: {', '.join(known)}")
+    known(names("detection"), [dataset], "data set")
     if annotations is not None and not annotations.is_dir():  # one file would be taken for both splits
         raise DataError(f"{annotations}: expected the folder of {' and '.join(f'{s}.json' for s in SPLITS)}")
     found = {split: find(dataset).reader(root, split, annotations=annotations) for split in SPLITS}
@@ -63,7 +62,7 @@ def _link(link: Path, folder: Path) -> None:
         raise DataError(f"{link} cannot be linked to {folder} ({err}): give an --out where links can be made") from err
 
 
-@app.command()
+@command(app)
 def main(
     dataset: Annotated[str, typer.Argument(help=f"One of: {', '.join(names('detection'))}.")],
     root: Annotated[Path, typer.Argument(help="Folder of the unpacked download.")],
@@ -73,12 +72,8 @@ def main(
     ] = None,
 ) -> None:
     """Write the annotations of a data set in COCO's format and link its images; again is harmless."""
-    try:
-        for split, (images, ships) in prepare(dataset, root, out, annotations).items():
-            typer.echo(f"{split}: {images} images, {ships} ships")
-    except SarHubError as err:
-        typer.echo(f"error: {err}", err=True)
-        raise typer.Exit(1) from None
+    for split, (images, ships) in prepare(dataset, root, out, annotations).items():
+        typer.echo(f"{split}: {images} images, {ships} ships")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Detection as one of the tasks that :mod:`benchmarks.mm.trials` runs."""
+"""Detection as one of the tasks that :mod:`benchmarks.mm.task` runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.mm.run import load_config
-from benchmarks.mm.trials import Task
+from benchmarks.mm.task import Task
 from sarhub_models.errors import DataError
 from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.images import read_image
@@ -21,9 +20,8 @@ from .figures import Boxes, box_figure
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-__all__ = ["CONFIGS", "TASK", "detections", "draw_detections", "place", "scores"]
+__all__ = ["TASK", "detections", "draw_detections", "place", "scores"]
 
-CONFIGS = Path(__file__).parent / "configs"
 _DETECTIONS = "detections"  # pycocotools' format: CocoMetric adds .bbox.json
 _DRAWN = 8  # images of a run
 _THRESHOLD = 0.3  # of the scores that are drawn
@@ -45,6 +43,13 @@ def scores(found: Mapping[str, float]) -> dict[str, float]:
     if "coco/bbox_mAP" not in found:
         return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
     return {name: found[key] for key, name in _NAMES.items() if found[key] >= 0}
+
+
+def adapt(config: Config, model: str) -> None:
+    """Let the neck take the maps of a model."""
+    from sarhub_models.integrations.mm import backbone_channels
+
+    config.model.neck.in_channels = backbone_channels(model)
 
 
 def place(config: Config, data: Path) -> None:
@@ -127,8 +132,5 @@ def draw_detections(folders: Mapping[str, Path], data: Path, config: Config, fil
     save_figure(box_figure(detections(folders, data, config), ["truth", *folders]), file)
 
 
-def _draw(folder: Path, data: Path) -> None:
-    draw_detections({"detected": folder}, data, load_config(folder / "config.py"), folder / "detections.png")
-
-
-TASK = Task("detection", "mmdet", CONFIGS, scores, place, test_arguments, _draw)
+CONFIGS = Path(__file__).parent / "configs"
+TASK = Task("detection", "mmdet", CONFIGS, adapt, scores, place, test_arguments, draw_detections)

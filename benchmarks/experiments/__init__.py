@@ -1,1 +1,1 @@
-"""What all experiments share: initializations, provenance, the runner, results."""
+"""The engine of all experiments: trials, their runner, provenance and results."""

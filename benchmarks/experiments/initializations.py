@@ -1,4 +1,4 @@
-"""What a network may start from, and under which label that stands in the table."""
+"""Starting weights of networks, and their labels in tables."""
 
 from __future__ import annotations
 
@@ -17,18 +17,26 @@ from sarhub_models.engine.checkpoint import BEST
 from sarhub_models.engine.run import load_run
 from sarhub_models.errors import OptionError
 
-__all__ = ["Start", "parse_start", "starts_of", "usual_starts", "without_imagenet"]
+__all__ = [
+    "NONE",
+    "Initialization",
+    "initializations_of",
+    "none_and_sar",
+    "parse_initialization",
+    "usual_initializations",
+    "without_imagenet",
+]
 
 ANY = ("none", "imagenet")  # what every network can start from
 _PREFIX = re.compile(rf"({'|'.join(networks.names())}):(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Start:
+class Initialization:
     """One initialization.
 
     Attributes:
-        label: what it is called in the table.
+        label: its name in tables and folders.
         init: what ``model.init`` of a recipe takes.
         network: the only network it is for, or ``None``.
         run: folder of the run that made the weights, if it was one.
@@ -49,7 +57,37 @@ class Start:
         return transform if len(transform.bands) == 1 else None
 
 
-def parse_start(text: str) -> Start:
+NONE = Initialization("none", "none")
+_SAR = {"mobilenetv3": "mobilenetv3_dsn"}  # bundled weights
+
+
+def none_and_sar(networks: Sequence[str], pretrained: Sequence[str]) -> dict[str, list[Initialization]]:
+    """Return for each network random weights and, with the label ``SAR``, SAR pre-trained ones.
+
+    Args:
+        networks: architectures.
+        pretrained: ``NETWORK=PLACE``, where a place is what :func:`parse_initialization` takes; MobileNetV3 has the
+            bundled weights by default.
+
+    Raises:
+        OptionError: a text has another form, weights are of another network, or those of a network are not given.
+        SarHubError: as :func:`parse_initialization` says.
+    """
+    places = dict(_SAR)
+    for text in pretrained:
+        network, _, place = text.partition("=")
+        if not network or not place:
+            raise OptionError(f"expected --pretrained NETWORK=RUN_DIR, NETWORK=NAME or NETWORK=FILE, got {text!r}")
+        places[network] = place
+    if missing := [network for network in networks if network not in places]:
+        raise OptionError(
+            f"the SAR pre-trained weights of {missing[0]} are not given: --pretrained {missing[0]}=RUN_DIR, a run of "
+            f"'python -m training.pretrain {missing[0]}_dsn', or a name of 'sarhub list'"
+        )
+    return {network: [NONE, parse_initialization(f"{network}:SAR={places[network]}")] for network in networks}
+
+
+def parse_initialization(text: str) -> Initialization:
     """Read one ``--init``.
 
     Args:
@@ -72,10 +110,10 @@ def parse_start(text: str) -> Start:
     if path.is_dir():
         run = load_run(path)
         found = run.recipe.model.network
-        return Start(label or path.resolve().name, str(path / BEST), _agreed(network, found, text), path)
+        return Initialization(label or path.resolve().name, str(path / BEST), _agreed(network, found, text), path)
     if place in ANY or path.is_file():
-        return Start(label or (place if place in ANY else path.stem), place, network)
-    return Start(label or place, place, _agreed(network, sarhub.model_info(place).network, text))
+        return Initialization(label or (place if place in ANY else path.stem), place, network)
+    return Initialization(label or place, place, _agreed(network, sarhub.model_info(place).network, text))
 
 
 def _agreed(given: str | None, found: str, text: str) -> str:
@@ -90,21 +128,23 @@ def without_imagenet(networks: Iterable[str]) -> list[str]:
     return [name for name, config in configs.items() if config is None or config.hf_hub_id is None]
 
 
-def usual_starts(networks: Sequence[str]) -> list[Start]:
-    """Return nothing for all networks and ImageNet's weights for those that have some."""
+def usual_initializations(networks: Sequence[str]) -> list[Initialization]:
+    """Return random weights for all networks and ImageNet's for those that have some."""
     without = without_imagenet(networks)
-    pretrained = [Start("imagenet", "imagenet", name) for name in networks if name not in without]
-    return [Start("none", "none"), *pretrained]
+    pretrained = [Initialization("imagenet", "imagenet", name) for name in networks if name not in without]
+    return [NONE, *pretrained]
 
 
-def starts_of(starts: Sequence[Start], networks: Sequence[str]) -> dict[str, list[Start]]:
+def initializations_of(
+    initializations: Sequence[Initialization], networks: Sequence[str]
+) -> dict[str, list[Initialization]]:
     """Return what each network is trained from.
 
     Raises:
         OptionError: two have one label, or one is for none of the networks, or a network has nothing to start from, or
             no weights of ImageNet.
     """
-    chosen = {n: [start for start in starts if start.network in (None, n)] for n in networks}
+    chosen = {n: [start for start in initializations if start.network in (None, n)] for n in networks}
     for network, found in chosen.items():
         labels = [start.label for start in found]
         if twice := [label for label in labels if labels.count(label) > 1]:
@@ -117,7 +157,7 @@ def starts_of(starts: Sequence[Start], networks: Sequence[str]) -> dict[str, lis
             f"--init imagenet: timm has no ImageNet weights for {', '.join(without)}; --init NETWORK:imagenet is for "
             "one network only"
         )
-    if idle := [start for start in starts if not any(start in found for found in chosen.values())]:
+    if idle := [start for start in initializations if not any(start in found for found in chosen.values())]:
         raise OptionError(
             f"--init {idle[0].label} holds weights of {idle[0].network}, which is not among --networks "
             f"{','.join(networks)}"

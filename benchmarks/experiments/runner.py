@@ -1,120 +1,256 @@
-"""Jobs in processes of their own, several at a time: one that fails takes no other along."""
+"""The runner of trials: what is finished is not run again, and a trial that fails takes no other along.
+
+The folder of a trial holds ``provenance.json``, what it was computed from, before anything is computed; ``log.txt``;
+and, last of all, ``scores.json``.
+"""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
 
 from sarhub_models.engine.processes import sigterm_interrupts
-from sarhub_models.errors import SarHubError
+from sarhub_models.errors import DataError, MissingDependencyError, SarHubError
+from sarhub_models.io.files import write_text
 
-__all__ = ["Job", "run_jobs"]
+from .provenance import Provenance
+from .trial import Trial, check_folders
 
+__all__ = ["INTERRUPTED", "LOG", "SCORES", "Experiment", "alone", "finished", "run_trials"]
+
+SCORES, LOG = "scores.json", "log.txt"
+INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 # Processes begin with the training imported, else each would take seconds to start.
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
 
-class Job(Protocol):
-    """What a process does; it must be picklable."""
+@dataclass(frozen=True)
+class Experiment:
+    """What trials have in common. It must be picklable.
 
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
+    Attributes:
+        out: folder of the trials and the report.
+    """
 
-    @property
-    def work(self) -> float:
-        """Expected time, in any unit that all jobs share."""
+    out: Path
 
-    def run(self) -> None:
-        """Do it."""
+    def execute(self, trial: Trial, folder: Path) -> Mapping[str, float]:
+        """Compute a trial, or go on with it, in its folder, and return its scores."""
+        raise NotImplementedError
+
+    def provenance(self, trial: Trial) -> Provenance:
+        """Return what a trial is computed from."""
+        raise NotImplementedError
+
+    def prepare(self, trials: Sequence[Trial]) -> None:
+        """Check what trials need that are run now: what is wrong is better known before the first hour."""
+
+    def process(self, trial: Trial) -> Hashable:
+        """Return what trials share that run in one process, one after the other."""
+        return trial
+
+    def work(self, trial: Trial) -> float:
+        """Return the expected time of a trial, in any unit."""
+        return 1.0
+
+    def leaves(self, trial: Trial) -> tuple[str, ...]:
+        """Return the files beside the scores without which a trial is not finished."""
+        return ()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other commands out of a folder.
+
+    Raises:
+        DataError: another one works in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(folder / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise DataError(f"another command works in {folder}: wait for it, or give another --out") from None
+    with lock:
+        yield
+
+
+def finished(experiment: Experiment, trials: Sequence[Trial]) -> dict[Trial, dict[str, float]]:
+    """Return the scores of those trials that are finished and not damaged."""
+    found = {}
+    for trial in trials:
+        folder = experiment.out / trial.folder
+        try:
+            stored = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+            scores = {str(name): float(value) for name, value in stored["scores"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if all((folder / name).is_file() for name in experiment.leaves(trial)):
+            found[trial] = scores
+    return found
 
 
 @sigterm_interrupts()
-def run_jobs(jobs: Sequence[tuple[Job, Path]], at_a_time: int, threads: int) -> list[str]:
-    """Run jobs under a progress bar.
+def run_trials(
+    experiment: Experiment,
+    trials: Sequence[Trial],
+    *,
+    jobs: int = 0,
+    threads: int = 1,
+    done: Callable[[Trial], object] = lambda trial: None,
+) -> None:
+    """Run the trials that are not finished, under a progress bar.
 
     SIGINT and SIGTERM are passed on to those that run, and end the call when they have ended.
 
     Args:
-        jobs: each with the file to which its output is appended.
-        at_a_time: so many run together.
-        threads: CPU threads of each.
-
-    Returns:
-        A line for each that failed, with its log.
+        experiment: what is computed.
+        trials: in the order in which they are run.
+        jobs: so many run together, each in a process; 0 runs them in this process, one after the other.
+        threads: CPU threads of each process.
+        done: called with each trial that was finished.
 
     Raises:
+        OptionError: two trials have one folder, or a folder holds results of other settings, data or weights; nothing
+            was run then.
+        DataError: some failed, which the message names; the others were run.
+        MissingDependencyError: a package is missing, without which no other trial could be run either.
+        SarHubError: the only trial failed; or what trials are computed from cannot be read.
         KeyboardInterrupt: the process was asked to end.
     """
-    context = multiprocessing.get_context(_METHOD)
-    if _METHOD == "forkserver":
-        context.set_forkserver_preload(["benchmarks.recognition.methods"])
-    running: set[BaseProcess] = set()
+    check_folders(trials)
+    provenance = {trial: experiment.provenance(trial) for trial in trials}
+    for trial in trials:
+        provenance[trial].check(experiment.out / trial.folder)
+    known = finished(experiment, trials)
+    groups: dict[Hashable, list[Trial]] = {}
+    for trial in trials:
+        if trial not in known:
+            groups.setdefault(experiment.process(trial), []).append(trial)
+    experiment.prepare([trial for group in groups.values() for trial in group])
+    failed: dict[Trial, SarHubError] = {}
+    with _Runs(experiment, provenance, jobs, threads) as runs, _bar(len(trials) - len(known)) as bar:
+        task = bar.add_task("", total=sum(experiment.work(trial) for trial in trials if trial not in known))
+        for group, errors in runs.outcomes([*groups.values()]):
+            failed |= errors
+            for trial in group:
+                bar.update(task, advance=experiment.work(trial), description=f"{len(failed)} failed" if failed else "")
+                if trial not in failed:
+                    done(trial)
+    if failed and len(trials) == 1:
+        raise next(iter(failed.values()))
+    if failed:
+        lines = [f"{trial.folder}: {error}" for trial, error in failed.items()]
+        raise DataError("\n".join([f"{len(failed)} of {len(trials)} trials failed; the report has the others", *lines]))
 
-    def one(job: Job, log: Path) -> int | None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        process = context.Process(target=_child, args=(job, log, threads))
+
+class _Runs:
+    """Groups of trials that are computed, in this process or in others; these end when it is left early."""
+
+    def __init__(self, experiment: Experiment, provenance: Mapping[Trial, Provenance], jobs: int, threads: int) -> None:
+        self.experiment, self.provenance, self.threads = experiment, provenance, threads
+        self.pool = ThreadPoolExecutor(jobs) if jobs else None
+        self.running: set[BaseProcess] = set()
+        self.stopped = False
+
+    def __enter__(self) -> _Runs:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.stopped = kind is not None
+        if self.pool is None:
+            return
+        self.pool.shutdown(wait=False, cancel_futures=self.stopped)
+        if self.stopped:
+            for process in list(self.running):
+                process.terminate()  # a training saves and ends
+        self.pool.shutdown()
+
+    def outcomes(self, groups: Sequence[Sequence[Trial]]) -> Iterator[tuple[Sequence[Trial], dict[Trial, SarHubError]]]:
+        """Give each group when it is done, with the errors of the trials that failed."""
+        if self.pool is None:
+            yield from ((group, self.run(group)) for group in groups)
+            return
+        waiting = {self.pool.submit(self.run, group): group for group in groups}
+        yield from ((waiting[future], future.result()) for future in as_completed(waiting))
+
+    def run(self, group: Sequence[Trial]) -> dict[Trial, SarHubError]:
+        """Compute a group and return the errors of the trials that failed."""
+        try:
+            with ExitStack() as locks:
+                for trial in group:
+                    folder = self.experiment.out / trial.folder
+                    locks.enter_context(alone(folder))
+                    self.provenance[trial].keep(folder)
+                if self.pool is not None:
+                    return self.run_process(group)
+                for trial in group:
+                    _compute(self.experiment, trial)
+        except MissingDependencyError:
+            raise
+        except SarHubError as err:
+            return dict.fromkeys(group, err)
+        return {}
+
+    def run_process(self, group: Sequence[Trial]) -> dict[Trial, SarHubError]:
+        """Compute a group in a process of its own."""
+        context: Any = multiprocessing.get_context(_METHOD)
+        if _METHOD == "forkserver":
+            context.set_forkserver_preload(["sarhub_models.engine.run", "timm"])
+        process = context.Process(target=_child, args=(self.experiment, group, self.threads))
         process.start()
-        running.add(process)
+        self.running.add(process)
+        if self.stopped:
+            process.terminate()
         process.join()
-        running.discard(process)
-        return process.exitcode
-
-    failed: list[str] = []
-    pool = ThreadPoolExecutor(at_a_time)
-    try:
-        waiting = {pool.submit(one, job, log): (job, log) for job, log in jobs}
-        with _bar() as bar:
-            task = bar.add_task("", total=sum(job.work for job, _ in jobs))
-            for number, future in enumerate(as_completed(waiting), start=1):
-                job, log = waiting[future]
-                if (code := future.result()) != 0:
-                    failed.append(f"{job.name}: status {code}, see {log}")
-                bar.update(task, advance=job.work, description=f"{number} of {len(jobs)} jobs, {len(failed)} failed")
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(running):
-            process.terminate()  # a training saves and ends
-        raise
-    finally:
-        pool.shutdown()
-    return failed
+        self.running.discard(process)
+        missing = [trial for trial in group if trial not in finished(self.experiment, group)]
+        return {
+            trial: DataError(f"status {process.exitcode}, see {self.experiment.out / trial.folder / LOG}")
+            for trial in missing
+        }
 
 
-def _bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
-    # the time left follows from all jobs so far: single ones differ too much
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), speed_estimate_period=1e9)
+def _compute(experiment: Experiment, trial: Trial) -> None:
+    folder = experiment.out / trial.folder
+    scores = dict(experiment.execute(trial, folder))
+    write_text(folder / SCORES, json.dumps({"scores": scores}, indent=2) + "\n")
 
 
-def _child(job: Job, log: Path, threads: int) -> None:
-    """Run a job with its output in a file; end with the parent, however that ends."""
+def _child(experiment: Experiment, group: Sequence[Trial], threads: int) -> None:
+    """Compute trials, each with its output in its log; end with the parent, however that ends."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with log.open("a", encoding="utf-8") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
     torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads):
-            job.run()
-    except SarHubError as err:
-        print(f"error: {err}", file=sys.stderr, flush=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
+    failed = False
+    for trial in group:
+        with (experiment.out / trial.folder / LOG).open("a", encoding="utf-8") as stream:
+            sys.stdout.flush()
+            os.dup2(stream.fileno(), 1)
+            os.dup2(stream.fileno(), 2)
+        try:
+            with threadpool_limits(threads):
+                _compute(experiment, trial)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except SarHubError as err:
+            print(f"error: {err}", file=sys.stderr, flush=True)
+            failed = True
+    sys.exit(failed)
 
 
 def _end_with_parent() -> None:
@@ -122,3 +258,11 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _bar(trials: int) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+    # the time left follows from all trials so far: single ones differ too much
+    return Progress(
+        *(*columns, TimeElapsedColumn(), TimeRemainingColumn()), speed_estimate_period=1e9, disable=trials < 2
+    )

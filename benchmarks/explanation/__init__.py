@@ -1,1 +1,1 @@
-"""Measure the effect of pre-training on explanations."""
+"""The study of what pre-training changes in the explanations of a network."""

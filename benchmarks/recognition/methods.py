@@ -1,13 +1,14 @@
-"""What is computed in a cell, and what it leaves in its folder.
+"""The methods of recognition: fine-tuning, and classifiers on frozen features.
 
-For each method a folder with ``predictions.csv`` (name, label and prediction of every test chip, and a score of every
-class) and, written last, ``scores.json``.
+Each leaves ``predictions.csv`` in the folder of a trial: name, label and prediction of every test chip, and a score of
+every class.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.experiments.provenance import Inputs
+from benchmarks.experiments.provenance import Provenance, RecipeInputs
+from benchmarks.experiments.runner import Experiment
+from benchmarks.experiments.trial import Trial
 from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Files
 from sarhub_models.engine.checkpoint import BEST, LAST
-from sarhub_models.engine.initialization import build_network
+from sarhub_models.engine.initialization import build_network, starting_weights
 from sarhub_models.engine.metrics import make_metrics, plain, probabilities
-from sarhub_models.engine.provenance import differences
 from sarhub_models.engine.readers import Scenes
 from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.report import write_csv
@@ -30,149 +32,90 @@ from sarhub_models.engine.scoring import Outputs, collect
 from sarhub_models.engine.splits import Source, mean_std, open_source, open_training
 from sarhub_models.errors import InputError, OptionError, StoppedError
 from sarhub_models.features.probe import classifiers
-from sarhub_models.io.files import write_text
 
-from .grid import Cell, settings_of
+from .grid import Grid
 
-__all__ = ["Finetune", "Finished", "Frozen", "finished"]
+__all__ = ["PREDICTIONS", "Recognition"]
 
-SCORES, PREDICTIONS = "scores.json", "predictions.csv"
-_CLASSIFIERS = {"probe": "linear", "neighbours": "knn"}  # by method, as the library calls them
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What one method gave in a cell.
-
-    Attributes:
-        scores: on the test split, in [0, 1].
-        classes: their names.
-        predictions: the file of them.
-    """
-
-    scores: dict[str, float]
-    classes: tuple[str, ...]
-    predictions: Path
-
-
-def finished(folder: Path, recipe: Recipe, inputs: Inputs) -> Finished | None:
-    """Return what a folder holds, or ``None`` where that is not finished or damaged.
-
-    Raises:
-        OptionError: the folder holds what other settings, chips or weights gave.
-    """
-    try:
-        stored = json.loads((folder / SCORES).read_text(encoding="utf-8"))
-        settings, scores = dict(stored["settings"]), {str(k): float(v) for k, v in stored["scores"].items()}
-        found = Finished(scores, tuple(stored["classes"]), folder / PREDICTIONS)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    _check_settings(folder, settings, recipe)
-    inputs.check(folder, stored.get("inputs"))
-    return found if found.predictions.is_file() else None
-
-
-def _check_settings(folder: Path, settings: dict[str, Any], recipe: Recipe) -> None:
-    if found := list(differences(settings, settings_of(recipe))):
-        raise OptionError(
-            f"{folder} holds results of other settings ({'; '.join(found[:3])}): take another folder with --out, or "
-            "delete it"
-        )
+PREDICTIONS = "predictions.csv"
+_CLASSIFIERS = {"probe": "linear", "knn": "knn"}  # by method, as the library calls them
 
 
 @dataclass(frozen=True)
-class Finetune:
-    """Fine-tune the network of a cell and classify the test chips.
+class Recognition(Experiment):
+    """The trials of recognition.
 
     Attributes:
-        cell: which one.
-        recipe: what is computed.
-        inputs: from what.
-        folder: where the run and the results go.
-        keep: whether the weights stay.
+        out: folder of the trials and the report.
+        grid: the recipes.
+        keep: whether fine-tuned weights stay.
     """
 
-    cell: Cell
-    recipe: Recipe
-    inputs: Inputs
-    folder: Path
+    grid: Grid
     keep: bool
+    inputs: RecipeInputs = field(default_factory=RecipeInputs, compare=False)
 
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
-        return f"{self.cell.name}, finetune"
+    def provenance(self, trial: Trial) -> Provenance:
+        """Return what a trial is computed from."""
+        return self.inputs.read(self.grid.recipe(trial))
 
-    @property
-    def work(self) -> float:
-        """Expected time, in any unit that all fine-tunings of a grid share."""
-        optim = self.recipe.optim
-        return optim.epochs * (optim.epoch_steps or 100 * self.cell.fraction)
+    def prepare(self, trials: Sequence[Trial]) -> None:
+        """Look at the starting weights.
 
-    def run(self) -> None:
-        """Train, or go on, and classify.
+        Raises:
+            SarHubError: they cannot be had or do not fit.
+        """
+        for network, initialization in dict.fromkeys((trial.network, trial.initialization) for trial in trials):
+            if initialization.init != "none":
+                starting_weights(network, initialization.init)
+
+    def process(self, trial: Trial) -> Hashable:
+        """Return the trial, or what trials share whose features are computed once."""
+        return trial if trial.variant == "finetune" else (trial.network, trial.initialization)
+
+    def work(self, trial: Trial) -> float:
+        """Return the expected steps of a fine-tuning, little for a classifier."""
+        optim = self.grid.recipe(trial).optim
+        return optim.epochs * (optim.epoch_steps or 100 * trial.fraction) if trial.variant == "finetune" else 1.0
+
+    def leaves(self, trial: Trial) -> tuple[str, ...]:
+        """Return the name of the file of predictions."""
+        return (PREDICTIONS,)
+
+    def execute(self, trial: Trial, folder: Path) -> dict[str, float]:
+        """Classify the test chips and return the scores.
 
         Raises:
             StoppedError: the process was asked to stop.
-            OptionError: the folder holds a run of other settings, chips or weights.
-            SarHubError: as :func:`~sarhub_models.engine.run.train` says.
+            SarHubError: as :func:`~sarhub_models.engine.run.train` says, or chips cannot be read.
         """
-        self.inputs.keep(self.folder)
-        if (self.folder / SUMMARY).is_file():
-            _check_settings(self.folder, settings_of(load_run(self.folder).recipe), self.recipe)
-            if not (self.folder / BEST).is_file():
-                (self.folder / SUMMARY).unlink()
-        if not (self.folder / SUMMARY).is_file() and not train(self.recipe, self.folder):
+        recipe = self.grid.recipe(trial)
+        return self._finetune(recipe, folder) if trial.variant == "finetune" else self._classify(trial, recipe, folder)
+
+    def _finetune(self, recipe: Recipe, folder: Path) -> dict[str, float]:
+        if (folder / SUMMARY).is_file() and not (folder / BEST).is_file():
+            (folder / SUMMARY).unlink()
+        if not (folder / SUMMARY).is_file() and not train(recipe, folder):
             raise StoppedError("stopped; the same command goes on")
-        run = load_run(self.folder)
+        run = load_run(folder)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        test = _open_test(self.recipe, run.class_names)
+        test = _open_test(recipe, run.class_names)
         network = run.model().to(device)
         outputs = collect(lambda x: probabilities(network(x), False), test, run.transform(), device)
-        _write(self.folder, self.recipe, self.inputs, run.class_names, outputs, outputs.values.numpy())
-        (self.folder / LAST).unlink(missing_ok=True)
+        scores = _write(folder, run.class_names, outputs, outputs.values.numpy())
+        (folder / LAST).unlink(missing_ok=True)
         if not self.keep:
-            (self.folder / BEST).unlink()
+            (folder / BEST).unlink()
+        return scores
 
-
-@dataclass(frozen=True)
-class Frozen:
-    """Classify the test chips by frozen features of one network from one start, in several cells.
-
-    Attributes:
-        cells: each with its recipe, what it is computed from and, by method, the folder of the results.
-        whole: the recipe with all labels.
-    """
-
-    cells: tuple[tuple[Cell, Recipe, Inputs, dict[str, Path]], ...]
-    whole: Recipe
-
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
-        cell = self.cells[0][0]
-        return f"{cell.network} from {cell.start.label}, frozen features"
-
-    @property
-    def work(self) -> float:
-        """Expected time, in the unit of :attr:`Finetune.work`."""
-        return 20.0
-
-    def run(self) -> None:
-        """Compute the features once (with random weights once a seed) and fit the classifiers of every cell."""
-        known: dict[int, tuple[Outputs, Outputs, tuple[str, ...]]] = {}
-        for cell, recipe, inputs, folders in self.cells:
-            key = cell.seed if cell.start.init == "none" else -1
-            if key not in known:
-                known = {key: _features(cell, self.whole)}  # those of the seed before are not needed any more
-            learnt, tested, classes = known[key]
-            chosen = set(_scenes(open_training(recipe.data, recipe.runtime.seed)).names)
-            rows = [index for index, name in enumerate(learnt.names) if name in chosen]
-            features, labels = learnt.values.numpy()[rows], learnt.labels.numpy()[rows]
-            for method, folder in folders.items():
-                classifier = classifiers(len(rows))[_CLASSIFIERS[method]].fit(features, labels)
-                values = _class_scores(classifier, tested.values.numpy(), len(classes))
-                _write(folder, recipe, inputs, classes, tested, values)
+    def _classify(self, trial: Trial, recipe: Recipe, folder: Path) -> dict[str, float]:
+        seed = trial.seed if trial.initialization.init == "none" else 0
+        learnt, tested, classes = _features(self.grid, replace(trial, fraction=1.0, seed=seed, variant=""))
+        chosen = set(_scenes(open_training(recipe.data, recipe.runtime.seed)).names)
+        rows = [index for index, name in enumerate(learnt.names) if name in chosen]
+        features, labels = learnt.values.numpy()[rows], learnt.labels.numpy()[rows]
+        classifier = classifiers(len(rows))[_CLASSIFIERS[trial.variant]].fit(features, labels)
+        return _write(folder, classes, tested, class_scores(classifier, tested.values.numpy(), len(classes)))
 
 
 def _scenes(source: Source) -> Scenes:
@@ -181,17 +124,19 @@ def _scenes(source: Source) -> Scenes:
     return source.scenes
 
 
-def _features(cell: Cell, recipe: Recipe) -> tuple[Outputs, Outputs, tuple[str, ...]]:
+@lru_cache(maxsize=1)  # those of the seed before are not needed any more
+def _features(grid: Grid, trial: Trial) -> tuple[Outputs, Outputs, tuple[str, ...]]:
     """Return the pooled features of all training chips and of the test chips, and the names of the classes.
 
     They see the preprocessing of the weights where that is known, else that of the recipe.
     """
+    recipe = grid.recipe(trial)
     source = open_source(recipe.data, recipe.data.train)
-    transform = cell.start.transform()
+    transform: Any = trial.initialization.transform()
     if transform is None:
         transform = make_transform(recipe.preprocess, *mean_std(source, recipe.preprocess))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = build_network(recipe.model, len(source.class_names), transform.size or recipe.preprocess.size, cell.seed)
+    network = build_network(recipe.model, len(source.class_names), transform.size or recipe.preprocess.size, trial.seed)
     network = network.to(device).eval()
     test = _open_test(recipe, source.class_names)
     loaders = source.evaluation(recipe.evaluation.batch_size), test
@@ -212,7 +157,7 @@ def _open_test(recipe: Recipe, class_names: tuple[str, ...]) -> Any:
     return test.evaluation(recipe.evaluation.batch_size)
 
 
-def _class_scores(classifier: Any, features: np.ndarray, classes: int) -> np.ndarray:
+def class_scores(classifier: Any, features: np.ndarray, classes: int) -> np.ndarray:
     """Return a score of every class, float64 (N, C): shares of the vote or decision values, NaN if not learnt."""
     if hasattr(classifier, "predict_proba"):
         found = classifier.predict_proba(features)
@@ -224,10 +169,8 @@ def _class_scores(classifier: Any, features: np.ndarray, classes: int) -> np.nda
     return scores
 
 
-def _write(
-    folder: Path, recipe: Recipe, inputs: Inputs, classes: tuple[str, ...], outputs: Outputs, scores: np.ndarray
-) -> None:
-    """Write predictions and, last, scores."""
+def _write(folder: Path, classes: tuple[str, ...], outputs: Outputs, scores: np.ndarray) -> dict[str, float]:
+    """Write the predictions and return their scores."""
     predicted = np.nanargmax(scores, axis=1)
     rows = [
         {
@@ -236,12 +179,5 @@ def _write(
         }
         for name, label, guess, values in zip(outputs.names, outputs.labels.tolist(), predicted, scores, strict=True)
     ]
-    metrics = make_metrics(len(classes), False)
-    summary = {
-        "scores": plain(metrics(torch.from_numpy(predicted), outputs.labels)),
-        "classes": list(classes),
-        "settings": settings_of(recipe),
-        "inputs": asdict(inputs),
-    }
     write_csv(rows, folder / PREDICTIONS)
-    write_text(folder / SCORES, json.dumps(summary, indent=2) + "\n")
+    return plain(make_metrics(len(classes), False)(torch.from_numpy(predicted), outputs.labels))

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from benchmarks.mm.figures import panel_grid, show_image
+
 __all__ = ["mask_figure"]
 
 
@@ -17,7 +19,7 @@ def mask_figure(
     class_names: Sequence[str],
     palette: Sequence[Sequence[int]],
 ) -> Figure:
-    """Draw a row for each image: the image (H, W), then masks (H, W) of class indices in the colours of a palette.
+    """Draw a row for each image: the image (H, W), then masks (H, W) of class indices in the colors of a palette.
 
     Args:
         rows: image and masks of each row, as many as ``titles``.
@@ -25,19 +27,12 @@ def mask_figure(
         class_names: for the legend.
         palette: red, green and blue of each class, 0 to 255.
     """
-    colours = np.array(palette, dtype=np.uint8)
-    size = (2.2 * len(titles), 2.2 * len(rows) + 0.8)
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(rows), len(titles), squeeze=False)
+    colors = np.array(palette, dtype=np.uint8)
+    figure, panels = panel_grid(len(rows), titles, 2.2)
     for line, (image, *masks) in zip(panels, rows, strict=True):
-        line[0].imshow(image, cmap="gray", vmin=np.percentile(image, 1), vmax=np.percentile(image, 99.5))
+        show_image(line[0], image)
         for axes, mask in zip(line[1:], masks, strict=True):
-            axes.imshow(colours[mask])
-        for axes in line:
-            axes.set_xticks([])
-            axes.set_yticks([])
-    for axes, title in zip(panels[0], titles, strict=True):
-        axes.set_title(title, fontsize=9)
-    legend = [Patch(color=colour / 255, label=name) for name, colour in zip(class_names, colours, strict=True)]
+            axes.imshow(colors[mask])
+    legend = [Patch(color=color / 255, label=name) for name, color in zip(class_names, colors, strict=True)]
     figure.legend(handles=legend, loc="outside lower center", ncols=min(4, len(legend)), fontsize=8)
     return figure

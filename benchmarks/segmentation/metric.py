@@ -26,7 +26,7 @@ class ClassIoUMetric(IoUMetric):
         """
         scores = dict(super().compute_metrics(results))
         if results and not self.format_only:
-            intersections, unions = (sum(image[index] for image in results) for index in (0, 1))
+            intersections, unions = (torch.stack([image[index] for image in results]).sum(0) for index in (0, 1))
             for name, common, union in zip(self.dataset_meta["classes"], intersections, unions, strict=True):
                 if union > 0:
                     scores[f"IoU.{name}"] = 100 * float(common / union)

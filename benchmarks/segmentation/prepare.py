@@ -22,8 +22,9 @@ import typer
 
 from benchmarks.composed.mosaics import CLASSES_FILE
 from benchmarks.composed.patches import compose_folder, write_png
+from benchmarks.experiments.command import command, known, new_app
 from sarhub_models.datasets.segmentation.spacenet6 import BANDS, CLASS_NAMES, SpaceNet6
-from sarhub_models.errors import DataError, SarHubError, UnknownNameError, closest
+from sarhub_models.errors import DataError
 from sarhub_models.io.files import write_text
 from sarhub_models.io.progress import progress_bar
 
@@ -33,7 +34,7 @@ LEVELS = "levels.json"
 _SPLITS = ("train", "test")
 _PERCENTILES = (0.1, 99.9)
 _STEP = 8  # every so many pixels, in both directions, enter the percentiles
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app = new_app()
 
 
 def prepare(root: Path, out: Path, lists: Path | None = None, band: str = "HH") -> dict[str, int]:
@@ -54,8 +55,7 @@ def prepare(root: Path, out: Path, lists: Path | None = None, band: str = "HH") 
         ImageError: a tile is damaged.
         OptionError: the folder was written with other settings.
     """
-    if band not in BANDS:
-        raise UnknownNameError(f"no band is called {band!r}{closest(band, BANDS)}; known: {', '.join(BANDS)}")
+    known(BANDS, [band], "band")
     tiles = {split: SpaceNet6(root, split, lists=lists) for split in _SPLITS}
     counts = {split: len(found) for split, found in tiles.items()}
     names = hashlib.sha256(json.dumps([list(tiles[split].names) for split in _SPLITS]).encode()).hexdigest()
@@ -99,7 +99,7 @@ def _write(folder: Path, tiles: dict[str, SpaceNet6], band: int) -> None:
                 advance(1)
 
 
-@app.command()
+@command(app)
 def main(
     dataset: Annotated[str, typer.Argument(help="spacenet6.")],
     root: Annotated[Path, typer.Argument(help="Folder of the unpacked archive.")],
@@ -108,14 +108,9 @@ def main(
     band: Annotated[str, typer.Option(help=f"One of {', '.join(BANDS)}.")] = "HH",
 ) -> None:
     """Write images and masks; a folder that is there with the same settings is left as it is."""
-    try:
-        if dataset != "spacenet6":
-            raise UnknownNameError(f"no data set is called {dataset!r}; known: spacenet6")
-        for split, count in prepare(root, out, lists, band).items():
-            typer.echo(f"{split}: {count} tiles")
-    except SarHubError as err:
-        typer.echo(f"error: {err}", err=True)
-        raise typer.Exit(1) from None
+    known(["spacenet6"], [dataset], "data set")
+    for split, count in prepare(root, out, lists, band).items():
+        typer.echo(f"{split}: {count} tiles")
 
 
 if __name__ == "__main__":

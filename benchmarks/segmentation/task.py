@@ -1,4 +1,4 @@
-"""Segmentation as one of the tasks that :mod:`benchmarks.mm.trials` runs."""
+"""Segmentation as one of the tasks that :mod:`benchmarks.mm.task` runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.composed.mosaics import CLASSES_FILE
-from benchmarks.mm.run import load_config
-from benchmarks.mm.trials import Task
+from benchmarks.mm.task import Task
 from sarhub_models.errors import DataError
 from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.images import list_images, read_image
@@ -20,9 +19,8 @@ from .figures import mask_figure
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-__all__ = ["CONFIGS", "TASK", "draw_predictions", "place", "scores"]
+__all__ = ["TASK", "draw_predictions", "place", "scores"]
 
-CONFIGS = Path(__file__).parent / "configs"
 _PREDICTIONS = "predictions"
 _DRAWN = 8  # images of a run
 
@@ -32,6 +30,18 @@ def scores(found: Mapping[str, float]) -> dict[str, float]:
     values = {"mIoU": found["mIoU"], "overall_accuracy": found["aAcc"]}
     values.update((key.replace(".", " "), value) for key, value in found.items() if key.startswith("IoU."))
     return {key: value / 100 for key, value in values.items()}
+
+
+def adapt(config: Config, model: str) -> None:
+    """Let the heads take the maps of a model; the windows of Swin cannot be dilated."""
+    from sarhub_models.integrations.mm import backbone_channels
+
+    channels = backbone_channels(model)
+    config.model.decode_head.in_channels = channels[3]
+    if config.model.get("auxiliary_head"):
+        config.model.auxiliary_head.in_channels = channels[2]
+    if model.startswith("swin"):
+        config.model.backbone.output_stride = 32
 
 
 def place(config: Config, data: Path) -> None:
@@ -91,8 +101,5 @@ def draw_predictions(folders: Mapping[str, Path], data: Path, config: Config, fi
     save_figure(mask_figure(predictions(folders, data), titles, info.classes, info.palette), file)
 
 
-def _draw(folder: Path, data: Path) -> None:
-    draw_predictions({"predicted": folder}, data, load_config(folder / "config.py"), folder / "predictions.png")
-
-
-TASK = Task("segmentation", "mmseg", CONFIGS, scores, place, test_arguments, _draw)
+CONFIGS = Path(__file__).parent / "configs"
+TASK = Task("segmentation", "mmseg", CONFIGS, adapt, scores, place, test_arguments, draw_predictions)

@@ -25,8 +25,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import InstanceData
 from torch import nn
 
-from benchmarks.detection.task import CONFIGS
-from benchmarks.mm.run import load_config
+from benchmarks.detection.task import TASK
 from sarhub_models.integrations import mm
 
 from .timing import interleaved, print_table, write_report
@@ -41,7 +40,7 @@ def detectors(network: str) -> tuple[dict[str, nn.Module], Any]:
     """Return FCOS on both backbones, with the same numbers, and the configuration of the optimiser."""
     MMLogger.get_current_instance().setLevel("WARNING")  # or it lists the options of every parameter
     register_all_modules()
-    config = load_config(CONFIGS / f"{network}_ssdd.py")
+    config = TASK.load_config(f"{network}_ben", "ssdd")
     backbone = config.model.backbone
     backbone.pretrained = False
     ours = MODELS.build(config.model)

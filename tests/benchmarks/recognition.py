@@ -8,9 +8,9 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from benchmarks.experiments.initializations import Start
+from benchmarks.experiments.trial import Trial
 from benchmarks.recognition import __main__ as command
-from benchmarks.recognition.grid import Cell, Grid
+from benchmarks.recognition.grid import Grid
 
 CLASSES = ("forest", "ship", "urban")
 SMALL = ("preprocess.size=32", "optim.batch_size=8", "runtime.precision=fp32")
@@ -34,12 +34,12 @@ def rows_of(file: Path) -> list[dict[str, str]]:
 
 def times(out: Path) -> dict[str, int]:
     """When each result was written."""
-    return {str(f.relative_to(out)): f.stat().st_mtime_ns for f in out.glob("cells/*/*/scores.json")}
+    return {str(f.relative_to(out)): f.stat().st_mtime_ns for f in out.glob("trials/*/*/*/*/scores.json")}
 
 
 def grid(data: Path, dataset: str = "folder", steps: int | None = 100, *assignments: str) -> Grid:
     return Grid(dataset, data, None, steps, 1, assignments)
 
 
-def cell(network: str = "mobilenetv3", fraction: float = 1.0, seed: int = 0) -> Cell:
-    return Cell(network, Start("none", "none"), fraction, seed)
+def trial(network: str = "mobilenetv3", fraction: float = 1.0, seed: int = 0, variant: str = "finetune") -> Trial:
+    return Trial("recognition", "folder", network, fraction=fraction, seed=seed, variant=variant)

@@ -21,8 +21,11 @@ from mmengine.runner import Runner
 from typer.testing import CliRunner
 
 from benchmarks.detection.prepare import app, prepare
-from benchmarks.detection.task import CONFIGS, TASK, place, scores
-from benchmarks.mm.run import load_config, set_weights
+from benchmarks.detection.task import TASK, place, scores
+from benchmarks.experiments.initializations import Initialization
+from benchmarks.experiments.trial import Trial
+from benchmarks.mm.run import set_weights
+from benchmarks.mm.task import weights_of
 from sarhub_models.engine import initialization
 from sarhub_models.errors import DataError, UnknownNameError
 from sarhub_models.integrations.mm import SARHubBackbone, SARHubPreprocess, backbone_channels
@@ -121,28 +124,32 @@ def small(config: Config) -> Config:
     return config
 
 
-def test_there_is_a_configuration_for_every_network_and_data_set():
-    names = {f"{network}_{dataset}" for network in NETWORKS for dataset in DATASETS}
-    assert names <= {file.stem for file in CONFIGS.glob("*.py")}
-
-
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_neck_takes_the_channels_that_the_backbone_has(network):
     for dataset in DATASETS:
-        config = load_config(CONFIGS / f"{network}_{dataset}.py")
-        name = config.model.backbone.name
-        assert sarhub.model_info(name).network == network
-        assert config.model.neck.in_channels == backbone_channels(name)
-        assert (config.data_root, config.val_evaluator.ann_file) == (
-            f"data/{dataset}",
-            f"data/{dataset}/annotations/test.json",
-        )
-        steps = [s for s in config.train_dataloader.dataset.pipeline if s.type == "SARHubPreprocess"]
-        assert sarhub.model_info(steps[0].name).preprocessing == sarhub.model_info(name).preprocessing
+        config = TASK.load_config(f"{network}_tsx", dataset)
+        assert config.model.backbone.name == f"{network}_tsx"
+        assert config.model.neck.in_channels == backbone_channels(f"{network}_tsx")
+        for split in ("train", "val", "test"):
+            steps = [s for s in config[f"{split}_dataloader"].dataset.pipeline if s.type == "SARHubPreprocess"]
+            assert [step.name for step in steps] == [f"{network}_tsx"]
+
+
+def test_a_printed_configuration_is_one_for_the_own_tools(data, tmp_path):
+    command = [sys.executable, "-m", "benchmarks.detection", "config", "resnet18_tsx", "ssdd", "--data", str(data)]
+    done = subprocess.run(
+        [*command, "--cfg-options", "train_cfg.max_epochs=7"], capture_output=True, text=True, check=True
+    )
+    (tmp_path / "config.py").write_text(done.stdout)
+    config = Config.fromfile(tmp_path / "config.py")
+    assert config.train_cfg.max_epochs == 7 and config.model.backbone.name == "resnet18_tsx"
+    assert config.test_evaluator.ann_file == str(data / "annotations" / "test.json")
+    with pytest.raises(UnknownNameError, match="did you mean 'ssdd'"):
+        TASK.load_config("resnet18_tsx", "sssd")
 
 
 def test_the_constants_of_the_method():
-    config = load_config(CONFIGS / "resnet50_ssdd.py")
+    config = TASK.load_config("resnet50_ben", "ssdd")
     model = config.model
     assert model.bbox_head.strides == (8, 16, 32, 64, 128)
     assert (model.neck.start_level, model.neck.num_outs, model.neck.out_channels) == (1, 5, 256)
@@ -168,21 +175,21 @@ def test_the_constants_of_the_method():
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_images_of_800_by_800_pixels_keep_their_size(dataset):
-    config = load_config(CONFIGS / f"resnet50_{dataset}.py")
+    config = TASK.load_config("resnet50_ben", dataset)
     for split in ("train", "val", "test"):
         steps = {step.type: step for step in config[f"{split}_dataloader"].dataset.pipeline}
         assert (steps["Resize"].scale, steps["Resize"].keep_ratio) == ((1333, 800), True)
 
 
-@pytest.mark.parametrize("name", ["resnet50_ssdd", "mobilenetv3_scenes"])
-def test_a_checkpoint_is_there_while_the_next_is_written(name):
-    assert load_config(CONFIGS / f"{name}.py").default_hooks.checkpoint.max_keep_ckpts == 2
+@pytest.mark.parametrize("dataset", ["ssdd", "scenes"])
+def test_a_checkpoint_is_there_while_the_next_is_written(dataset):
+    assert TASK.load_config("resnet18_ben", dataset).default_hooks.checkpoint.max_keep_ckpts == 2
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_trained_some_steps_and_evaluated(network, data, tmp_path):
-    config = small(load_config(CONFIGS / f"{network}_ssdd.py"))
-    set_weights(config, f"{network}_tsx", "none", tmp_path)
+    config = small(TASK.load_config(f"{network}_tsx", "ssdd"))
+    set_weights(config, "none", tmp_path)
     place(config, data)
     config.work_dir = str(tmp_path / "work")
     config.experiment_name = config.visualizer.name = network  # MMEngine keeps what it made under a name
@@ -203,8 +210,8 @@ def test_trained_some_steps_and_evaluated(network, data, tmp_path):
 def test_the_other_data_sets_are_prepared_and_trained_on(dataset, write, tmp_path):
     ships = {"hrsid": 4, "ls_ssdd": 3}[dataset]
     assert prepare(dataset, write(tmp_path / "raw"), tmp_path / "data") == {"train": (4, ships), "test": (2, 2)}
-    config = small(load_config(CONFIGS / f"mobilenetv3_{dataset}.py"))
-    set_weights(config, "mobilenetv3_tsx", "none", tmp_path)
+    config = small(TASK.load_config("mobilenetv3_tsx", dataset))
+    set_weights(config, "none", tmp_path)
     place(config, tmp_path / "data")
     config.work_dir = str(tmp_path / "work")
     config.experiment_name = config.visualizer.name = dataset
@@ -221,7 +228,7 @@ def test_the_other_data_sets_are_prepared_and_trained_on(dataset, write, tmp_pat
     DefaultScope._instance_dict.clear()
 
 
-def test_one_command_a_cell_by_the_tools_of_mmdetection(data, tmp_path):
+def test_one_command_a_trial_by_the_tools_of_mmdetection(data, tmp_path):
     command = [sys.executable, "-m", "benchmarks.detection", "train", "mobilenetv3_dsn", "ssdd"]
     options = [
         "train_cfg.max_epochs=1",
@@ -240,11 +247,11 @@ def test_one_command_a_cell_by_the_tools_of_mmdetection(data, tmp_path):
         arguments += ["--cfg-options", option]
     done = subprocess.run([*command, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    run = out / "ssdd" / "mobilenetv3_dsn" / "mobilenetv3_dsn-0"
+    run = out / "trials" / "ssdd" / "mobilenetv3_dsn" / "mobilenetv3_dsn-100-0"
     steps = Config.fromfile(run / "config.py").train_dataloader.dataset.pipeline
     assert steps[2].type == "SARHubPreprocess" and steps[2].name == "mobilenetv3_dsn"
     assert json.loads((run / "detections.bbox.json").read_text())
-    assert Image.open(run / "detections.png").width > 300
+    assert Image.open(run / "predictions.png").width > 300
     table = (out / "results.csv").read_text().splitlines()
     assert any(line.startswith("detection,ssdd,mobilenetv3 (dsn),mobilenetv3_dsn,1.0,0,AP50,") for line in table)
 
@@ -296,7 +303,7 @@ def test_ls_ssdd_from_voc_files(tmp_path):
         text = f"<annotation><filename>{name}.jpg</filename>{size}{ship}</annotation>"
         (tmp_path / "raw" / f"{name}.xml").write_text(text)
     assert prepare("ls_ssdd", tmp_path / "raw", tmp_path / "out") == {"train": (1, 1), "test": (1, 1)}
-    config = load_config(CONFIGS / "resnet18_ls_ssdd.py")
+    config = TASK.load_config("resnet18_ben", "ls_ssdd")
     place(config, tmp_path / "out")
     register_all_modules()
     sample = DATASETS_OF_MMDET.build(config.test_dataloader.dataset)[0]
@@ -306,14 +313,13 @@ def test_ls_ssdd_from_voc_files(tmp_path):
 
 def test_a_folder_that_was_not_prepared_is_named(tmp_path):
     with pytest.raises(DataError, match=r"train\.json: prepare"):
-        place(load_config(CONFIGS / "resnet18_hrsid.py"), tmp_path)
+        place(TASK.load_config("resnet18_ben", "hrsid"), tmp_path)
 
 
 def test_without_weights_nothing_is_frozen(tmp_path):
-    file = CONFIGS / "resnet18_ssdd.py"
-    own, none = load_config(file), load_config(file)
-    set_weights(own, "resnet18_osu", "own", tmp_path)
-    set_weights(none, "resnet18_osu", "none", tmp_path)
+    own, none = (TASK.load_config("resnet18_osu", "ssdd") for _ in range(2))
+    set_weights(own, "own", tmp_path)
+    set_weights(none, "none", tmp_path)
     assert (own.model.backbone.pretrained, own.model.backbone.frozen_stages) == (True, 1)
     none.model.backbone.pop("type")
     backbone = SARHubBackbone(**none.model.backbone).train()
@@ -323,8 +329,10 @@ def test_without_weights_nothing_is_frozen(tmp_path):
 
 def backbone_of(network, init, folder):
     """The tensors of the backbone that a configuration with these weights builds, by the network's own names."""
-    config = load_config(CONFIGS / f"{network}_ssdd.py")
-    set_weights(config, f"{network}_tsx", str(init), folder)
+    config, file = TASK.load_config(f"{network}_tsx", "ssdd"), folder / "init.safetensors"
+    folder.mkdir(exist_ok=True)
+    file.write_bytes(weights_of(Trial("detection", "ssdd", f"{network}_tsx", Initialization("SAR", str(init)))))
+    set_weights(config, str(init), file)
     config.model.backbone.pop("type")
     tensors = SARHubBackbone(**config.model.backbone).network.state_dict()
     return {key.removeprefix("model.").replace("layers_", "layers."): tensor for key, tensor in tensors.items()}
@@ -361,7 +369,7 @@ def test_imagenet_weights_are_those_that_training_starts_from(monkeypatch, tmp_p
 
 
 def test_images_are_prepared_before_they_are_resized(data):
-    config = load_config(CONFIGS / "resnet50_ssdd.py")
+    config = TASK.load_config("resnet50_ben", "ssdd")
     for split in ("train", "test"):
         kinds = [step.type for step in config[f"{split}_dataloader"].dataset.pipeline]
         assert kinds.index("LoadImageFromFile") < kinds.index("SARHubPreprocess") < kinds.index("Resize")

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from benchmarks.explanation.report import Result, differences, verdict, write_report
-from benchmarks.explanation.runs import NONE, SAR, Cell, grid, starting_point
-from benchmarks.explanation.study import without_grid
+from benchmarks.experiments.initializations import NONE, none_and_sar
+from benchmarks.explanation.__main__ import without_grid
+from benchmarks.explanation.report import differences, verdict, write_report
 from sarhub_models.errors import DataError, OptionError
 from sarhub_models.explain import measure_points, regions_from_masks
 
 
-def results(gains: tuple[float, ...]) -> list[Result]:
+def results(gains: tuple[float, ...]) -> pd.DataFrame:
     """Shares of twelve chips, from SAR larger than from none by a gain that depends on the seed."""
     rng = np.random.default_rng(0)
     target = np.zeros((1, 16, 16), bool)
@@ -24,11 +25,11 @@ def results(gains: tuple[float, ...]) -> list[Result]:
     for chip in range(12):
         base = rng.uniform(0.2, 0.4)
         for seed, gain in enumerate(gains):
-            for start in (NONE, SAR):
-                share = base + (gain + rng.normal(0, 0.01) if start == SAR else 0)
-                cells = {**row, "chip": str(chip), "share": share}
-                found.append(Result("net", start, seed, "SAR-HUB", 0.5, cells))
-    return found
+            for init in ("none", "SAR"):
+                share = base + (gain + rng.normal(0, 0.01) if init == "SAR" else 0)
+                described = {"network": "net", "init": init, "seed": seed, "regions": "SAR-HUB", "accuracy": 0.5}
+                found.append({**described, **row, "chip": str(chip), "share": share, "panel": "kp, b = 0.25"})
+    return pd.DataFrame(found)
 
 
 @pytest.mark.parametrize(
@@ -45,18 +46,15 @@ def test_the_claim_is_seen_where_interval_and_all_seeds_agree(gains: tuple[float
 
 
 def test_differences_are_paired_by_chip() -> None:
-    gain, seeds = differences(results((0.1, 0.2)), "net", "SAR-HUB", "kp, b = 0.25")
+    gain, seeds = differences(results((0.1, 0.2)))
     assert gain.mean == pytest.approx(0.15, abs=0.01)
     assert gain.high - gain.low < 0.02, "the chips' own spread, 0.06, does not count"
     assert seeds == pytest.approx([0.1, 0.2], abs=0.02)
 
 
 def test_report_is_written_even_where_a_network_has_no_points(tmp_path: Path) -> None:
-    found = results((0.1,))
-    found = [
-        r if r.start == SAR else Result(*(r.network, r.start, r.seed, r.rule, r.accuracy), {**r.row, "share": np.nan})
-        for r in found
-    ]
+    found = results((0.1,)).drop(columns="panel")
+    found.loc[found["init"] == "none", "share"] = np.nan
     text = write_report(found, tmp_path)
     assert "nan" in text
     assert "at 0 of 1 thresholds" in text
@@ -79,11 +77,16 @@ def test_a_grid_that_all_chips_share_is_removed_and_a_target_stays() -> None:
 
 
 def test_pretrained_weights_are_named_or_the_error_says_how(tmp_path: Path) -> None:
-    cells = grid(["mobilenetv3", "resnet18"], 2)
-    assert len(cells) == len(set(cells)) == 8
-    assert starting_point(Cell("resnet18", NONE, 0), {}) == "none"
-    assert starting_point(Cell("mobilenetv3", SAR, 0), {"mobilenetv3": "mobilenetv3_dsn"}) == "mobilenetv3_dsn"
+    (found,) = none_and_sar(["mobilenetv3"], []).values()
+    assert [(one.label, one.init) for one in found] == [("none", "none"), ("SAR", "mobilenetv3_dsn")]
+    (tmp_path / "best.safetensors").touch()
+    found = none_and_sar(["resnet18"], [f"resnet18={tmp_path / 'best.safetensors'}"])["resnet18"]
+    assert found[0] == NONE and found[1].init == str(tmp_path / "best.safetensors")
     with pytest.raises(OptionError, match="--pretrained resnet18=RUN_DIR"):
-        starting_point(Cell("resnet18", SAR, 0), {})
+        none_and_sar(["resnet18"], [])
+    with pytest.raises(OptionError, match="NETWORK=RUN_DIR"):
+        none_and_sar(["resnet18"], ["resnet18"])
+    with pytest.raises(OptionError, match="weights of mobilenetv3, not of resnet18"):
+        none_and_sar(["resnet18"], ["resnet18=mobilenetv3_dsn"])
     with pytest.raises(DataError, match="finished run"):
-        starting_point(Cell("resnet18", SAR, 0), {"resnet18": str(tmp_path)})
+        none_and_sar(["resnet18"], [f"resnet18={tmp_path}"])

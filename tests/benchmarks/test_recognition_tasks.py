@@ -11,34 +11,35 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.experiments.initializations import parse_start
+from benchmarks.experiments.initializations import parse_initialization
 from benchmarks.experiments.results import read_results
+from benchmarks.experiments.runner import finished, run_trials
 from benchmarks.recognition import __main__ as command
-from benchmarks.recognition.benchmark import make_benchmark
-from benchmarks.recognition.grid import Cell
-from benchmarks.recognition.methods import Frozen, finished
+from benchmarks.recognition.methods import Recognition
 from sarhub_models.datasets import MSTAR
 from sarhub_models.engine.run import load_run
 from tests.datasets.chips import write_chip
 from tests.engine.conftest import write_part
 
-from .recognition import SMALL, cell, grid, rows_of, runner
+from .recognition import SMALL, grid, rows_of, runner, trial
 
 
 def test_frozen_features_of_dsn_patches(tmp_path: Path) -> None:
     write_part(tmp_path / "opensarship.npz", ["Cargo", "Tanker"], per_split=6, seed=0)
     made = grid(tmp_path, "dsn", 10, "data.options.parts=[opensarship]")
-    start = parse_start("SAR=mobilenetv3_dsn")
-    cells = [Cell("mobilenetv3", start, fraction, 0) for fraction in (0.5, 1.0)]
-    benchmark = make_benchmark(made, cells, ["probe", "neighbours"], tmp_path / "out", True)
-    ((job, _),) = benchmark.jobs()
-    assert isinstance(job, Frozen) and len(job.cells) == 2
-    job.run()
-    assert len(benchmark.results()) == 4 and benchmark.jobs() == []
-    folder = tmp_path / "out" / "cells" / cells[1].name / "probe"
-    found = finished(folder, benchmark.recipes[cells[1]], benchmark.inputs[cells[1]])
-    assert found is not None and found.scores["overall_accuracy"] == 1.0  # stripes are easily told apart
-    assert command.title(benchmark) == "dsn opensarship"
+    start = parse_initialization("SAR=mobilenetv3_dsn")
+    trials = [
+        replace(trial(fraction=fraction, variant=method), initialization=start)
+        for fraction in (0.5, 1.0)
+        for method in ("probe", "knn")
+    ]
+    experiment = Recognition(tmp_path / "out", made, True)
+    assert len({experiment.process(one) for one in trials}) == 1, "the features are computed once"
+    run_trials(experiment, trials)
+    scores = finished(experiment, trials)
+    assert list(scores) == trials
+    assert scores[trials[2]]["overall_accuracy"] == 1.0  # stripes are easily told apart
+    assert command.title(made, trials[0]) == "dsn opensarship"
 
 
 def write_mstar(root: Path) -> None:
@@ -84,15 +85,13 @@ def test_target_tasks_in_their_own_formats(
         lists = [f"{size}_{part}" for size in ("large", "low") for part in ("train", "test")]
         write_ships(root, lists, {"Cargo": 11, "Tanker": 12}, 40)
     made = grid(root, dataset, 5, "optim.batch_size=4", "runtime.precision=fp32", *assignments)
-    cells = [replace(cell(), fraction=fraction) for fraction in (0.5, 1.0)]
-    benchmark = make_benchmark(made, cells, ["finetune", "probe"], tmp_path / "out", True)
-    for job, _ in benchmark.jobs():
-        job.run()
-    results = benchmark.results()
-    assert len(results) == 4 and command.title(benchmark) == title
-    assert {len(found.classes) for found in results.values()} == {classes}
-    assert all(len(rows_of(found.predictions)) == 8 for found in results.values())
-    state = load_run(tmp_path / "out" / "cells" / cells[0].name / "finetune").recipe
+    trials = [trial(fraction=fraction, variant=method) for fraction in (0.5, 1.0) for method in ("finetune", "probe")]
+    experiment = Recognition(tmp_path / "out", made, True)
+    run_trials(experiment, trials)
+    assert set(finished(experiment, trials)) == set(trials) and command.title(made, trials[0]) == title
+    predictions = [rows_of(tmp_path / "out" / one.folder / "predictions.csv") for one in trials]
+    assert all(len(rows) == 8 and len(rows[0]) == 3 + classes for rows in predictions)
+    state = load_run(tmp_path / "out" / trials[0].folder).recipe
     assert state.data.fraction == 0.5 and state.data.balanced == (dataset != "mstar")
 
 
@@ -115,9 +114,9 @@ def test_mstar_with_the_list_of_ten_percent_and_without(tmp_path: Path) -> None:
         (lists / f"{split}.txt").write_text("".join(lines[1::4] if few else lines))
     printed = run_mstar(root, out, "--lists", str(lists))
     assert "drawn at random" not in printed + (out / "results.md").read_text(encoding="utf-8")
-    data = load_run(out / "cells" / "mobilenetv3-none-10-1" / "finetune").recipe.data
+    data = load_run(out / "trials" / "mstar" / "mobilenetv3" / "none-10-1" / "finetune").recipe.data
     assert (data.train, data.fraction) == ("train_10", 1.0)
-    assert {r.fraction for r in read_results(out / "results.csv")} == {0.1, 1.0}
+    assert set(read_results(out / "results.csv")["fraction"]) == {0.1, 1.0}
     (lists / "train_10.txt").unlink()
     printed = run_mstar(root, tmp_path / "drawn", "--lists", str(lists), "--methods", "probe")
     note = f"The labels of 10 % were drawn at random, with each seed anew: {lists / 'train_10.txt'} is not there."

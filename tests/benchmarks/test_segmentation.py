@@ -24,13 +24,16 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 
+from benchmarks.composed.__main__ import MOSAICS
 from benchmarks.composed.mosaics import MosaicSettings, compose_mosaics
-from benchmarks.composed.study import content_cells, curve_figure, parse_pretrained
-from benchmarks.mm.run import history, load_config, set_weights
-from benchmarks.mm.trials import Cell
+from benchmarks.composed.study import curve_figure
+from benchmarks.detection.task import TASK as DETECTION
+from benchmarks.experiments.trial import Trial
+from benchmarks.mm.run import history, set_weights
+from benchmarks.mm.task import Task
 from benchmarks.segmentation.metric import ClassIoUMetric
 from benchmarks.segmentation.prepare import LEVELS, prepare, quantise
-from benchmarks.segmentation.task import CONFIGS, place, scores
+from benchmarks.segmentation.task import TASK, place, scores
 from sarhub_models.integrations.mm import SARHubBackbone, backbone_channels
 
 NETWORKS = ["resnet18", "resnet50", "resnet101", "senet50", "mobilenetv3", "densenet121", "swin_t", "swin_b"]
@@ -104,21 +107,17 @@ def small(config: Config) -> Config:
     return config
 
 
-def test_there_is_a_configuration_for_every_network() -> None:
-    assert {f"{network}_spacenet6" for network in NETWORKS} <= {file.stem for file in CONFIGS.glob("*.py")}
-
-
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_heads_take_the_channels_that_the_backbone_has(network: str) -> None:
-    model = load_config(CONFIGS / f"{network}_spacenet6.py").model
-    assert sarhub.model_info(model.backbone.name).network == network
+    model = TASK.load_config(f"{network}_ben", "spacenet6").model
+    assert model.backbone.name == f"{network}_ben"
     channels = backbone_channels(model.backbone.name)
     assert (model.decode_head.in_channels, model.auxiliary_head.in_channels) == (channels[3], channels[2])
     assert model.backbone.output_stride == (32 if network.startswith("swin") else 8)
 
 
 def test_the_constants_of_the_method() -> None:
-    config = load_config(CONFIGS / "resnet50_spacenet6.py")
+    config = TASK.load_config("resnet50_ben", "spacenet6")
     head, auxiliary = config.model.decode_head, config.model.auxiliary_head
     assert head.dilations == (1, 12, 24, 36)
     assert [(h.loss_decode.type, h.loss_decode.loss_weight) for h in (head, auxiliary)] == [
@@ -142,8 +141,8 @@ def test_the_constants_of_the_method() -> None:
 @pytest.mark.usefixtures("fresh_scope")
 @pytest.mark.parametrize("network", NETWORKS)
 def test_trained_some_steps_and_evaluated(network: str, data: Path, tmp_path: Path) -> None:
-    config = small(load_config(CONFIGS / f"{network}_spacenet6.py"))
-    set_weights(config, f"{network}_tsx", "none", tmp_path)
+    config = small(TASK.load_config(f"{network}_tsx", "spacenet6"))
+    set_weights(config, "none", tmp_path)
     place(config, data)
     config.work_dir = str(tmp_path / "work")
     config.experiment_name = config.visualizer.name = network
@@ -160,7 +159,7 @@ def test_trained_some_steps_and_evaluated(network: str, data: Path, tmp_path: Pa
     assert found["mIoU"] == pytest.approx((found["IoU background"] + found["IoU building"]) / 2, abs=1e-4)
 
 
-def test_one_command_a_cell_by_the_tools_of_mmsegmentation(data: Path, tmp_path: Path) -> None:
+def test_one_command_a_trial_by_the_tools_of_mmsegmentation(data: Path, tmp_path: Path) -> None:
     options = [
         "train_cfg.max_iters=2",
         "train_cfg.val_interval=2",
@@ -178,7 +177,7 @@ def test_one_command_a_cell_by_the_tools_of_mmsegmentation(data: Path, tmp_path:
         command += ["--cfg-options", option]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    run = out / "spacenet6" / "mobilenetv3_dsn" / "mobilenetv3_dsn-0"
+    run = out / "trials" / "spacenet6" / "mobilenetv3_dsn" / "mobilenetv3_dsn-100-0"
     prediction = np.asarray(Image.open(next((run / "predictions").glob("*.png"))))
     assert prediction.shape == (SIDE, SIDE)
     assert set(np.unique(prediction)) <= {0, 1}
@@ -191,7 +190,7 @@ def test_one_command_a_cell_by_the_tools_of_mmsegmentation(data: Path, tmp_path:
     assert not (run / "log.txt").exists(), "a finished run is not done again"
     other = subprocess.run([*command, "--cfg-options", "train_cfg.max_iters=3"], capture_output=True, text=True)
     assert other.returncode == 1
-    assert "another configuration" in other.stderr
+    assert "holds results of other settings (train_cfg.max_iters: 2 there, 3 now)" in other.stderr
 
 
 def test_prepared_masks_show_the_footprints_and_images_one_band(archive: Path, data: Path) -> None:
@@ -226,13 +225,13 @@ def test_other_lists_of_the_same_length_are_another_data_set(archive: Path, data
 
 
 def test_a_checkpoint_is_there_while_the_next_is_written() -> None:
-    for name in ("resnet50_spacenet6", "mobilenetv3_mosaics"):
-        assert load_config(CONFIGS / f"{name}.py").default_hooks.checkpoint.max_keep_ckpts == 2
+    for dataset in ("spacenet6", "mosaics"):
+        assert TASK.load_config("resnet18_ben", dataset).default_hooks.checkpoint.max_keep_ckpts == 2
 
 
 def test_prepared_folders_are_not_mixed(archive: Path, data: Path, tmp_path: Path) -> None:
     assert prepare(archive, data) == {"train": 4, "test": 2}
-    with pytest.raises(OptionError, match="band is HH, not VV"):
+    with pytest.raises(OptionError, match="band: 'HH' there, 'VV' now"):
         prepare(archive, data, band="VV")
     with pytest.raises(UnknownNameError, match="HH"):
         prepare(archive, tmp_path / "out", band="H")
@@ -254,7 +253,7 @@ def test_iou_of_a_class_that_does_not_occur_is_left_out() -> None:
 
 def test_heads_tell_the_classes_of_the_folder_apart(tmp_path: Path) -> None:
     compose_mosaics(None, tmp_path / "mosaics", MosaicSettings(1, 1, 1, size=64, fewest=2, most=3), progress=False)
-    config = load_config(CONFIGS / "mobilenetv3_mosaics.py")
+    config = TASK.load_config("mobilenetv3_dsn", "mosaics")
     place(config, tmp_path / "mosaics")
     assert config.model.decode_head.num_classes == 4
     assert config.val_dataloader.dataset.metainfo["classes"] == ("sea", "urban", "fields", "forest")
@@ -262,33 +261,35 @@ def test_heads_tell_the_classes_of_the_folder_apart(tmp_path: Path) -> None:
         place(config, tmp_path)
 
 
-@pytest.mark.parametrize("file", ["segmentation/configs/mobilenetv3_mosaics", "detection/configs/mobilenetv3_scenes"])
-def test_grey_levels_are_normalised_as_the_bundled_weights_want_it(file: str) -> None:
-    config = load_config(CONFIGS.parent.parent / f"{file}.py")
+@pytest.mark.parametrize(("task", "dataset"), [(TASK, "mosaics"), (DETECTION, "scenes")])
+def test_gray_levels_are_normalized_as_the_bundled_weights_want_it(task: Task, dataset: str) -> None:
+    config = task.load_config("mobilenetv3_dsn", dataset)
     wanted = sarhub.model_info("mobilenetv3_dsn").preprocessing
     assert (wanted.operator, wanted.eval_value) == ("log_amplitude", 16)
     assert config.model.data_preprocessor.mean == pytest.approx([255 * wanted.mean[0]] * 3)
-    assert config.model.data_preprocessor.std == pytest.approx([255 * wanted.std] * 3)
+    assert config.model.data_preprocessor.std == pytest.approx([255 * wanted.std[0]] * 3)
 
 
-def test_cells_pair_every_network_from_none_and_from_its_weights(tmp_path: Path) -> None:
+def test_trials_pair_every_network_from_none_and_from_its_weights(tmp_path: Path) -> None:
     weights = tmp_path / "best.safetensors"
     weights.write_bytes(b"")
-    places = parse_pretrained([f"resnet18={weights}"])
-    cells = content_cells("mosaics", ["mobilenetv3", "resnet18"], places, 2)
-    assert [(sarhub.model_info(c.model).network, c.label, c.seed) for c in cells[:4]] == [
+    places = [f"resnet18={weights}"]
+    trials = MOSAICS.trials(["mobilenetv3", "resnet18"], places, 2)
+    assert [(sarhub.model_info(t.network).network, t.label, t.seed) for t in trials[:4]] == [
         ("mobilenetv3", "none", 0),
         ("mobilenetv3", "SAR", 0),
         ("resnet18", "none", 0),
         ("resnet18", "SAR", 0),
     ]
-    assert [cell.init for cell in cells[:4]] == ["none", "mobilenetv3_dsn", "none", str(weights)]
-    assert {cell.seed for cell in cells[4:]} == {1}
-    assert len({cell.folder for cell in cells}) == 8
+    assert [trial.initialization.init for trial in trials[:4]] == ["none", "mobilenetv3_dsn", "none", str(weights)]
+    assert {trial.seed for trial in trials[4:]} == {1}
+    assert len({trial.folder for trial in trials}) == 8
     with pytest.raises(OptionError, match="resnet50"):
-        content_cells("mosaics", ["resnet50"], places, 1)
+        MOSAICS.trials(["resnet50"], places, 1)
     with pytest.raises(OptionError, match="NETWORK=RUN_DIR"):
-        parse_pretrained(["resnet18"])
+        MOSAICS.trials(None, ["resnet18"], 1)
+    with pytest.raises(UnknownNameError, match="did you mean 'resnet18'"):
+        MOSAICS.trials(["resnet81"], places, 1)
 
 
 def test_the_history_of_a_training_that_went_on(tmp_path: Path) -> None:
@@ -299,22 +300,22 @@ def test_the_history_of_a_training_that_went_on(tmp_path: Path) -> None:
         file.write_text("\n".join(map(json.dumps, lines)) + "\n")
     found = history(tmp_path, "mIoU")
     assert found == {1: 10.0, 2: 25.0, 3: 30.0}
-    cells = [Cell("mobilenetv3_dsn", "mosaics", "none", seed, "none") for seed in (0, 1)]
-    axes = curve_figure(dict.fromkeys(cells, found), "mIoU").axes[0]
+    trials = [Trial("segmentation", "mosaics", "mobilenetv3_dsn", seed=seed) for seed in (0, 1)]
+    axes = curve_figure(dict.fromkeys(trials, found), "mIoU").axes[0]
     assert len(axes.lines) == 2
     assert len(axes.get_legend().get_texts()) == 1, "seeds share an entry"
 
 
-def test_the_content_command_on_simulated_mosaics(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.composed.segmentation", "--simulated", "--out", str(tmp_path)]
+def test_the_composed_command_on_simulated_mosaics(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.composed", "segmentation", "--simulated", "--out", str(tmp_path)]
     command += [*["--train", "4", "--val", "1", "--test", "2", "--epochs", "1"]]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    text = (tmp_path / "runs" / "mosaics.md").read_text()
+    text = (tmp_path / "mosaics.md").read_text()
     assert "| mobilenetv3 | none |" in text
     assert "| mobilenetv3 | SAR |" in text
     assert "composed of simulated patches, 256 by 256 pixels: 4 to train on" in text
     assert "mobilenetv3 from SAR, seed 0: 0." in text
-    for picture in ("mosaics.png", "pictures/mobilenetv3.png"):
-        with Image.open(tmp_path / "runs" / picture) as image:
+    for picture in ("mosaics.png", "figures/mobilenetv3.png"):
+        with Image.open(tmp_path / picture) as image:
             assert image.width > 400

@@ -1,8 +1,5 @@
-# FCOS (Tian et al., ICCV 2019) with a feature pyramid on a network of this package, for one class. What is based on it
-# names the network and the channels of its four stages.
+# FCOS (Tian et al., ICCV 2019) with a feature pyramid on a network of this package, for one class.
 custom_imports = dict(imports=["sarhub_models.integrations.mm"])
-strides = (8, 16, 32, 64, 128)
-channels = 256
 model = dict(
     type="FCOS",
     # No mean and std: the images come prepared for the weights, and what is filled up is their mean.
@@ -11,18 +8,18 @@ model = dict(
     neck=dict(
         type="FPN",
         start_level=1,
-        out_channels=channels,
-        num_outs=len(strides),
+        out_channels=256,
+        num_outs=5,
         add_extra_convs="on_output",
         relu_before_extra_convs=True,
     ),
     bbox_head=dict(
         type="FCOSHead",
         num_classes=1,
-        in_channels=channels,
-        feat_channels=channels,
+        in_channels=256,
+        feat_channels=256,
         stacked_convs=4,
-        strides=strides,
+        strides=(8, 16, 32, 64, 128),
         norm_on_bbox=True,
         centerness_on_reg=True,
         center_sampling=True,

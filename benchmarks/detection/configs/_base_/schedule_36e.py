@@ -1,6 +1,5 @@
 # 36 epochs of four images a step, and what MMDetection notes on the way. The last epoch is tested: the data sets have
 # no validation split, and choosing an epoch by the test split would flatter the result.
-max_epochs = 36
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=5e-3, momentum=0.9, weight_decay=1e-3),
@@ -9,10 +8,10 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=1 / 3, by_epoch=False, begin=0, end=500),
-    dict(type="MultiStepLR", by_epoch=True, begin=0, end=max_epochs, milestones=[24, 33], gamma=0.1),
+    dict(type="MultiStepLR", by_epoch=True, begin=0, end=36, milestones=[24, 33], gamma=0.1),
 ]
 auto_scale_lr = dict(enable=False, base_batch_size=4)  # tools/train.py --auto-scale-lr, on several GPUs
-train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=6)
+train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=36, val_interval=6)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 default_hooks = dict(

@@ -1,5 +1,5 @@
 # DeepLabv3 (Chen et al., Rethinking atrous convolution for semantic image segmentation, 2017) on a network of this
-# package. What is based on it names the network and the channels of its last two stages.
+# package.
 custom_imports = dict(imports=["sarhub_models.integrations.mm", "benchmarks.segmentation.metric"])
 head = dict(num_classes=2, norm_cfg=dict(type="BN"), align_corners=False)
 model = dict(
@@ -30,3 +30,4 @@ model = dict(
     test_cfg=dict(mode="whole"),
 )
 sync_bn = "torch"  # where several processes train; batch norm of one process is as it is
+del head

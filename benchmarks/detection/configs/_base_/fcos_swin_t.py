@@ -1,2 +1,0 @@
-_base_ = "fcos.py"
-model = dict(backbone=dict(name="swin_t_ben"), neck=dict(in_channels=[96, 192, 384, 768]))

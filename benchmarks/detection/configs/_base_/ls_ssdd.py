@@ -1,7 +1,0 @@
-# LS-SSDD-v1.0: 6,000 parts of scenes to train on and 3,000 to test on, of 800 by 800 pixels.
-_base_ = ["coco.py", "schedule_36e.py"]
-data_root = "data/ls_ssdd"
-loader = dict(dataset=dict(data_root=data_root))
-evaluator = dict(ann_file=f"{data_root}/annotations/test.json")
-train_dataloader, val_dataloader, test_dataloader = loader, loader, loader
-val_evaluator, test_evaluator = evaluator, evaluator

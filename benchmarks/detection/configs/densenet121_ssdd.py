@@ -1,1 +1,0 @@
-_base_ = ["_base_/fcos_densenet121.py", "_base_/ssdd.py"]

@@ -1,1 +1,0 @@
-_base_ = ["_base_/fcos_mobilenetv3.py", "_base_/hrsid.py"]

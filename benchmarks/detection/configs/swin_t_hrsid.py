@@ -1,1 +1,0 @@
-_base_ = ["_base_/fcos_swin_t.py", "_base_/hrsid.py"]

@@ -1,1 +1,0 @@
-_base_ = ["deeplabv3.py", "spacenet6.py", "schedule_20k.py", "runtime.py"]
