@@ -138,7 +138,7 @@ def seconds_of_extras(trainer: Trainer, batch: Batch) -> float:
     logits = torch.randn(len(batch.names), trainer.classes, device=trainer.accelerator.device, requires_grad=True)
 
     def extras() -> None:
-        trainer.augment(batch.images, numbers)
+        trainer.augment(batch.images, numbers=numbers)
         trainer.loss(logits, batch.labels).backward()
         if logits.is_cuda:
             torch.cuda.synchronize()

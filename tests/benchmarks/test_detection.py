@@ -375,7 +375,6 @@ def test_images_are_prepared_before_they_are_resized(data):
         assert kinds.index("LoadImageFromFile") < kinds.index("SARHubPreprocess") < kinds.index("Resize")
     picture = np.asarray(Image.open(data / "images" / "JPEGImages" / "000001.jpg").convert("L"))
     prepared = SARHubPreprocess("resnet50_ben")({"img": picture})["img"]
-    expected = sarhub.create_transform("resnet50_ben")
-    expected.size = None
+    expected = sarhub.create_transform("resnet50_ben").without("resize")
     assert np.allclose(prepared[..., 0], expected(picture / np.float32(255))[0], rtol=1e-5)
     assert TASK.package == "mmdet"
