@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from benchmarks.ablation.__main__ import LOSSES, MAPPINGS, trials_of
+from benchmarks.ablation.study import LOSSES, MAPPINGS, trials_of
 from benchmarks.detection.task import TASK as DETECTION
 from benchmarks.mm.run import CONFIG, read_config
 from benchmarks.mm.task import settings_of

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.ablation import __main__ as command
-from benchmarks.ablation.__main__ import LOSSES, MAPPINGS, Recipes, trials_of
+from benchmarks.ablation import study
 from benchmarks.ablation.report import SCORES, best_pair, effects, markdown, paired, read_rows, write_report
+from benchmarks.ablation.study import LOSSES, MAPPINGS, Recipes, trials_of
 from benchmarks.experiments.convert import convert
 from benchmarks.experiments.runner import run_trials
 from benchmarks.experiments.training import TrainingExperiment
@@ -87,14 +87,14 @@ def test_a_folder_without_the_data_is_told_before_anything_runs(tmp_path: Path) 
 
 
 def test_the_command_goes_on_where_it_was(tiny_dsn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "LOSSES", {"CBL": LOSSES["CBL"]})
-    monkeypatch.setattr(command, "MAPPINGS", {"PTLS": MAPPINGS["PTLS"]})
-    monkeypatch.setattr(command, "LARGE", ("resnet18",))
-    monkeypatch.setattr(command, "SMALLEST", {"resnet18": 48})
+    monkeypatch.setattr(study, "LOSSES", {"CBL": LOSSES["CBL"]})
+    monkeypatch.setattr(study, "MAPPINGS", {"PTLS": MAPPINGS["PTLS"]})
+    monkeypatch.setattr(study, "LARGE", ("resnet18",))
+    monkeypatch.setattr(study, "SMALLEST", {"resnet18": 48})
     fixed = ["--data", str(tiny_dsn), "--out", str(tmp_path), "--seeds", "2", "--jobs", "0", "optim.batch_size=16"]
     small = ["--epochs", "1", "--size", "32", "--large-epochs", "1", "--large-size", "32"]
     for _ in range(2):
-        result = CliRunner().invoke(command.app, [*fixed, *small])
+        result = CliRunner().invoke(study.app, [*fixed, *small])
         assert result.exit_code == 0, result.output
     rows = read_rows(tmp_path / "ablation.csv")
     assert list(rows[["network", "size", "seed"]].itertuples(index=False, name=None)) == [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,11 @@ import pandas as pd
 import pytest
 
 from benchmarks.experiments.initializations import NONE, none_and_sar
-from benchmarks.explanation.__main__ import without_grid
 from benchmarks.explanation.report import differences, verdict, write_report
+from benchmarks.explanation.study import without_grid
 from sarhub_models.errors import DataError, OptionError
 from sarhub_models.explain import measure_points, regions_from_masks
+from tests.engine.conftest import write_part
 
 
 def results(gains: tuple[float, ...]) -> pd.DataFrame:
@@ -90,3 +93,28 @@ def test_pretrained_weights_are_named_or_the_error_says_how(tmp_path: Path) -> N
         none_and_sar(["resnet18"], ["resnet18=mobilenetv3_dsn"])
     with pytest.raises(DataError, match="finished run"):
         none_and_sar(["resnet18"], [f"resnet18={tmp_path}"])
+
+
+def test_the_command_goes_on_where_it_was(tmp_path: Path) -> None:
+    write_part(tmp_path / "opensarship.npz", ["Cargo", "Tanker"], per_split=6, seed=0)
+    command = [
+        *(sys.executable, "-m", "benchmarks.explanation", "--data", str(tmp_path)),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    command += ["--networks", "mobilenetv3", "--seeds", "1", "--epochs", "1", "--steps", "2", "--limit", "3"]
+    command += ["preprocess.size=64", "optim.batch_size=8", "runtime.precision=fp32"]
+
+    def run(*more: str) -> dict[Path, int]:
+        done = subprocess.run([*command, *more], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "mobilenetv3, ship regions: SAR pre-training" in done.stdout
+        found = (tmp_path / "out" / "trials").rglob("*.json")
+        return {file: file.stat().st_mtime_ns for file in found if file.name in ("scores.json", "explain.json")}
+
+    first = run()
+    assert len(first) == 2 * (1 + 3)  # of each network the training, knowledge points and two activation maps
+    assert (tmp_path / "out" / "figures" / "kp.png").is_file()
+    assert run() == first
+    again = run("--steps", "3")
+    assert {file.parent.name for file in first if again[file] != first[file]} == {"kp"}, "no other maps depend on it"
