@@ -8,6 +8,7 @@ command goes on where it stopped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from benchmarks.segmentation.task import TASK as SEGMENTATION
 from sarhub_models.errors import OptionError
 
 from .mosaics import MosaicSettings, compose_mosaics
+from .patches import Settings
 from .scenes import SceneSettings, compose_scenes
 from .study import Composed, run_study
 
@@ -57,85 +59,48 @@ def source(data: Path | None, simulated: bool) -> Path | None:
     return data
 
 
-@command(app)
-def detection(
-    data: Data = None,
-    simulated: Simulated = False,
-    out: Out = Path("outputs/composed/detection"),
-    pretrained: Pretrained = None,
-    networks: Networks = None,
-    seeds: Seeds = 1,
-    epochs: Epochs = None,
-    threads: Threads = 1,
-    train: Train = 160,
-    val: Val = 40,
-    test: Test = 60,
-) -> None:
-    """Compose scenes, train, test; writes scenes.md, scenes.png, results.csv and figures of scenes."""
-    patches, trials = source(data, simulated), SCENES.trials(networks, pretrained, seeds)
-    compose_scenes(patches, out / "scenes", SceneSettings(train, val, test))
-    typer.echo(run_study(SCENES, trials, out / "scenes", out, epochs, threads))
+def add_commands(study: Composed, compose: Callable[..., bool], settings: type[Settings]) -> None:
+    """Add the commands that compose a data set, called after it, and that train and test on it, after its task."""
+
+    @command(app, study.task.name)
+    def run(
+        data: Data = None,
+        simulated: Simulated = False,
+        out: Out = Path("outputs/composed", study.task.name),
+        pretrained: Pretrained = None,
+        networks: Networks = None,
+        seeds: Seeds = 1,
+        epochs: Epochs = None,
+        threads: Threads = 1,
+        train: Train = settings.train,
+        val: Val = settings.val,
+        test: Test = settings.test,
+    ) -> None:
+        """Compose, train, test; writes <data set>.md, <data set>.png, results.csv and figures of predictions."""
+        patches, trials = source(data, simulated), study.trials(networks, pretrained, seeds)
+        compose(patches, out / study.dataset, settings(train, val, test))
+        typer.echo(run_study(study, trials, out / study.dataset, out, epochs, threads))
+
+    @command(app, study.dataset)
+    def write(
+        out: Out,
+        data: Data = None,
+        simulated: Simulated = False,
+        train: Train = settings.train,
+        val: Val = settings.val,
+        test: Test = settings.test,
+        size: Size = settings.size,
+        fewest: Fewest = settings.fewest,
+        most: Most = settings.most,
+        seed: Seed = 0,
+    ) -> None:
+        """Compose the data set only; a folder that is there with the same settings is left as it is."""
+        new = compose(source(data, simulated), out, settings(train, val, test, size, fewest, most, seed))
+        typer.echo(f"{'composed' if new else 'found'} {train + val + test} {study.dataset} in {out}")
 
 
-@command(app)
-def segmentation(
-    data: Data = None,
-    simulated: Simulated = False,
-    out: Out = Path("outputs/composed/segmentation"),
-    pretrained: Pretrained = None,
-    networks: Networks = None,
-    seeds: Seeds = 1,
-    epochs: Epochs = None,
-    threads: Threads = 1,
-    train: Train = 400,
-    val: Val = 40,
-    test: Test = 60,
-) -> None:
-    """Compose mosaics, train, test; writes mosaics.md, mosaics.png, results.csv and figures of mosaics."""
-    patches, trials = source(data, simulated), MOSAICS.trials(networks, pretrained, seeds)
-    compose_mosaics(patches, out / "mosaics", MosaicSettings(train, val, test))
-    typer.echo(run_study(MOSAICS, trials, out / "mosaics", out, epochs, threads))
-
-
-@command(app)
-def scenes(
-    out: Out,
-    data: Data = None,
-    simulated: Simulated = False,
-    train: Train = 160,
-    val: Val = 40,
-    test: Test = 60,
-    size: Size = 512,
-    fewest: Fewest = 3,
-    most: Most = 10,
-    seed: Seed = 0,
-) -> None:
-    """Compose scenes with ships; a folder that is there with the same settings is left as it is."""
-    settings = SceneSettings(train, val, test, size, fewest, most, seed)
-    _composed(compose_scenes(source(data, simulated), out, settings), train + val + test, "scenes", out)
-
-
-@command(app)
-def mosaics(
-    out: Out,
-    data: Data = None,
-    simulated: Simulated = False,
-    train: Train = 400,
-    val: Val = 40,
-    test: Test = 60,
-    size: Size = 256,
-    fewest: Fewest = 5,
-    most: Most = 9,
-    seed: Seed = 0,
-) -> None:
-    """Compose mosaics of land cover; a folder that is there with the same settings is left as it is."""
-    settings = MosaicSettings(train, val, test, size, fewest, most, seed)
-    _composed(compose_mosaics(source(data, simulated), out, settings), train + val + test, "mosaics", out)
-
-
-def _composed(new: bool, count: int, kind: str, out: Path) -> None:
-    typer.echo(f"{'composed' if new else 'found'} {count} {kind} in {out}")
-
+add_commands(SCENES, compose_scenes, SceneSettings)
+add_commands(MOSAICS, compose_mosaics, MosaicSettings)
 
 if __name__ == "__main__":
     app()

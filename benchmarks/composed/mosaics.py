@@ -50,8 +50,6 @@ class MosaicSettings(Settings):
     """What decides a set of mosaics; each is at least as large as a patch."""
 
     train: int = 400
-    val: int = 40
-    test: int = 60
     size: int = 256
     fewest: int = 5
     most: int = 9

@@ -65,12 +65,12 @@ class Settings:
         OptionError: there would be no image in a split, or the numbers are impossible.
     """
 
-    train: int
-    val: int
-    test: int
-    size: int
-    fewest: int
-    most: int
+    train: int = 160
+    val: int = 40
+    test: int = 60
+    size: int = 512
+    fewest: int = 3
+    most: int = 10
     seed: int = 0
 
     def __post_init__(self) -> None:

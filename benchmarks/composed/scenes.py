@@ -66,13 +66,6 @@ _ATTEMPTS = 1000
 class SceneSettings(Settings):
     """What decides a set of scenes; there must be room for the ships."""
 
-    train: int = 160
-    val: int = 40
-    test: int = 60
-    size: int = 512
-    fewest: int = 3
-    most: int = 10
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.size < 128 or self.most > (self.size // 128) ** 2:

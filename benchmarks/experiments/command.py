@@ -22,7 +22,7 @@ def new_app(**options: object) -> typer.Typer:
     return typer.Typer(add_completion=False, rich_markup_mode=None, **options)  # type: ignore[arg-type]
 
 
-def command(app: typer.Typer) -> Callable[[Callable[P, None]], Callable[P, None]]:
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Register a function as a command: an error becomes one line and status 1, being stopped status 75."""
 
     def register(function: Callable[P, None]) -> Callable[P, None]:
@@ -37,7 +37,7 @@ def command(app: typer.Typer) -> Callable[[Callable[P, None]], Callable[P, None]
                 typer.echo("stopped; the same command goes on", err=True)
                 raise typer.Exit(INTERRUPTED) from None
 
-        return app.command()(run)
+        return app.command(name)(run)
 
     return register
 
