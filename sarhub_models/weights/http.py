@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
 from .._version import __version__
 from ..errors import DownloadError, NotFoundError, SarHubError
@@ -20,7 +21,7 @@ from ..io.progress import Progress
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["download"]
+__all__ = ["download", "reason", "without_credentials"]
 
 RETRY_WAITS = (0.5, 1.0, 2.0)  # seconds before the second, third and fourth attempt
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two reads
@@ -134,6 +135,16 @@ def reason(err: BaseException) -> str:
         return "timed out"
     text = err.strerror if isinstance(err, OSError) and err.strerror else str(err) or type(err).__name__
     return re.sub(r"<[^>]*>[:,]? ?|https?://\S+", "", text).strip()
+
+
+def without_credentials(url: str) -> str:
+    """Return an address without user name, password and query, for messages and metadata; a query may be a token."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition(":")[0]
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, place, parts.path, "…" if parts.query else "", ""))
 
 
 def _resumable(url: str, part: Path, note: Path) -> tuple[_Note | None, int]:

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import DownloadError, ManifestError, NotFoundError
 from ..io.files import check_name, no_links, open_file, replace_atomically
@@ -106,11 +105,11 @@ class Http(Source):
     url: str
 
     def __str__(self) -> str:
-        return without_credentials(self.url)
+        return http.without_credentials(self.url)
 
     def page(self) -> str:
         """See :meth:`Source.page`."""
-        return without_credentials(self.url)
+        return http.without_credentials(self.url)
 
     def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`."""
@@ -262,7 +261,7 @@ class Mirror(Source):
     name: str
 
     def __str__(self) -> str:
-        return f"mirror {without_credentials(self.location) if self.needs_network() else self.location}"
+        return f"mirror {http.without_credentials(self.location) if self.needs_network() else self.location}"
 
     def needs_network(self) -> bool:
         """See :meth:`Source.needs_network`: a folder does not."""
@@ -372,16 +371,6 @@ class Manual(Source):
             f"open {self.url} (extraction code {self.code}) in a browser, download the file, "
             "then run 'sarhub import FILE'"
         )
-
-
-def without_credentials(url: str) -> str:
-    """Return an address without user name, password and query, for messages and metadata; a query may be a token."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url.partition(":")[0]
-    place = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, place, parts.path, "…" if parts.query else "", ""))
 
 
 def source_from(entry: Mapping[str, Any]) -> Source:

@@ -35,8 +35,9 @@ def test_every_source_of_the_manifest_can_be_built() -> None:
 
 def test_the_schema_of_the_list_allows_the_registered_kinds_and_no_others() -> None:
     schema = json.loads((Path(sarhub_models.__file__).parent / "zoo" / "weights_manifest.schema.json").read_text())
-    kinds = [entry["properties"]["type"]["const"] for entry in schema["$defs"]["source"]["oneOf"]]
-    assert sorted(kinds) == sorted(sources.KINDS)
+    source = schema["$defs"]["source"]
+    described = [entry["if"]["properties"]["type"]["const"] for entry in source["allOf"]]
+    assert sorted(source["properties"]["type"]["enum"]) == sorted(described) == sorted(sources.KINDS)
 
 
 @pytest.mark.parametrize(
