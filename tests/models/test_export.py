@@ -105,7 +105,7 @@ def test_preprocessing_is_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([*arguments, "--out", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["input_shape"] == [1, 64, 64]
     (entry,) = (p.value for p in onnx.load(file).metadata_props if p.key == "sarhub")
-    assert json.loads(entry)["preprocessing"]["std"] == 0.0005743462
+    assert json.loads(entry)["preprocessing"]["std"] == [0.0005743462]
 
     file = tmp_path / "model.pt2"
     assert main([*arguments, "--out", str(file), "--format", "pt2"]) == 0
@@ -154,7 +154,7 @@ def test_the_metadata_tells_the_head_that_the_file_has(tmp_path: Path) -> None:
 
 
 def test_no_random_head_on_trained_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for more in ({"checkpoint": tmp_path / "mine.pth", "pretrained": False}, {}):
+    for more in ({"checkpoint_path": tmp_path / "mine.pth", "pretrained": False}, {}):
         with pytest.raises(OptionError, match="would be random"):
             export.export_named("mobilenetv3_osu", tmp_path / "m.pt2", format="pt2", num_classes=4, **more)
     assert main(["export", "mobilenetv3_osu", "--num-classes", "4", "--out", str(tmp_path / "m.onnx")]) == 2
