@@ -47,7 +47,7 @@ _TARGETS = ("ship", "vehicle")  # simulated classes that are no land cover
 
 @dataclass(frozen=True)
 class MosaicSettings(Settings):
-    """What decides a set of mosaics; each is at least as large as a patch."""
+    """Settings of a set of mosaics; each is at least as large as a patch."""
 
     train: int = 400
     size: int = 256

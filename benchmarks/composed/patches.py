@@ -50,7 +50,7 @@ _SIMULATED_COUNT = 24  # chips of each class and split
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides a set of composed images, but for its patches.
+    """Settings of a set of composed images, but for its patches.
 
     Attributes:
         train: number of images of the training split.

@@ -64,7 +64,7 @@ _ATTEMPTS = 1000
 
 @dataclass(frozen=True)
 class SceneSettings(Settings):
-    """What decides a set of scenes; there must be room for the ships."""
+    """Settings of a set of scenes; there must be room for the ships."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

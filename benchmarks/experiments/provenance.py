@@ -90,7 +90,7 @@ def _short(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the result of a trial follows from.
+    """Inputs that the result of a trial follows from.
 
     Attributes:
         settings: all that was chosen; values of JSON.

@@ -42,7 +42,7 @@ _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods(
 
 @dataclass(frozen=True)
 class Experiment:
-    """What trials have in common. It must be picklable.
+    """Base of an experiment, which holds what its trials share; it must be picklable.
 
     Attributes:
         out: folder of the trials and the report.

@@ -66,7 +66,7 @@ def recipe_of(data: Path, assignments: tuple[str, ...], trial: Trial) -> Recipe:
 
 @dataclass(frozen=True)
 class Study:
-    """What all explanations share.
+    """Settings that all explanations share.
 
     Attributes:
         data: folder of the patches.

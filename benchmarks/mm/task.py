@@ -35,7 +35,7 @@ _INIT = "init.safetensors"
 
 @dataclass(frozen=True)
 class Task:
-    """What detection and segmentation differ in.
+    """Parts in which detection and segmentation differ.
 
     Attributes:
         name: of the task, in the table.

@@ -43,7 +43,7 @@ _TRIAL = {"model.init": "--init", "runtime.seed": "--seeds", "data.fraction": "-
 
 @dataclass(frozen=True)
 class Grid:
-    """What all trials share.
+    """Settings that all trials share.
 
     Attributes:
         dataset: one of :data:`DATASETS`.

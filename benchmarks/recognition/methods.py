@@ -26,7 +26,6 @@ from sarhub_models.engine.initialization import build_network, starting_weights
 from sarhub_models.engine.metrics import make_metrics, plain, probabilities
 from sarhub_models.engine.readers import Scenes
 from sarhub_models.engine.recipe import Recipe
-from sarhub_models.engine.report import write_csv
 from sarhub_models.engine.run import SUMMARY, load_run, train
 from sarhub_models.engine.scoring import Outputs, collect
 from sarhub_models.engine.splits import Source, mean_std, open_source, open_training
@@ -179,5 +178,5 @@ def _write(folder: Path, classes: tuple[str, ...], outputs: Outputs, scores: np.
         }
         for name, label, guess, values in zip(outputs.names, outputs.labels.tolist(), predicted, scores, strict=True)
     ]
-    write_csv(rows, folder / PREDICTIONS)
+    write_table(rows, folder / PREDICTIONS)
     return plain(make_metrics(len(classes), False)(torch.from_numpy(predicted), outputs.labels))

@@ -107,7 +107,7 @@ def bands_table() -> str:
 
 
 def bundled_scores(name: str) -> str:
-    """What the list of weights says of how a model was made and what it reached."""
+    """Return what the list of weights says of how a model was made and what it reached."""
     training = sarhub.model_info(name).training
     assert training is not None
     rows = ["| split | overall accuracy | class average | macro F1 |", "| --- | --- | --- | --- |"]

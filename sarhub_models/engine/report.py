@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 from torch import Tensor
 
-from ..io.files import write_text
-
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
 # Columns of an epoch's row that are no scores.
 RUNNING = ("epoch", "loss", "learning_rate", "images_per_second", "waiting_for_data", "skipped")
-
-
-def write_csv(rows: Sequence[Mapping[str, object]], file: Path) -> None:
-    """Write rows with equal keys as a table with a header; the file is never seen half."""
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(file, stream.getvalue())
 
 
 def plot_curves(rows: Sequence[Mapping[str, float]], file: Path) -> None:

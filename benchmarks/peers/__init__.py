@@ -1,1 +1,0 @@
-"""Comparisons with other packages that load the same weights."""
