@@ -31,6 +31,7 @@ from sarhub_models.engine.scoring import Outputs, collect
 from sarhub_models.engine.splits import Source, mean_std, open_source, open_training
 from sarhub_models.errors import InputError, OptionError, StoppedError
 from sarhub_models.features.probe import classifiers
+from sarhub_models.io.tables import write_table
 
 from .grid import Grid
 
