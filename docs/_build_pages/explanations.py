@@ -36,7 +36,8 @@ def explain_figures(folder: Path) -> None:
         ]
     save_figure(chip_figure(views[MODEL][0]), folder / "explain_chip.png")
     save_figure(chip_figure(views[MODEL][1], palette="colorblind"), folder / "explain_colorblind.png")
-    save_figure(grid_figure(views, 0.25, "colorblind", "knowledge points, b = 0.25"), folder / "explain_grid.png")
+    title = "knowledge points, b = 0.25"
+    save_figure(grid_figure(views, threshold=0.25, palette="colorblind", title=title), folder / "explain_grid.png")
 
 
 def study_results(folder: Path) -> None:
