@@ -283,6 +283,7 @@ class ClassBalancedLoss(_BalancedLoss):
     def __init__(
         self,
         counts: Tensor | Sequence[int],
+        *,
         beta: float = 0.995,
         gamma: float | None = None,
         multilabel: bool = False,
@@ -324,6 +325,7 @@ class MiniBatchClassBalancedLoss(_BalancedLoss):
     def __init__(
         self,
         num_classes: int,
+        *,
         beta: float = 0.995,
         gamma: float | None = None,
         multilabel: bool = False,

@@ -59,10 +59,10 @@ def assert_reference(case: dict[str, Any]) -> None:
     beta, gamma, counts = case["beta"], case["gamma"], case["counts"]
     classes = len(counts)
     for name, loss in {
-        "mini_cb_ce": MiniBatchClassBalancedLoss(classes, beta),
-        "mini_cb_focal_released": MiniBatchClassBalancedLoss(classes, beta, gamma, form="released"),
-        "cb_ce": ClassBalancedLoss(counts, beta),
-        "cb_focal_released": ClassBalancedLoss(counts, beta, gamma, form="released"),
+        "mini_cb_ce": MiniBatchClassBalancedLoss(classes, beta=beta),
+        "mini_cb_focal_released": MiniBatchClassBalancedLoss(classes, beta=beta, gamma=gamma, form="released"),
+        "cb_ce": ClassBalancedLoss(counts, beta=beta),
+        "cb_focal_released": ClassBalancedLoss(counts, beta=beta, gamma=gamma, form="released"),
     }.items():
         assert loss(logits, labels).item() == pytest.approx(case[name], abs=1e-5), name
 

@@ -105,7 +105,7 @@ def update_manifest(
         "class_names": list(run.class_names),
         "multilabel": False,
         "preprocessing": {
-            **describe(recipe.preprocess, run.mean, run.std, recipe.data.full_scale),
+            **describe(recipe.preprocess, run.mean, run.std, full_scale=recipe.data.full_scale),
             "note": _NOTE,
         },
         "input": {"bands": ["single"], "radiometry": "amplitude", "range": [0, 1], "channels": 3},

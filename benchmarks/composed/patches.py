@@ -113,7 +113,7 @@ def load_patches(data: Path | None, part: str, split: str, seed: int = 0) -> Pat
         UnknownNameError: there is no such part or split.
     """
     if data is not None:
-        patches = load_dsn(data, (part,), split, "complex")
+        patches = load_dsn(data, parts=(part,), split=split, quantity="complex")
         names = tuple(name.rpartition("/")[2] for name in patches.class_names)
         return Patches(patches.images, patches.labels, names)
     number = len(SPLITS) * seed + SPLITS.index(split)

@@ -29,7 +29,7 @@ MODEL = "mobilenetv3_dsn"
 
 def simulated(count: int) -> tuple[Tensor, float, float]:
     """Return chips of ships and vehicles, and the mean and standard deviation that the network needs."""
-    images, labels, names = simulate_chips(-(-count // 2), 64)
+    images, labels, names = simulate_chips(-(-count // 2), size=64)
     chosen = images[(labels == names.index("ship")) | (labels == names.index("vehicle"))][:count]
     transform = sarhub.create_transform(MODEL)
     return prepare(transform, torch.from_numpy(chosen)[:, None]), transform.mean, transform.std

@@ -52,7 +52,7 @@ class Chips:
     multilabel = False
 
     def __init__(self, count: int, size: int) -> None:
-        images, labels, self.class_names = simulate_chips(-(-count // len(CLASS_NAMES)), size)
+        images, labels, self.class_names = simulate_chips(-(-count // len(CLASS_NAMES)), size=size)
         order = np.random.default_rng(0).permutation(len(images))
         self.images, self.labels = images[order], labels[order]
         self.names = tuple(str(index) for index in order)

@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 def explain_figures(folder: Path) -> None:
     """A vehicle with its shadow and ships at sea: knowledge points, and the same chips before and after training."""
-    images, labels, names = simulate_chips(2, 64, seed=4)
+    images, labels, names = simulate_chips(2, size=64, seed=4)
     chosen = np.concatenate([images[labels == names.index("vehicle")][:1], images[labels == names.index("ship")]])
     transform = sarhub.create_transform(MODEL)
     chips = prepare_chips(chosen, ["vehicle", "ship 1", "ship 2"], transform)

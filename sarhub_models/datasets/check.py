@@ -144,7 +144,7 @@ def _default_splits(published: CatalogEntry, folder: Path) -> Sequence[str | Non
 
 def _has_list(folder: Path, split: str, prefix: str) -> bool:
     try:
-        find_list(folder, split, prefix)
+        find_list(folder, split, prefix=prefix)
     except DataError:
         return False
     return True

@@ -46,7 +46,7 @@ class LabelledImages:
 
 
 @contextmanager
-def open_images(images: AnyPath, labels: AnyPath | None = None) -> Iterator[LabelledImages]:
+def open_images(images: AnyPath, *, labels: AnyPath | None = None) -> Iterator[LabelledImages]:
     """Find the images to compare on.
 
     Args:
@@ -89,7 +89,7 @@ def _unpack(packed: Sequence[Path], folder: Path) -> LabelledImages:
     files: list[Path] = []
     names, labels, splits = [], [], []
     for split in (TRAIN, TEST):
-        patches = load_dsn(packed[0].parent, [file.stem for file in packed], split, "complex")
+        patches = load_dsn(packed[0].parent, parts=[file.stem for file in packed], split=split, quantity="complex")
         for name, image, label in zip(patches.names, patches.images, patches.labels, strict=True):
             files.append(folder / f"{len(files):06d}.npy")
             np.save(files[-1], image)

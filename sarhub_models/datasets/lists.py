@@ -41,7 +41,7 @@ class Listed:
     labels: tuple[int, ...]
 
 
-def find_list(folder: AnyPath, split: str, prefix: str = "") -> Path:
+def find_list(folder: AnyPath, split: str, *, prefix: str = "") -> Path:
     """Return the list of a split, ``<prefix><split>.txt`` or ``<split>.txt``.
 
     Raises:
@@ -102,7 +102,7 @@ def label_array(entries: Sequence[Listed], num_classes: int, *, multilabel: bool
     return labels
 
 
-def list_files(root: AnyPath, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
+def list_files(root: AnyPath, *, suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     """Return the images below a folder, sorted.
 
     Raises:
@@ -134,10 +134,10 @@ class ImageIndex:
         DataError: ``root`` is not a folder, or holds no such files.
     """
 
-    def __init__(self, root: AnyPath, suffixes: Sequence[str] = SUFFIXES) -> None:
+    def __init__(self, root: AnyPath, *, suffixes: Sequence[str] = SUFFIXES) -> None:
         self.root = Path(root)
         self._by_stem: dict[str, list[PurePath]] = defaultdict(list)
-        for file in list_files(root, suffixes):
+        for file in list_files(root, suffixes=suffixes):
             self._by_stem[file.stem].append(file.relative_to(self.root))
 
     @property

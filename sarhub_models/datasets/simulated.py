@@ -24,7 +24,7 @@ _SEA_SHAPE = 6.0  # shape of the sea's gamma texture: moderately spiky
 
 
 def simulate_chips(
-    num_per_class: int, size: int = 64, seed: int = 0, *, looks: float = 4.0
+    num_per_class: int, *, size: int = 64, seed: int = 0, looks: float = 4.0
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Simulate chips of every class of :data:`CLASS_NAMES`.
 

@@ -24,7 +24,7 @@ def draw(seed: int, step: int, batch_size: int, rank: int, world: int) -> Tensor
     return numbers[:, rank * batch_size : (rank + 1) * batch_size]
 
 
-def describe(preprocess: Preprocess, mean: float, std: float, full_scale: float | None = None) -> dict[str, Any]:
+def describe(preprocess: Preprocess, mean: float, std: float, *, full_scale: float | None = None) -> dict[str, Any]:
     """Return the preprocessing of a recipe as the manifest describes it.
 
     Without DRAA the operator's parameter is one number, in training, too.

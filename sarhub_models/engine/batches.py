@@ -198,7 +198,7 @@ class StepSampler:
             comes again.
     """
 
-    def __init__(self, samples: int, plan: Plan, weights: Tensor | None = None) -> None:
+    def __init__(self, samples: int, plan: Plan, *, weights: Tensor | None = None) -> None:
         self.samples, self.plan, self.weights = samples, plan, weights
 
     def __len__(self) -> int:
@@ -308,12 +308,12 @@ class Files:
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def training(self, plan: Plan, pin: bool = False) -> Batches:
+    def training(self, plan: Plan, *, pin: bool = False) -> Batches:
         """Return all mini-batches of a plan; the workers live as long as the run."""
         weights = class_weights(self.scenes) if self.data.balanced else None
-        return self._batches(True, pin, batch_sampler=StepSampler(len(self), plan, weights))
+        return self._batches(True, pin, batch_sampler=StepSampler(len(self), plan, weights=weights))
 
-    def evaluation(self, batch_size: int, process: Rank = Rank(), pin: bool = False) -> Batches:
+    def evaluation(self, batch_size: int, *, process: Rank = Rank(), pin: bool = False) -> Batches:
         """Return a process's share of the split: every ``world``-th sample, each exactly once."""
         return self._batches(False, pin, sampler=range(process.rank, len(self), process.world), batch_size=batch_size)
 

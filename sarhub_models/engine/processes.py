@@ -36,7 +36,7 @@ class Programs:
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
 
-    def run(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
+    def run(self, command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None) -> int:
         """Run a program and return its exit status.
 
         Args:

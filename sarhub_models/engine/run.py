@@ -210,7 +210,9 @@ def _finish(trainer: Trainer) -> None:
         "recipe": trainer.recipe.model_dump(mode="json"),
         "mean": trainer.mean,
         "std": trainer.std,
-        "preprocessing": describe(trainer.recipe.preprocess, trainer.mean, trainer.std, trainer.recipe.data.full_scale),
+        "preprocessing": describe(
+            trainer.recipe.preprocess, trainer.mean, trainer.std, full_scale=trainer.recipe.data.full_scale
+        ),
         "data": trainer.data,
         "class_names": list(trainer.train.class_names),
         "multilabel": trainer.train.multilabel,

@@ -31,6 +31,7 @@ def collect(
     function: Callable[[Tensor], Tensor],
     loader: Iterable[Any],
     transform: nn.Module,
+    *,
     device: torch.device | str = "cpu",
 ) -> Outputs:
     """Apply a function to all samples of a loader; damaged ones that were left out are not among them.
@@ -69,6 +70,7 @@ def score(
     transform: nn.Module,
     num_classes: int,
     multilabel: bool,
+    *,
     device: torch.device | str = "cpu",
 ) -> tuple[dict[str, float], Tensor]:
     """Score a network on the samples of a loader, together with what other processes score.

@@ -204,7 +204,7 @@ class Shards:
     def __len__(self) -> int:
         return self.index.samples
 
-    def training(self, plan: Plan, pin: bool = False) -> Batches:
+    def training(self, plan: Plan, *, pin: bool = False) -> Batches:
         """Return all mini-batches of a plan; the workers live as long as the run.
 
         With fewer shards than workers of all processes together, fewer workers are used.
@@ -227,7 +227,7 @@ class Shards:
             )
         return self._load(partial(self._training, plan), lanes, pin)
 
-    def evaluation(self, batch_size: int, process: Rank = Rank(), pin: bool = False) -> Batches:
+    def evaluation(self, batch_size: int, *, process: Rank = Rank(), pin: bool = False) -> Batches:
         """Return a process's share of the split, each sample once.
 
         It is every ``world``-th shard where that shares them evenly, else every ``world``-th sample of all shards.

@@ -27,10 +27,10 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Return the number of samples."""
 
-    def training(self, plan: Plan, pin: bool = False) -> Iterable[Batch]:
+    def training(self, plan: Plan, *, pin: bool = False) -> Iterable[Batch]:
         """Return the mini-batches of a plan."""
 
-    def evaluation(self, batch_size: int, process: Rank = Rank(), pin: bool = False) -> Iterable[Batch]:
+    def evaluation(self, batch_size: int, *, process: Rank = Rank(), pin: bool = False) -> Iterable[Batch]:
         """Return one process's share of the split, each sample once."""
 
 
@@ -79,7 +79,7 @@ def mean_std(source: Source, preprocess: Preprocess) -> tuple[float, float]:
         return preprocess.mean, preprocess.std
     transform = make_transform(preprocess, 0.0, 1.0).until("normalize")
     count, total, squares = 0, 0.0, 0.0
-    for batch in source.evaluation(256, Rank(0, max(1, len(source) // _PROBE))):
+    for batch in source.evaluation(256, process=Rank(0, max(1, len(source) // _PROBE))):
         images = batch.images if isinstance(batch.images, list) else [batch.images]
         for image in images:
             pixels = transform(image).double()

@@ -290,9 +290,14 @@ class Trainer:
         if self.val is None:
             return {}, torch.empty(0)
         device = self.accelerator.device
-        loader = self.val.evaluation(self.recipe.evaluation.batch_size, self.process, pin=device.type == "cuda")
+        loader = self.val.evaluation(self.recipe.evaluation.batch_size, process=self.process, pin=device.type == "cuda")
         return score(
-            self.scored, map(self.skipped.note, loader), self.transform, self.classes, self.train.multilabel, device
+            self.scored,
+            map(self.skipped.note, loader),
+            self.transform,
+            self.classes,
+            self.train.multilabel,
+            device=device,
         )
 
     def _count_seconds(self) -> None:

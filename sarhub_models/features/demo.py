@@ -74,7 +74,7 @@ def fetch_data() -> Path:
         from ..io.progress import download_bar
 
         with download_bar("DSN-SLC", True) as bar:
-            download_dsn(folder, PARTS, bar)
+            download_dsn(folder, parts=PARTS, progress=bar)
     return folder
 
 

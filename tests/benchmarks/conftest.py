@@ -23,7 +23,7 @@ __all__ = ["chips", "copy", "done", "tiny_dsn", "weights"]
 def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each of three classes, 12 chips of 32 pixels each."""
     root = tmp_path_factory.mktemp("data") / "chips"
-    images, labels, names = simulate_chips(12, 32)
+    images, labels, names = simulate_chips(12, size=32)
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         if names[label] in CLASSES:
             (root / names[label]).mkdir(parents=True, exist_ok=True)

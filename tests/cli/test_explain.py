@@ -31,7 +31,7 @@ def one_thread() -> None:
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chips")
-    chips, labels, _ = simulate_chips(2, 64)
+    chips, labels, _ = simulate_chips(2, size=64)
     (folder / "sub").mkdir()
     for number, chip in enumerate(chips[labels == 1]):
         np.save(folder / "sub" / f"{number}.npy", chip)

@@ -71,11 +71,11 @@ def test_what_is_written_is_read(lines: list[tuple[str, list[int]]]) -> None:
 
 def test_the_list_of_a_split(tmp_path: Path) -> None:
     plain = write(tmp_path / "train.txt", "a 0")
-    assert find_list(tmp_path, "train", "ben_") == plain
+    assert find_list(tmp_path, "train", prefix="ben_") == plain
     prefixed = write(tmp_path / "ben_train.txt", "a 0")
-    assert find_list(tmp_path, "train", "ben_") == prefixed
+    assert find_list(tmp_path, "train", prefix="ben_") == prefixed
     with pytest.raises(DataError, match=r"ben_val\.txt or .*val\.txt.*training\.splits"):
-        find_list(tmp_path, "val", "ben_")
+        find_list(tmp_path, "val", prefix="ben_")
 
 
 @settings(max_examples=40)
@@ -134,7 +134,7 @@ def test_the_listed_suffix_decides_between_formats(tmp_path: Path) -> None:
     write_npy(tmp_path / "x.npy")
     write_png(tmp_path / "x.png")
     assert ImageIndex(tmp_path).find(["x.png"]) == [tmp_path / "x.png"]
-    assert ImageIndex(tmp_path, (".npy",)).find(["x.png"]) == [tmp_path / "x.npy"]
+    assert ImageIndex(tmp_path, suffixes=(".npy",)).find(["x.png"]) == [tmp_path / "x.npy"]
     with pytest.raises(DataError, match=r"x\.npy or .*x\.png"):
         ImageIndex(tmp_path).find(["x"])
 
@@ -152,4 +152,4 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
         ImageIndex(tmp_path / "none")
     write_png(tmp_path / "x.png")
     with pytest.raises(DataError, match=r"expected files named \.npy"):
-        ImageIndex(tmp_path, (".npy",))
+        ImageIndex(tmp_path, suffixes=(".npy",))

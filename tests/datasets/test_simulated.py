@@ -12,21 +12,21 @@ from sarhub_models.errors import OptionError
 @settings(max_examples=15)
 @given(st.integers(1, 3), st.integers(16, 70), st.integers(0, 2**40), st.sampled_from([0.5, 1.0, 4.0, 30.0]))
 def test_chips_are_amplitude_in_range_and_follow_the_seed(count: int, size: int, seed: int, looks: float) -> None:
-    chips, labels, names = simulate_chips(count, size, seed, looks=looks)
+    chips, labels, names = simulate_chips(count, size=size, seed=seed, looks=looks)
     assert chips.shape == (count * len(names), size, size)
     assert chips.dtype == np.float32
     assert chips.min() >= 0
     assert chips.max() <= 1
     assert labels.dtype == np.int64
     np.testing.assert_array_equal(np.bincount(labels), [count] * len(names))
-    np.testing.assert_array_equal(simulate_chips(count, size, seed, looks=looks)[0], chips)
+    np.testing.assert_array_equal(simulate_chips(count, size=size, seed=seed, looks=looks)[0], chips)
     assert len({chip.tobytes() for chip in chips}) == len(chips)
-    assert (simulate_chips(count, size, seed + 1, looks=looks)[0] != chips).any()
+    assert (simulate_chips(count, size=size, seed=seed + 1, looks=looks)[0] != chips).any()
 
 
 def test_more_chips_begin_with_the_same_ones() -> None:
-    few, labels_few, _ = simulate_chips(2, 24, 5)
-    many, labels_many, _ = simulate_chips(4, 24, 5)
+    few, labels_few, _ = simulate_chips(2, size=24, seed=5)
+    many, labels_many, _ = simulate_chips(4, size=24, seed=5)
     for label in range(len(CLASS_NAMES)):
         np.testing.assert_array_equal(many[labels_many == label][:2], few[labels_few == label])
 
@@ -41,7 +41,7 @@ def test_speckle_has_the_moments_of_goodman(looks: float) -> None:
 
 
 def test_what_makes_a_class_is_visible() -> None:
-    chips, labels, names = simulate_chips(30, 64, 1)
+    chips, labels, names = simulate_chips(30, size=64, seed=1)
     of = {name: chips[labels == i] for i, name in enumerate(names)}
     bright = {name: np.mean(x > 0.5) for name, x in of.items()}
     assert bright["sea"] == 0
@@ -60,8 +60,8 @@ def test_a_plain_classifier_tells_the_classes_apart() -> None:
         blocks = x.reshape(len(x), 8, 8, 8, 8).mean((2, 4))
         return np.column_stack([*quantiles, np.log(blocks.std((1, 2)))])
 
-    train, train_labels, names = simulate_chips(40, 64, 0)
-    test, test_labels, _ = simulate_chips(20, 64, 1)
+    train, train_labels, names = simulate_chips(40, size=64, seed=0)
+    test, test_labels, _ = simulate_chips(20, size=64, seed=1)
     features, queries = describe(train), describe(test)
     mean, std = features.mean(0), features.std(0)
     distance = np.linalg.norm(((queries - mean) / std)[:, None] - ((features - mean) / std)[None], axis=-1)
@@ -73,7 +73,7 @@ def test_a_plain_classifier_tells_the_classes_apart() -> None:
 @pytest.mark.parametrize("arguments", [(0, 64, 0), (1, 15, 0), (1, 64, -1)])
 def test_impossible_arguments_are_refused(arguments: tuple[int, int, int]) -> None:
     with pytest.raises(OptionError, match="expected num_per_class"):
-        simulate_chips(*arguments)
+        simulate_chips(arguments[0], size=arguments[1], seed=arguments[2])
     for looks in (0.0, -1.0, float("nan")):
         with pytest.raises(OptionError, match="looks"):
             simulate_chips(1, looks=looks)

@@ -94,7 +94,7 @@ def test_an_epoch_sees_each_sample_once_in_an_order_of_its_own() -> None:
 
 def test_shares_of_the_evaluation_make_up_the_split(root: Path) -> None:
     source = files(settings(root))
-    shares = [names(list(source.evaluation(2, Rank(rank, 3)))) for rank in range(3)]
+    shares = [names(list(source.evaluation(2, process=Rank(rank, 3)))) for rank in range(3)]
     assert sorted(name for share in shares for name in share) == sorted(source.scenes.names)
     assert {len(share) for share in shares} == {5, 6}
 
@@ -175,7 +175,7 @@ def test_a_balanced_draw_shows_all_classes_equally_often_and_the_same_to_any_num
 
     def run(world: int) -> list[list[int]]:
         plans = [Plan(20, 2, 32 // world, seed=3, process=Rank(rank, world), start=start) for rank in range(world)]
-        shares = [list(StepSampler(100, plan, weights)) for plan in plans]
+        shares = [list(StepSampler(100, plan, weights=weights)) for plan in plans]
         return [list(chain.from_iterable(parts)) for parts in zip(*shares, strict=True)]
 
     drawn = run(1)

@@ -191,7 +191,7 @@ def test_too_few_shards_use_fewer_workers_or_are_refused(packed: Path) -> None:
 @pytest.mark.parametrize("world", [1, 2, 7])
 def test_evaluation_shares_out_every_sample_once(packed: Path, world: int, workers: int) -> None:
     shards = opened(packed, f"data.workers={workers}")
-    shares = [flat(names(shards.evaluation(5, Rank(rank, world)))) for rank in range(world)]
+    shares = [flat(names(shards.evaluation(5, process=Rank(rank, world)))) for rank in range(world)]
     assert len(flat(shares)) == len(set(flat(shares))) == 48
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

@@ -52,7 +52,7 @@ def labels(chips: Path, split: bool = False, header: bool = True) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("split", [False, True])
 def test_networks_and_their_twins_are_scored(chips: Path, split: bool, tmp_path: Path) -> None:
-    with open_images(chips, labels(chips, split, header=split)) as opened:
+    with open_images(chips, labels=labels(chips, split, header=split)) as opened:
         found = compare(opened, [MODEL], tmp_path / "out", progress=False)
     assert found.networks == (MODEL, MODEL + TWIN)
     assert found.images == 12
@@ -162,7 +162,7 @@ def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: 
 def test_lists_of_labels_that_do_not_fit(chips: Path, row: str) -> None:
     file = chips.parent / "labels.csv"
     file.write_text(f"image,label\n{row}\n")
-    with pytest.raises(DataError, match=r"labels\.csv"), open_images(chips, file):
+    with pytest.raises(DataError, match=r"labels\.csv"), open_images(chips, labels=file):
         pass
 
 
@@ -170,7 +170,7 @@ def test_lists_of_labels_that_do_not_fit(chips: Path, row: str) -> None:
 def test_lists_of_labels_may_begin_with_a_byte_order_mark(chips: Path, header: bool) -> None:
     file = labels(chips, header=header)
     file.write_bytes(file.read_text().encode("utf-8-sig"))
-    with open_images(chips, file) as opened:
+    with open_images(chips, labels=file) as opened:
         assert len(opened.files) == 12
 
 

@@ -47,7 +47,7 @@ def command(
     from ...datasets.labelled import open_images
     from ...features.compare import compare, weights_here
 
-    with open_images(images, labels) as chips:
+    with open_images(images, labels=labels) as chips:
         result = compare(
             chips,
             models or weights_here(),

@@ -69,7 +69,7 @@ class SceneDataset(ImageDataset[Sample]):
     @classmethod
     def _list(cls, root: AnyPath, lists: AnyPath | None, split: str) -> Path:
         """Return the list of a split, in ``lists`` or else in ``root``."""
-        return find_list(root if lists is None else lists, split, cls.list_prefix)
+        return find_list(root if lists is None else lists, split, prefix=cls.list_prefix)
 
     def _read(self, file: Path) -> np.ndarray:
         return read_image(file)

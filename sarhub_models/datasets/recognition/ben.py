@@ -124,7 +124,7 @@ class BigEarthNetS1(SceneDataset):
             if folders:
                 files = _band_files(root, folders, [re.split(r"[/\\]", path)[-1] for path in listed], band)
             else:
-                files = ImageIndex(root, (".npy",)).find([f"{path}_{band}.npy" for path in listed])
+                files = ImageIndex(root, suffixes=(".npy",)).find([f"{path}_{band}.npy" for path in listed])
         super().__init__(root, files, labels, CLASS_NAMES)
 
     def notes(self) -> tuple[str, ...]:

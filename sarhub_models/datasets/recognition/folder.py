@@ -75,7 +75,7 @@ class ListDataset(SceneDataset):
         suffixes: Sequence[str] = SUFFIXES,
     ) -> None:
         entries = read_list(list_file, len(class_names), multilabel=multilabel)
-        files = ImageIndex(root, suffixes).find([entry.path for entry in entries])
+        files = ImageIndex(root, suffixes=suffixes).find([entry.path for entry in entries])
         super().__init__(root, files, label_array(entries, len(class_names), multilabel=multilabel), class_names)
 
 

@@ -51,7 +51,7 @@ def crossing_pairs(part: str, names: list[str], splits: np.ndarray) -> list[tupl
 def test_packed_patches_come_back_exactly(packed: Path) -> None:
     found = {}
     for split in SPLITS:
-        patches = load_dsn(packed, ("tsx", "s1"), split, quantity="complex")
+        patches = load_dsn(packed, parts=("tsx", "s1"), split=split, quantity="complex")
         assert patches.class_names == ("tsx/railways", "tsx/ships", "s1/forest", "s1/water")
         assert patches.images.dtype == np.complex64
         for image, label, name in zip(patches.images, patches.labels, patches.names, strict=True):
@@ -65,12 +65,12 @@ def test_packed_patches_come_back_exactly(packed: Path) -> None:
 
 
 def test_splits_are_joined(packed: Path) -> None:
-    one = {split: load_dsn(packed, ("s1",), split) for split in SPLITS}
-    both = load_dsn(packed, ("s1",), "train+val")
+    one = {split: load_dsn(packed, parts=("s1",), split=split) for split in SPLITS}
+    both = load_dsn(packed, parts=("s1",), split="train+val")
     assert sorted(both.names) == sorted(one["train"].names + one["val"].names)
     assert len(both.images) == len(both.labels) == len(both.names)
     with pytest.raises(UnknownNameError, match="validation"):
-        load_dsn(packed, ("s1",), "train+validation")
+        load_dsn(packed, parts=("s1",), split="train+validation")
 
 
 def test_amplitude_is_the_magnitude_of_the_digital_numbers(packed: Path) -> None:
@@ -82,7 +82,7 @@ def test_amplitude_is_the_magnitude_of_the_digital_numbers(packed: Path) -> None
 
 
 def test_one_part_has_its_own_labels(packed: Path) -> None:
-    patches = load_dsn(packed, ("tsx",))
+    patches = load_dsn(packed, parts=("tsx",))
     assert patches.class_names == ("tsx/railways", "tsx/ships")
     assert set(patches.labels.tolist()) == {0, 1}
 
@@ -130,7 +130,7 @@ def test_empty_files_are_left_out_with_a_warning(tmp_path: Path) -> None:
     write(tmp_path, repository())
     with pytest.warns(UserWarning, match="1 empty file.*Tanker_x1_y1"):
         pack_folder(tmp_path / "data/slc_OpenSARShip", tmp_path / "opensarship.npz", "opensarship")
-    total = sum(len(load_dsn(tmp_path, ("opensarship",), split).labels) for split in SPLITS)
+    total = sum(len(load_dsn(tmp_path, parts=("opensarship",), split=split).labels) for split in SPLITS)
     assert total == 12
 
 

@@ -25,7 +25,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
 
 def fetch(server: FileServer, root: Path, *parts: str) -> list[Path]:
     urls = {"listing_url": f"{server.url}/tree", "archive_url": f"{server.url}/archive"}
-    return download_dsn(root, parts or ("s1", "tsx"), **urls)  # type: ignore[arg-type]
+    return download_dsn(root, parts=parts or ("s1", "tsx"), **urls)  # type: ignore[arg-type]
 
 
 def requests(server: FileServer, path: str) -> list[int]:

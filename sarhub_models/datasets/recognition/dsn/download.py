@@ -28,9 +28,9 @@ _PATCH = re.compile(r"(?P<folder>data/[A-Za-z_]+)/(?P<class>[A-Za-z][A-Za-z ]*)/
 
 def download_dsn(
     root: AnyPath,
+    *,
     parts: Sequence[str] = tuple(PARTS),
     progress: Callable[[int, int | None], None] | None = None,
-    *,
     listing_url: str = LISTING_URL,
     archive_url: str = ARCHIVE_URL,
 ) -> list[Path]:

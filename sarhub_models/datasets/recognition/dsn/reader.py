@@ -92,6 +92,7 @@ class DsnPatches:
 
 def load_dsn(
     root: AnyPath,
+    *,
     parts: Sequence[str] = ("s1", "tsx"),
     split: str = "train",
     quantity: Literal["amplitude", "complex"] = "amplitude",
@@ -142,7 +143,7 @@ class DsnSLC(SceneDataset):
     """
 
     def __init__(self, root: AnyPath, split: str, *, parts: Sequence[str] = ("s1", "tsx")) -> None:
-        patches = load_dsn(root, parts, split)
+        patches = load_dsn(root, parts=parts, split=split)
         super().__init__(root, [Path(root, name) for name in patches.names], patches.labels, patches.class_names)
         self.images = patches.images
 

@@ -95,7 +95,7 @@ class MSTAR(SceneDataset):
             if phoenix:
                 files = _listed_chips(root, _chips(root, phoenix), entries)
             else:
-                files = ImageIndex(root, (".npy",)).find([entry.path for entry in entries])
+                files = ImageIndex(root, suffixes=(".npy",)).find([entry.path for entry in entries])
         super().__init__(root, files, labels, CLASS_NAMES)
 
     def _read(self, file: Path) -> np.ndarray:
