@@ -172,7 +172,7 @@ def run_tool(package: Package, folder: Path, threads: int | None, name: str, *ar
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
     with sigterm_interrupts():
-        code = Programs().run([sys.executable, str(tool), *arguments], log, environment)
+        code = Programs().run([sys.executable, str(tool), *arguments], log, environment=environment)
     if code != 0:
         last = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
         raise DataError(f"{name} of {package} ended with status {code}; its output, {log}, ends with\n{last}")

@@ -101,7 +101,7 @@ class Recognition(Experiment):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         test = _open_test(recipe, run.class_names)
         network = run.model().to(device)
-        outputs = collect(lambda x: probabilities(network(x), False), test, run.transform(), device)
+        outputs = collect(lambda x: probabilities(network(x), False), test, run.transform(), device=device)
         scores = _write(folder, run.class_names, outputs, outputs.values.numpy())
         (folder / LAST).unlink(missing_ok=True)
         if not self.keep:
@@ -140,7 +140,7 @@ def _features(grid: Grid, trial: Trial) -> tuple[Outputs, Outputs, tuple[str, ..
     network = network.to(device).eval()
     test = _open_test(recipe, source.class_names)
     loaders = source.evaluation(recipe.evaluation.batch_size), test
-    learnt, tested = (collect(lambda x: _pooled(network, x), loader, transform, device) for loader in loaders)
+    learnt, tested = (collect(lambda x: _pooled(network, x), loader, transform, device=device) for loader in loaders)
     return learnt, tested, source.class_names
 
 
