@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -46,6 +47,8 @@ BENCHMARKS = {
     "composed": {"experiments", "mm", "detection", "segmentation"},
     "speed": {"experiments", "mm", "detection", "segmentation"},
 }
+# May stand second without their names, as users of timm, torchvision and torch.hub expect, or because they are data.
+POSITIONAL = {"pretrained", "training", "split", "assignments", "names", "shadow", "range"}
 
 
 @dataclass(frozen=True)
@@ -194,3 +197,31 @@ def test_private_names_stay_in_their_room() -> None:
 def test_every_module_says_what_it_holds() -> None:
     problems = [str(m.path.relative_to(ROOT)) for m in modules().values() if m.lines and not ast.get_docstring(m.tree)]
     fail_with(problems, "a module without a docstring:")
+
+
+def _public_functions(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from _public_functions(node.body, f"{node.name}.")
+        elif isinstance(node, ast.FunctionDef) and (not node.name.startswith("_") or node.name == "__init__"):
+            yield owner + node.name, node
+
+
+def test_options_are_given_by_name() -> None:
+    """A parameter with a default is an option, which public functions take by its name alone.
+
+    Others prescribe the signatures of networks (timm), integrations (MMEngine), commands (typer) and ``forward``.
+    """
+    problems = []
+    for module in modules().values():
+        if room(module.name) in ("networks", "integrations", "cli", "training", "benchmarks", "docs", "hubconf"):
+            continue
+        for name, function in _public_functions(module.tree.body):
+            arguments = [*function.args.posonlyargs, *function.args.args]
+            if arguments and arguments[0].arg in ("self", "cls"):
+                arguments = arguments[1:]
+            defaults = len(function.args.defaults)
+            optional = [a.arg for a in arguments[max(1, len(arguments) - defaults) :]] if defaults else []
+            if not function.name.startswith("forward") and set(optional) - POSITIONAL:
+                problems.append(f"{module.where(function)}: {name}({', '.join(optional)})")
+    fail_with(problems, "options that may be given without their names:")
