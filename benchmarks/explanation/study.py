@@ -82,7 +82,7 @@ class Study:
 
     def chips(self, run: Run, split: str = "test") -> ChipBatch:
         """Return the chips of a split as a run's network sees them."""
-        patches = load_dsn(self.data, ("opensarship",), split)
+        patches = load_dsn(self.data, parts=("opensarship",), split=split)
         order = np.random.default_rng(0).permutation(len(patches.images))[: self.limit]
         order.sort()
         names = [patches.names[index] for index in order]
