@@ -28,11 +28,17 @@ PACKAGES = {_name(file) for file in PACKAGE.rglob("__init__.py")}
 
 def schema() -> str:
     """Return the schema of the list of weights with the names that are registered now."""
-    from sarhub_models.transforms import OPERATORS, RADIOMETRIES
+    from sarhub_models.transforms import INTERPOLATIONS, OPERATORS, RADIOMETRIES
     from sarhub_models.weights.sources import KINDS
 
     text = SCHEMA.read_text(encoding="utf-8")
-    for field, values in (("operator", list(OPERATORS)), ("radiometry", [*RADIOMETRIES, None]), ("type", list(KINDS))):
+    enums: dict[str, list[str | None]] = {
+        "operator": [*OPERATORS],
+        "radiometry": [*RADIOMETRIES, None],
+        "type": [*KINDS],
+        "interpolation": [*INTERPOLATIONS],
+    }
+    for field, values in enums.items():
         text = re.sub(rf'("{field}": \{{\s*"enum": )\[[^]]*\]', rf"\g<1>{json.dumps(values)}", text)
     return text
 

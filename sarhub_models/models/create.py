@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,6 +105,7 @@ def create_transform(
     radiometry: str | None = None,
     full_scale: float | None = None,
     nodata: str = "refuse",
+    variant: str | None = None,
 ) -> Pipeline:
     """Return the preprocessing that belongs to a set of weights: an image in physical units → input of the network.
 
@@ -122,6 +124,8 @@ def create_transform(
         nodata: what values without data do, masked ones of a NumPy masked array, NaN and infinity: ``"refuse"`` the
             image, ``"fill"`` them with the lower median of the others of the band, or ``"skip"``: fill, but refuse
             (:class:`~sarhub_models.errors.NodataError`) an image with more than a tenth of them.
+        variant: another preparation that is in use for these weights, a name of ``model_info(name).variants``, such
+            as ``"torchgeo"``.
 
     Returns:
         A module. Weights of one band: for chips of shape (H, W), (1, H, W) or (B, 1, H, W), real or complex, NumPy or
@@ -129,17 +133,19 @@ def create_transform(
         (B, C, H, W), real, with the bands in the order of the weights (or of ``bands``), to the same with S x S pixels.
 
     Raises:
-        UnknownNameError: no model has that name; the message gives the closest.
+        UnknownNameError: no model or variant has that name; the message gives the closest.
         OptionError: the bands are not those of the weights, there is no such radiometry, or it cannot be
             converted.
     """
     info = _info(name)
+    if variant is not None:
+        info = info.prepared(variant)
     channels = _channels(info, in_chans, bands)
     fields = info.to_dict()
     fields["input"]["channels"] = len(channels)
     if len(info.input.bands) > 1:
         fields["input"]["bands"] = [info.input.bands[channel] for channel in channels]
-        fields["preprocessing"]["mean"], fields["preprocessing"]["std"] = info.statistics(channels)
+        fields["preprocessing"] = asdict(info.preprocessing.of(channels))
     return Pipeline.from_dict(fields, radiometry=radiometry, full_scale=full_scale, training=training, nodata=nodata)
 
 

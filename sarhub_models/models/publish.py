@@ -122,7 +122,9 @@ def model_card(info: ModelInfo, repo: str) -> str:
     in_timm = not networks.spec(info.network).timm_name.startswith("sarhub_")
     license = info.license
     steps = "\n".join(f"{number}. {step}" for number, step in enumerate(text.preprocessing_steps(info), 1))
-    note = f"\n\n{info.preprocessing.note}" if info.preprocessing.note else ""
+    note = f"\n\nVouched for {text.vouched(info)}" + (
+        f"\n\n{info.preprocessing.note}" if info.preprocessing.note else ""
+    )
     unlicensed = (
         "\n\n**No license was published with these weights.** Without one, the law of most countries reserves their "
         "use and redistribution to their authors: ask them."
@@ -200,7 +202,9 @@ def _of_run(info: ModelInfo, checkpoint: Path) -> ModelInfo:
         raise OptionError(f"{checkpoint} is of a run of {trained}, not of {info.name}")
     return dataclasses.replace(
         info,
-        preprocessing=Preprocessing(**with_tuples(preprocessing), note=info.preprocessing.note),
+        preprocessing=Preprocessing(
+            **with_tuples({**preprocessing, "note": info.preprocessing.note, "vouched_by": "authors"})
+        ),
         dataset=dataclasses.replace(info.dataset, num_classes=len(classes), class_names=classes),
         num_classes=len(classes),
         class_names=classes,

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from .operators import OPERATORS, log_amplitude, ptls, register_operator, reinhard_devlin
     from .pipeline import Pipeline
     from .radiometry import RADIOMETRIES, convert_radiometry
-    from .steps import Clip, Crop, Normalize, Repeat, Resize, ToRadiometry
+    from .steps import INTERPOLATIONS, Clip, Crop, FinalCrop, Normalize, Repeat, Resize, ToRadiometry
 
 _MODULES = ("radiometry", "operators", "amplitude", "draa", "geometry", "steps", "pipeline")  # without torch first
 
 __all__ = [
     "DRAA",
     "GEOMETRIES",
+    "INTERPOLATIONS",
     "OPERATORS",
     "RADIOMETRIES",
     "Clip",
     "Crop",
+    "FinalCrop",
     "Geometry",
     "Normalize",
     "Pipeline",

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from ..errors import OptionError, UnknownNameError, closest
 from .draa import DRAA
 from .geometry import Geometry
-from .steps import Clip, Crop, Normalize, Repeat, Resize, ToRadiometry
+from .steps import Clip, Crop, FinalCrop, Normalize, Repeat, Resize, ToRadiometry
 
 __all__ = ["Pipeline"]
 
 # An operator sees the pixels as they were taken, so what resizes comes behind it; without one, the size comes first.
-_WITH_OPERATOR = ("radiometry", "clip", "crop", "operator", "normalize", "resize", "augment", "repeat")
+_WITH_OPERATOR = ("radiometry", "clip", "crop", "operator", "normalize", "resize", "final_crop", "augment", "repeat")
 _WITHOUT = ("radiometry", "clip", "resize", "crop", "normalize", "augment", "repeat")
+# Three copies of a band that are normalized like the channels of a photograph must be there before.
+_PER_CHANNEL = ("radiometry", "clip", "resize", "crop", "repeat", "normalize", "augment")
 
 
 class Pipeline(nn.Module):
@@ -27,10 +29,10 @@ class Pipeline(nn.Module):
 
     :meth:`from_dict` builds that of a set of weights, :func:`~sarhub_models.create_transform` by its name. With an
     operator, in this order: ``radiometry`` → ``clip`` → ``crop`` → ``operator`` → ``normalize`` → ``resize`` →
-    ``augment`` → ``repeat``; without: ``radiometry`` → ``clip`` → ``resize`` → ``crop`` → ``normalize`` → ``augment``
-    → ``repeat``; each where it is needed. In training mode the operator's parameter is drawn anew for every sample
-    (:class:`DRAA`), and ``augment`` flips and rotates. The module holds no tensors and works on the device of its
-    input; with ``validate=False`` in its first step it never waits for that device.
+    ``final_crop`` → ``augment`` → ``repeat``; without: ``radiometry`` → ``clip`` → ``resize`` → ``crop`` →
+    ``normalize`` → ``augment`` → ``repeat``; each where it is needed. In training mode the operator's parameter is
+    drawn anew for every sample (:class:`DRAA`), and ``augment`` flips and rotates. The module holds no tensors and
+    works on the device of its input; with ``validate=False`` in its first step it never waits for that device.
 
     Warning: as a submodule of a network it follows ``parent.train()`` and then augments; keep it outside of networks,
     or call its :meth:`eval` after each ``parent.train()``.
@@ -177,15 +179,17 @@ class Pipeline(nn.Module):
         Raises:
             OptionError: the steps are not in an order that the fields describe.
         """
-        order = _WITH_OPERATOR if "operator" in self.steps else _WITHOUT
+        count = len(self.steps["radiometry"].bands)
+        mean, std = (
+            self.steps["normalize"].per_band() if "normalize" in self.steps else ((0.0,) * count, (1.0,) * count)
+        )
+        order = _order("operator" in self.steps, len(mean) > count)
         if list(self.steps) != [name for name in order if name in self.steps]:
             raise OptionError(
                 f"only steps in the order {', '.join(order)} can be written down, not {', '.join(self.steps)}"
             )
         steps: dict[str, Any] = dict(self.steps.items())
         first, clip, draa = steps["radiometry"], steps.get("clip"), steps.get("operator")
-        count = len(first.bands)
-        mean, std = steps["normalize"].per_band() if "normalize" in steps else ((0.0,) * count, (1.0,) * count)
         parameter = ("operator", "low", "high", "eval_value") if draa is not None else ()
         return {
             "input": {
@@ -199,7 +203,9 @@ class Pipeline(nn.Module):
                 "std": list(std),
                 "size": getattr(steps.get("resize"), "size", None),
                 "crop": getattr(steps.get("crop"), "size", None),
-                "clip": None if clip is None else [clip.low, clip.high],
+                "clip": None if clip is None else [_plain(clip.low), _plain(clip.high)],
+                "final_crop": getattr(steps.get("final_crop"), "size", None),
+                "interpolation": getattr(steps.get("resize"), "interpolation", "antialias"),
                 **{name: getattr(draa, name) for name in parameter},
                 "full_scale": first.trained_full_scale,
                 "note": self.note,
@@ -253,9 +259,23 @@ class Pipeline(nn.Module):
             "crop": Crop(p["crop"]) if p.get("crop") is not None else None,
             "operator": operator and DRAA(operator, p["low"], p["high"], eval_value=p["eval_value"]),
             "normalize": Normalize(p["mean"][0], p["std"][0]) if same else Normalize(p["mean"], p["std"]),
-            "resize": Resize(p["size"]) if p.get("size") is not None else None,
+            "resize": None
+            if p.get("size") is None
+            else Resize(p["size"], interpolation=p.get("interpolation", "antialias")),
+            "final_crop": FinalCrop(p["final_crop"]) if p.get("final_crop") is not None else None,
             "augment": Geometry(geometry),
             "repeat": Repeat(channels) if len(bands) == 1 and (same or channels != 1) else None,
         }
-        order = _WITHOUT if operator is None else _WITH_OPERATOR
+        order = _order(operator is not None, len(p["mean"]) > len(bands))
         return cls((parts[name] for name in order), training=training, note=p.get("note"))
+
+
+def _plain(numbers: Any) -> Any:
+    return list(numbers) if isinstance(numbers, tuple) else numbers
+
+
+def _order(operator: bool, per_channel: bool) -> tuple[str, ...]:
+    """Return the order of the steps of a chain that can be written down."""
+    if operator:
+        return _WITH_OPERATOR
+    return _PER_CHANNEL if per_channel else _WITHOUT

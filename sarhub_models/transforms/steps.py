@@ -13,12 +13,20 @@ import torch.nn.functional
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
-from ..errors import ImageError, OptionError, RadiometryWarning
+from ..errors import ImageError, OptionError, RadiometryWarning, closest
 from ..io.raster import check_nodata, fill_nodata
 from .amplitude import as_tensor, check_range, real_amplitude
 from .radiometry import RADIOMETRIES, check_option, check_values, convert_radiometry
 
-__all__ = ["Clip", "Crop", "Normalize", "Repeat", "Resize", "Step", "ToRadiometry"]
+__all__ = ["INTERPOLATIONS", "Clip", "Crop", "FinalCrop", "Normalize", "Repeat", "Resize", "Step", "ToRadiometry"]
+
+INTERPOLATIONS: dict[str, dict[str, Any]] = {
+    "antialias": {"mode": "bilinear", "antialias": True},
+    "bilinear": {"mode": "bilinear"},
+    "bilinear_corners": {"mode": "bilinear", "align_corners": True},
+    "bicubic": {"mode": "bicubic", "antialias": True},
+}
+"""How an image can be resized: what :func:`torch.nn.functional.interpolate` is told, by name."""
 
 # From the warning to the line that calls the pipeline: this module and the pipeline are each called by torch's two.
 _TO_CALLER = 8
@@ -166,17 +174,32 @@ def _filled(x: Any, nodata: str) -> Any:
 
 
 class Clip(Step):
-    """Values are held between two numbers."""
+    """Values are held between two numbers.
+
+    Args:
+        low: the smaller one, for all bands or one a band.
+        high: the larger one, likewise.
+
+    Raises:
+        OptionError: the smaller number of a band is not below the larger one.
+    """
 
     step = "clip"
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, low: float | Sequence[float], high: float | Sequence[float]) -> None:
         super().__init__()
-        self.low, self.high = low, high
+        self.low = tuple(map(float, low)) if isinstance(low, Sequence) else low
+        self.high = tuple(map(float, high)) if isinstance(high, Sequence) else high
+        lows, highs = _as_tuple(self.low), _as_tuple(self.high)
+        if len(lows) != len(highs) or not all(a < b for a, b in zip(lows, highs, strict=True)):
+            raise OptionError(f"expected two numbers for each band, the smaller one first, got {low} and {high}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return values of the same shape."""
-        return x.clamp(self.low, self.high)
+        if not isinstance(self.low, tuple):
+            return x.clamp(self.low, self.high)  # type: ignore[arg-type]
+        low, high = (x.new_tensor(_as_tuple(limit))[:, None, None] for limit in (self.low, self.high))
+        return x.clamp(low, high)
 
 
 class _Sized(Step):
@@ -195,19 +218,40 @@ class Crop(_Sized):
         return F.center_crop(x, [self.size, self.size])
 
 
+class FinalCrop(Crop):
+    """The same, behind a resize."""
+
+    step = "final_crop"
+
+
 class Resize(_Sized):
     """An image is resized to a square of so many pixels a side; one that is not square is squeezed.
 
-    Bilinear with antialiasing, as ``torchvision.transforms.v2.Resize`` does.
+    Args:
+        size: pixels a side.
+        interpolation: a name of :data:`INTERPOLATIONS`; by default bilinear with antialiasing, as
+            ``torchvision.transforms.v2.Resize`` does.
+
+    Raises:
+        OptionError: there is no such interpolation, or the size is below 1.
     """
 
     step = "resize"
+
+    def __init__(self, size: int, *, interpolation: str = "antialias") -> None:
+        super().__init__(size)
+        if interpolation not in INTERPOLATIONS:
+            raise OptionError(
+                f"no interpolation is called {interpolation!r}{closest(interpolation, INTERPOLATIONS)}; known: "
+                f"{', '.join(INTERPOLATIONS)}"
+            )
+        self.interpolation = interpolation
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, S, S)."""
         if x.shape[-2:] == (self.size, self.size):
             return x
-        return torch.nn.functional.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+        return torch.nn.functional.interpolate(x, (self.size, self.size), **INTERPOLATIONS[self.interpolation])
 
 
 class Normalize(Step):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ManifestError
+from ..errors import ManifestError, UnknownNameError
 
 __all__ = [
     "LICENSES",
@@ -77,13 +77,20 @@ class Preprocessing:
             called.
         size: side of the square that the image is resized to, in pixels; ``None`` keeps its size.
         crop: side of the square that is cut from the middle (what is missing is 0); ``None`` cuts nothing.
-        clip: values are held between these, or ``None``.
+        clip: values are held between these, each one number or one a band, or ``None``.
         operator: dynamic-range operator, a name of :data:`~sarhub_models.transforms.OPERATORS`, or ``None``.
         low: lower end of the operator's parameter in training (DRAA).
         high: upper end of the operator's parameter in training.
         eval_value: the operator's parameter at evaluation.
         full_scale: amplitude that maps to 1 in the raw data the weights were trained on (digital numbers), or
             ``None`` where that is not known and users bring chips in [0, 1].
+        final_crop: side of the square that is cut from the middle behind everything else, where an operator puts
+            ``crop`` before the resize; ``None`` cuts nothing.
+        interpolation: how it is resized, a name of :data:`~sarhub_models.transforms.INTERPOLATIONS`.
+        source: where these numbers stand: the line of code or of a document, at a fixed commit, or ``None`` where
+            nobody published them.
+        vouched_by: who says that the weights want this: ``"authors"``, in their own code or documents; ``"peer"``,
+            another project that uses them; or ``"assumed"``, no one.
         note: what a user must know about these numbers, or ``None``.
     """
 
@@ -91,19 +98,32 @@ class Preprocessing:
     std: tuple[float, ...]
     size: int | None = None
     crop: int | None = None
-    clip: tuple[float, float] | None = None
+    clip: tuple[Any, Any] | None = None
     operator: str | None = None
     low: float | None = None
     high: float | None = None
     eval_value: float | None = None
     full_scale: float | None = None
+    final_crop: int | None = None
+    interpolation: str = "antialias"
+    source: str | None = None
+    vouched_by: str = "assumed"
     note: str | None = None
+
+    def of(self, channels: Sequence[int]) -> Preprocessing:
+        """Return the same for these bands alone, in their order."""
+
+        def pick(numbers: Any) -> Any:
+            return tuple(numbers[band] for band in channels) if isinstance(numbers, tuple) else numbers
+
+        clip = None if self.clip is None else (pick(self.clip[0]), pick(self.clip[1]))
+        return dataclasses.replace(self, mean=pick(self.mean), std=pick(self.std), clip=clip)
 
     @property
     def side(self) -> int | None:
         """Side of the network's input in pixels, or ``None``: that of the image."""
         last, first = (self.size, self.crop) if self.operator is not None else (self.crop, self.size)
-        return last or first
+        return self.final_crop or last or first
 
 
 @dataclass(frozen=True)
@@ -168,6 +188,8 @@ class ModelInfo:
         training: how the weights were made and what they reached, where this project made them.
         input: bands and radiometry of the images that :attr:`preprocessing` begins with.
         method: how it was pre-trained, ``"supervised"`` or the name of a method without labels.
+        variants: other ways to prepare the images that are in use, by name; ``variant=`` of
+            :func:`~sarhub_models.create_transform` picks one.
     """
 
     name: str
@@ -184,6 +206,7 @@ class ModelInfo:
     training: Mapping[str, Any] | None = None
     input: Input = Input()
     method: str = "supervised"
+    variants: Mapping[str, Preprocessing] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_texts(name=self.name, citation=self.citation, license_text=self.license_text, method=self.method)
@@ -210,6 +233,9 @@ class ModelInfo:
                     "input": Input(**with_tuples(data.get("input", {}))),
                     "sources": tuple(data["sources"]),
                     "checksum": Checksum(**checksum) if checksum is not None else None,
+                    "variants": {
+                        name: Preprocessing(**with_tuples(fields)) for name, fields in data.get("variants", {}).items()
+                    },
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as err:
@@ -225,6 +251,17 @@ class ModelInfo:
         """The license of :data:`LICENSES` that :attr:`license_text` begins with, or ``None``."""
         return next((name for name in LICENSES if self.license_text.startswith(name)), None)
 
+    def prepared(self, variant: str) -> ModelInfo:
+        """Return the same entry with another preparation of the images in place of its own.
+
+        Raises:
+            UnknownNameError: it has no variant of that name.
+        """
+        if variant not in self.variants:
+            known = ", ".join(sorted(self.variants)) or "none"
+            raise UnknownNameError(f"{self.name} has no variant {variant!r}; known: {known}")
+        return dataclasses.replace(self, preprocessing=self.variants[variant])
+
     def statistics(self, channels: Sequence[int]) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and standard deviation of these channels of the trained network's input."""
         p = self.preprocessing
@@ -238,5 +275,9 @@ def optional_tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 def with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields with tuples in place of JSON's lists."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    """Return fields with tuples in place of JSON's lists, also of those within lists."""
+
+    def fixed(value: Any) -> Any:
+        return tuple(fixed(one) for one in value) if isinstance(value, list | tuple) else value
+
+    return {key: fixed(value) for key, value in fields.items()}

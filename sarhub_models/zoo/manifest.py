@@ -122,6 +122,7 @@ def _model(
     dataset = datasets[fields["dataset"]]
     if fields["network"] not in data["networks"]:
         raise ManifestError(f"{name}: no network is called {fields['network']!r}")
+    own = {"variants": {}, **data["datasets"][dataset.name], **fields}
     num_classes = fields.get("num_classes", dataset.num_classes)
     checksum = fields["checksum"]
     return ModelInfo(
@@ -131,14 +132,15 @@ def _model(
         num_classes=num_classes,
         class_names=dataset.class_names if num_classes == dataset.num_classes else None,
         params=fields["params"],
-        preprocessing=Preprocessing(**with_tuples({**data["datasets"][dataset.name], **fields}["preprocessing"])),
+        preprocessing=Preprocessing(**with_tuples(own["preprocessing"])),
         sources=tuple(fields["sources"]),
         checksum=Checksum(**checksum) if checksum is not None else None,
         citation=data["citations"][fields["citation"]],
         license_text=data["licenses"][fields["license"]],
         training=fields.get("training"),
-        input=Input(**with_tuples({"input": {}, **data["datasets"][dataset.name], **fields}["input"])),
+        input=Input(**with_tuples({"input": {}, **own}["input"])),
         method=fields.get("method", "supervised"),
+        variants={tag: Preprocessing(**with_tuples(variant)) for tag, variant in own["variants"].items()},
     )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "size",
     "summary",
     "thousands",
+    "vouched",
 ]
 
 
@@ -59,19 +60,39 @@ def radiometry(info: ModelInfo) -> str:
 def preprocessing_steps(info: ModelInfo) -> list[str]:
     """Return the way of an image to the network's input, step by step, with every number."""
     p = info.preprocessing
-    clip = [f"held between {p.clip[0]:g} and {p.clip[1]:g}"] if p.clip is not None else []
-    resize = [f"resized to {p.size} x {p.size}"] if p.size is not None else []
+    clip = [f"held between {_numbers(p.clip[0])} and {_numbers(p.clip[1])}"] if p.clip is not None else []
+    how = "" if p.interpolation == "antialias" else f" ({p.interpolation})"
+    resize = [f"resized to {p.size} x {p.size}{how}"] if p.size is not None else []
+    final_crop = [f"cut from the middle, {p.final_crop} x {p.final_crop}"] if p.final_crop is not None else []
+    repeat = [f"repeated to {info.input.channels} channels"] if len(info.input.bands) < info.input.channels else []
     crop = [f"cut from the middle, {p.crop} x {p.crop}"] if p.crop is not None else []
     if p.operator is not None:
         first = "amplitude of one polarisation, in [0, 1]"
         if p.full_scale is not None:
             first += f" (the training data were digital numbers divided by {p.full_scale:g})"
-        repeat = [f"repeated to {info.input.channels} channels"]
-        return [first, *clip, *crop, *_operator(p), f"(x - {p.mean[0]!r}) / {p.std[0]!r}", *repeat, *resize]
+        normalize = f"(x - {p.mean[0]!r}) / {p.std[0]!r}"
+        return [first, *clip, *crop, *_operator(p), normalize, *repeat, *resize, *final_crop]
     if set(p.mean) == {0} and set(p.std) == {1}:
-        return [*clip, *resize, *crop, "nothing else: the values as they are"]
-    mean, std = (", ".join(f"{number:g}" for number in numbers) for numbers in (p.mean, p.std))
-    return [*clip, *resize, *crop, f"(x - mean) / std of each band: mean {mean}; std {std}"]
+        return [*clip, *resize, *crop, *repeat, "nothing else: the values as they are"]
+    each = "channel" if len(p.mean) > len(info.input.bands) else "band"
+    normalize = f"(x - mean) / std of each {each}: mean {_numbers(p.mean)}; std {_numbers(p.std)}"
+    return [*clip, *resize, *crop, *([*repeat, normalize] if each == "channel" else [normalize, *repeat])]
+
+
+def _numbers(numbers: Any) -> str:
+    """Return one number, or one a band."""
+    return ", ".join(f"{number:g}" for number in (numbers if isinstance(numbers, tuple) else (numbers,)))
+
+
+def vouched(info: ModelInfo) -> str:
+    """Return who says that the weights want this preprocessing, and where."""
+    p = info.preprocessing
+    who = {
+        "authors": "by the authors of the weights",
+        "peer": "by another project that uses the weights",
+        "assumed": "by no one: an assumption",
+    }[p.vouched_by]
+    return f"{who}: {p.source}" if p.source else who
 
 
 def _operator(p: Preprocessing) -> list[str]:
@@ -124,8 +145,13 @@ def facts(info: ModelInfo, *, here: str | None, sources: Iterable[str]) -> list[
         ("license", info.license_text),
         ("cite", info.citation),
     ]
+    after = 1 + [label for label, _ in rows].index("preprocessing")
+    if info.variants:
+        names = ", ".join(f'"{name}" (vouched for by: {p.vouched_by})' for name, p in info.variants.items())
+        rows.insert(after, ("variants", f"create_transform(…, variant=…): {names}"))
     if info.preprocessing.note is not None:
-        rows.insert(8, ("note", info.preprocessing.note))
+        rows.insert(after, ("note", info.preprocessing.note))
+    rows.insert(after, ("vouched for", vouched(info)))
     if info.training is not None:
         rows.insert(6, ("training", "\n".join(f"{key}: {value}" for key, value in info.training.items())))
     return rows
@@ -152,6 +178,7 @@ def summary(info: ModelInfo, here: str | None) -> dict[str, Any]:
         "radiometry": info.input.radiometry,
         "method": info.method,
         "license": info.license,
+        "vouched_by": info.preprocessing.vouched_by,
         "here": here,
     }
 

@@ -24,6 +24,14 @@ def test_info_shows_the_numbers_of_the_preprocessing(capsys: pytest.CaptureFixtu
         assert fact in out
 
 
+def test_info_says_who_vouches_for_the_input_and_which_others_are_in_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "vit_base_patch16_ssl4eo.fgmae"]) == 0
+    out = capsys.readouterr().out
+    assert "by the authors of the weights: https://github.com/zhu-xlab/FGMAE/blob/66ac3c57" in out
+    assert "held between -23.0624, -32.0154 and -2.03452, -8.36935" in out
+    assert '"torchgeo" (vouched for by: peer)' in out
+
+
 def test_nothing_is_cut_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -351,7 +351,7 @@ def test_weights_of_several_bands_keep_their_units():
     mean, std = info.statistics(range(2))
     assert prepared.shape == (40, 50, 2)
     clip = info.preprocessing.clip
-    values = bands if clip is None else bands.clip(*clip)
+    values = bands if clip is None else bands.clip(*(np.float32(limit) for limit in clip))
     np.testing.assert_allclose(prepared, (values - np.float32(mean)) / np.float32(std), rtol=1e-4, atol=1e-4)
 
 

@@ -11,8 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sarhub_models as sarhub
-from sarhub_models.errors import ImageError, UnknownNameError
-from sarhub_models.transforms import OPERATORS, Normalize, Pipeline, Resize, ToRadiometry, normalize_amplitude
+from sarhub_models.errors import ImageError, OptionError, UnknownNameError
+from sarhub_models.transforms import (
+    INTERPOLATIONS,
+    OPERATORS,
+    Clip,
+    Normalize,
+    Pipeline,
+    Resize,
+    ToRadiometry,
+    normalize_amplitude,
+)
 from sarhub_models.zoo.entries import Input, Preprocessing, with_tuples
 
 from .chains import VIEWS, chain, speckle
@@ -212,15 +221,66 @@ def test_every_entry_becomes_a_chain_and_is_read_back_from_it(name: str) -> None
     info = sarhub.model_info(name)
     made = Pipeline.from_dict(json.loads(json.dumps(info.to_dict())))
     fields = json.loads(json.dumps(made.to_dict()))
-    assert Preprocessing(**with_tuples(fields["preprocessing"])) == info.preprocessing
+    vouched = {"source": info.preprocessing.source, "vouched_by": info.preprocessing.vouched_by}  # of no step
+    assert Preprocessing(**with_tuples(fields["preprocessing"]), **vouched) == info.preprocessing
     assert Input(**with_tuples(fields["input"])) == info.input
     again = Pipeline.from_dict(fields)
     assert repr(again) == repr(made) and again.to_dict() == fields
 
 
+def test_each_band_has_its_own_limits_and_keeps_them_alone() -> None:
+    image = np.random.default_rng(0).uniform(-50, 10, (2, 224, 224)).astype(np.float32)
+    prepare = sarhub.create_transform("vit_base_patch16_ssl4eo.fgmae").without("resize", "crop")
+    mean, std = np.array([-12.54847273, -20.19237134]), np.array([5.25697717, 5.91150917])
+    low = (mean - 2 * std)[:, None, None]
+    eight_bits = np.clip((image - low) / (4 * std)[:, None, None] * 255, 0, 255)
+    found = prepare(image).numpy()
+    np.testing.assert_allclose(found, eight_bits / 255, atol=1e-6)
+    assert np.abs(found - eight_bits.astype(np.uint8) / 255).max() <= 1 / 255, "what the pre-training rounded"
+    alone = sarhub.create_transform("vit_base_patch16_ssl4eo.fgmae", bands=("VH",)).without("resize", "crop")
+    assert torch.equal(alone(image[1:]), prepare(image)[1:])
+    with pytest.raises(OptionError, match="the smaller one first"):
+        Clip([0, 1], [1, 0])
+
+
+def test_the_variant_is_the_other_preparation_by_name() -> None:
+    image = np.random.default_rng(0).uniform(-50, 10, (2, 224, 224)).astype(np.float32)
+    peer = sarhub.create_transform("vit_base_patch16_ssl4eo.mae", variant="torchgeo").without("resize", "crop")
+    mean, std = np.array([-12.59, -20.26])[:, None, None], np.array([5.26, 5.91])[:, None, None]
+    np.testing.assert_allclose(peer(image).numpy(), (image - mean) / std, rtol=1e-5, atol=1e-5)
+    with pytest.raises(UnknownNameError, match="known: none"):
+        sarhub.create_transform("resnet18_ben", variant="torchgeo")
+
+
+def test_digital_numbers_of_terrasar_become_what_the_authors_feed() -> None:
+    chip = np.random.default_rng(0).integers(0, 4000, (160, 160)).astype(np.float32)
+    found = sarhub.create_transform("resnet18_tsx.grsl2020", radiometry="dn")(chip).numpy()
+    expected = (np.log2(chip.astype(np.float64) + 1) / 16 - 0.41900104848287917) / 0.06154960038356716
+    assert found.shape == (3, 128, 128)
+    np.testing.assert_allclose(found[1], expected[16:144, 16:144], rtol=1e-4, atol=1e-4)
+
+
+def test_three_copies_can_be_normalized_like_the_channels_of_a_photograph() -> None:
+    images = {"bands": ["single"], "radiometry": "amplitude", "range": [0, 1], "channels": 3}
+    numbers = {"mean": [0.1, 0.2, 0.3], "std": [1, 2, 4], "size": None}
+    made = Pipeline.from_dict({"input": images, "preprocessing": numbers})
+    chip = np.full((4, 4), 0.5, np.float32)
+    np.testing.assert_allclose(made(chip)[:, 0, 0], [0.4, 0.15, 0.05], atol=1e-6)
+    assert Pipeline.from_dict(made.to_dict()).to_dict() == made.to_dict()
+
+
+@pytest.mark.parametrize("name", INTERPOLATIONS)
+def test_interpolations_are_torchs_own(name: str) -> None:
+    batch = torch.rand(1, 1, 30, 30, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.interpolate(batch, (14, 14), **INTERPOLATIONS[name])
+    assert torch.equal(Resize(14, interpolation=name)(batch), expected)
+    with pytest.raises(OptionError, match="did you mean 'bilinear'"):
+        Resize(14, interpolation="bilinea")
+
+
 def test_the_order_of_bands_without_an_operator_is_size_first() -> None:
     image = np.random.default_rng(0).uniform(-30, 0, (2, 100, 80)).astype(np.float32)
-    made = sarhub.create_transform("vit_base_patch16_ssl4eo.mae")
+    made = sarhub.create_transform("vit_base_patch16_ssl4eo.mae", variant="torchgeo")
     assert list(made.steps) == ["radiometry", "resize", "crop", "normalize", "augment"]
     resized = torch.nn.functional.interpolate(
         torch.from_numpy(image)[None], (256, 256), mode="bilinear", antialias=True

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -93,7 +94,8 @@ def test_preprocessing_is_what_the_weights_were_trained_with(
         expected = manifest.Preprocessing(
             (mean,), (std,), 128, operator=operator, low=low, high=high, eval_value=eval_value
         )
-        assert info.preprocessing == expected
+        assert dataclasses.replace(info.preprocessing, source=None, vouched_by="assumed", note=None) == expected
+        assert info.preprocessing.vouched_by == "authors" and "SAR-HUB" in info.preprocessing.source
         assert info.num_classes == classes
 
 
@@ -114,11 +116,51 @@ def test_bands_and_radiometry_are_known(dataset, bands, radiometry, limits, chan
 
 def test_statistics_of_the_public_weights():
     for name in manifest.list_models(dataset="ssl4eo"):
-        p = manifest.model_info(name).preprocessing
-        assert p == manifest.Preprocessing((-12.59, -20.26), (5.26, 5.91), size=256, crop=224)
-        assert manifest.model_info(name).statistics([1]) == ((-20.26,), (5.91,))
+        info = manifest.model_info(name)
+        p, peer = info.preprocessing, info.prepared("torchgeo")
+        assert (p.size, p.crop, p.vouched_by) == (peer.preprocessing.size, peer.preprocessing.crop, "authors")
+        for band, (mean, std) in enumerate(((-12.54847273, 5.25697717), (-20.19237134, 5.91150917))):
+            assert p.clip[0][band] == p.mean[band] == pytest.approx(mean - 2 * std, abs=1e-7)
+            assert p.clip[1][band] == pytest.approx(mean + 2 * std, abs=1e-7)
+            assert p.std[band] == pytest.approx(4 * std, abs=1e-7)
+        assert (peer.preprocessing.mean, peer.preprocessing.std) == ((-12.59, -20.26), (5.26, 5.91))
+        assert peer.preprocessing.clip is None and peer.preprocessing.vouched_by == "peer"
+        assert peer.statistics([1]) == ((-20.26,), (5.91,))
+        with pytest.raises(errors.UnknownNameError, match="no variant 'timm'; known: torchgeo"):
+            info.prepared("timm")
     for name in manifest.list_models(dataset="satlas"):
         assert manifest.model_info(name).preprocessing.clip == (0, 255)
+
+
+def test_the_first_terrasar_network_is_fed_as_its_own_repository_does():
+    p = manifest.model_info("resnet18_tsx.grsl2020").preprocessing
+    assert (p.operator, p.eval_value, p.full_scale, p.size, p.final_crop, p.side) == (
+        "log_amplitude",
+        16,
+        65535,
+        160,
+        128,
+        128,
+    )
+    assert (p.mean, p.std) == ((0.41900104848287917,), (0.06154960038356716,))
+    assert p.vouched_by == "authors" and "Alien9427/SAR_specific_models/blob/67647cbf" in p.source
+
+
+def test_every_statistic_says_where_it_stands_and_who_vouches_for_it():
+    schema = json.loads((ROOT / "sarhub_models" / "zoo" / "weights_manifest.schema.json").read_text())
+    for name in manifest.list_models():
+        info = manifest.model_info(name)
+        for p in (info.preprocessing, *info.variants.values()):
+            assert p.vouched_by == "assumed" or p.source, name
+    for change in ({"source": None}, {"source": "https://github.com/a/b/blob/main/c.py"}, {"vouched_by": "me"}):
+        broken = json.loads(json.dumps(MANIFEST))
+        broken["datasets"]["tsx"]["preprocessing"].update(change)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema)
+    broken = json.loads(json.dumps(MANIFEST))
+    del broken["datasets"]["tsx"]["preprocessing"]["source"]
+    with pytest.raises(jsonschema.ValidationError, match="source"):
+        jsonschema.validate(broken, schema)
 
 
 def test_public_weights_are_pinned_to_a_commit_and_no_hash_is_invented():
