@@ -1,1 +1,1 @@
-"""What the networks are good for, and how fast they are. Run from a clone."""
+"""Experiments that measure the networks, in quality and in speed. Run from a clone."""

@@ -14,7 +14,7 @@ import pytest
 
 
 class HubServer(ThreadingHTTPServer):
-    """Serves repositories by ``/<organisation>/<name>/resolve/<revision>/<file>``.
+    """Serves repositories by ``/<organization>/<name>/resolve/<revision>/<file>``.
 
     Attributes:
         commits: files (bytes by path) by commit (40 hexadecimal digits), by repository.

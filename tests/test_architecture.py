@@ -46,7 +46,10 @@ BENCHMARKS = {
     "ablation": {"experiments"},
     "composed": {"experiments", "mm", "detection", "segmentation"},
     "speed": {"experiments", "mm", "detection", "segmentation"},
+    "convert": {"experiments", "mm", "recognition", "detection", "segmentation", "ablation"},
 }
+MAX_MODULE, MAX_FUNCTION = 400, 60
+NO_VERB = {"What", "Whether", "How", "Where", "Which", "When", "Why", "Who", "From"}
 # May stand second without their names, as users of timm, torchvision and torch.hub expect, or because they are data.
 POSITIONAL = {"pretrained", "training", "split", "assignments", "names", "shadow", "range"}
 
@@ -156,6 +159,17 @@ def test_imports_point_one_way() -> None:
     fail_with(problems, "an arrow that docs/design.md does not have:")
 
 
+def test_rooms_of_the_benchmarks_import_one_way() -> None:
+    problems = []
+    for module, used in imports():
+        source, target = module.name.split("."), used.module.split(".")
+        if source[0] != "benchmarks" or target[0] != "benchmarks" or target[1:2] in ([], source[1:2]):
+            continue
+        if target[1] not in BENCHMARKS.get(source[1], ()):
+            problems.append(f"{module.where(used.node)}: benchmarks/{source[1]} imports benchmarks/{target[1]}")
+    fail_with(problems, "an arrow between experiments:")
+
+
 def test_no_module_imports_itself_in_a_circle() -> None:
     graph: dict[str, set[str]] = defaultdict(set)
     for module, used in imports():
@@ -194,9 +208,47 @@ def test_private_names_stay_in_their_room() -> None:
     fail_with(problems, "a name with an underscore is used outside its room:")
 
 
+def _functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Count the lines of a function below its signature and docstring, which grow with what users are told."""
+    body = function.body[ast.get_docstring(function) is not None :]
+    return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_modules_and_functions_are_short() -> None:
+    problems = [
+        f"{m.path.relative_to(ROOT)}: {m.lines} lines, {MAX_MODULE} at most"
+        for m in modules().values()
+        if m.lines > MAX_MODULE
+    ]
+    for module in modules().values():
+        for function in _functions(module):
+            lines = _lines_of_code(function)
+            if lines > MAX_FUNCTION:
+                problems.append(f"{module.where(function)}: {function.name} has {lines} lines, {MAX_FUNCTION} at most")
+    fail_with(problems, "too long to be read at once:")
+
+
 def test_every_module_says_what_it_holds() -> None:
     problems = [str(m.path.relative_to(ROOT)) for m in modules().values() if m.lines and not ast.get_docstring(m.tree)]
     fail_with(problems, "a module without a docstring:")
+
+
+def test_docstrings_open_with_a_verb_or_a_noun() -> None:
+    problems = []
+    for module in modules().values():
+        for node in [module.tree, *ast.walk(module.tree)]:
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            first = (ast.get_docstring(node) or "-").split()[0].rstrip(",:")
+            if first in NO_VERB:
+                problems.append(f"{module.where(node)}: {first} ...")
+    fail_with(problems, "a docstring says what is done ('Return the ...'), not a question's answer:")
 
 
 def _public_functions(body: list[ast.stmt], owner: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:

@@ -12,14 +12,14 @@ import torch
 import sarhub_models
 
 ROOT = Path(__file__).parents[1]
-REPO = "organisation/sarhub_models:main"
+REPO = "organization/sarhub_models:main"
 
 
 @pytest.fixture
 def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's folder of fetched repositories with this one in it."""
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
-    (tmp_path / "organisation_sarhub_models_main").symlink_to(ROOT)
+    (tmp_path / "organization_sarhub_models_main").symlink_to(ROOT)
 
 
 def test_all_models_are_listed(fetched: None) -> None:
@@ -40,7 +40,7 @@ def test_help_tells_data_and_citation(fetched: None) -> None:
 @pytest.mark.parametrize("name", sarhub_models.list_models())
 def test_every_model_loads_by_its_name(name: str) -> None:
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # initialising on the meta device does nothing, and says so
+        warnings.simplefilter("ignore")  # initializing on the meta device does nothing, and says so
         model = torch.hub.load(str(ROOT), name, source="local", num_classes=7)
     assert model.num_classes == 7
     info = sarhub_models.model_info(name)

@@ -3,7 +3,7 @@
 A mosaic is an area cut into irregular regions: Voronoi cells whose borders are bent by smooth noise. Each region is
 filled with Sentinel-1 patches of one of the eight classes of DSN-SLC, stitched together; brightness is not matched, as
 it belongs to a class. Train mosaics hold train patches only, and so on. The result is laid out as MMSegmentation takes
-it, 8-bit images (see :func:`~benchmarks.composed.patches.grey_levels`) and masks of class indices:
+it, 8-bit images (see :func:`~benchmarks.composed.patches.gray_levels`) and masks of class indices:
 
     OUT/img_dir/{train,val,test}/*.png    OUT/ann_dir/{train,val,test}/*.png    OUT/classes.txt    OUT/settings.json
 
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from benchmarks.mm.prepared import CLASSES_FILE, prepare_folder, write_png
 from sarhub_models.datasets.recognition.dsn.reader import SPLITS
 from sarhub_models.errors import OptionError
 from sarhub_models.io.files import write_text
@@ -27,18 +28,15 @@ from sarhub_models.io.progress import progress_bar
 from .patches import (
     Patches,
     Settings,
-    compose_folder,
-    grey_levels,
+    gray_levels,
     load_patches,
     origin,
     random_flip,
     stitch,
-    write_png,
 )
 
-__all__ = ["CLASSES_FILE", "Mosaic", "MosaicSettings", "compose_mosaic", "compose_mosaics", "region_map"]
+__all__ = ["Mosaic", "MosaicSettings", "compose_mosaic", "compose_mosaics", "region_map"]
 
-CLASSES_FILE = "classes.txt"
 FEATHER = 8  # pixels of a seam between patches of a region
 _BEND = 10.0  # standard deviation of the borders' displacement in pixels
 _SMOOTH = 14.0  # correlation length of the displacement in pixels
@@ -79,16 +77,16 @@ def region_map(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
     Args:
         size: side of the square in pixels.
         count: number of Voronoi cells before their borders are bent.
-        rng: of their centres and of the noise.
+        rng: of their centers and of the noise.
 
     Returns:
         Number of the region of each pixel, int64 (size, size), from 0 to ``count - 1``; small ones may be lost.
     """
-    centres = rng.uniform(0, size, (count, 2))
+    centers = rng.uniform(0, size, (count, 2))
     noise = ndimage.gaussian_filter(rng.normal(size=(2, size, size)), (0, _SMOOTH, _SMOOTH), mode="nearest")
     noise *= _BEND / noise.std()
     places = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij")) + noise
-    distances = ((places[None] - centres[:, :, None, None]) ** 2).sum(axis=1)
+    distances = ((places[None] - centers[:, :, None, None]) ** 2).sum(axis=1)
     return distances.argmin(axis=0)
 
 
@@ -153,9 +151,9 @@ def compose_mosaics(data: Path | None, out: Path, settings: MosaicSettings, *, p
                 for index in range(counts[split]):
                     rng = np.random.default_rng([settings.seed, number, index])
                     mosaic = compose_mosaic(patches, settings, rng)
-                    write_png(grey_levels(mosaic.amplitude), images / f"{split}_{index:04}.png")
+                    write_png(gray_levels(mosaic.amplitude), images / f"{split}_{index:04}.png")
                     write_png(mosaic.mask, masks / f"{split}_{index:04}.png")
                     advance(1)
             write_text(folder / CLASSES_FILE, "\n".join(patches.class_names) + "\n")
 
-    return compose_folder(out, {"patches": origin(data, ("s1",)), **asdict(settings)}, fill)
+    return prepare_folder(out, {"patches": origin(data, ("s1",)), **asdict(settings)}, fill)

@@ -1,4 +1,4 @@
-"""What composed scenes and mosaics have in common: their patches, seams that keep the speckle, grey levels, folders.
+"""Patches of composed scenes and mosaics, joined by seams that keep the speckle, and their gray levels.
 
 Single-look complex patches are joined as complex signals whose weights have squares that sum to 1. The sum of
 independent circular Gaussian signals with such weights is again one with the same mean intensity, so fully developed
@@ -7,17 +7,12 @@ speckle stays Rayleigh distributed across a seam (blended amplitudes would be sm
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from filelock import FileLock
-from PIL import Image
 
-from benchmarks.experiments.provenance import check_record, write_record
 from sarhub_models.datasets.recognition.dsn.reader import SPLITS, load_dsn
 from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips
 from sarhub_models.errors import DataError, OptionError
@@ -26,22 +21,18 @@ from sarhub_models.transforms import log_amplitude
 
 __all__ = [
     "BITS",
-    "RECORD",
     "SIMULATED",
     "Patches",
     "Settings",
-    "compose_folder",
-    "grey_levels",
+    "gray_levels",
     "load_patches",
     "origin",
     "random_flip",
     "seam_window",
     "stitch",
-    "write_png",
 ]
 
 BITS = 16  # of Sentinel-1's digital numbers, as log_amplitude takes them
-RECORD = "settings.json"
 SIMULATED = "simulated"
 _FULL_SCALE = 2**BITS - 1
 _SIMULATED_SCALE = 200  # digital number of a simulated amplitude of 1: puts the sea where Sentinel-1 has it, about 13
@@ -181,49 +172,11 @@ def stitch(
     return canvas[corner[0] : corner[0] + shape[0], corner[1] : corner[1] + shape[1]]
 
 
-def grey_levels(amplitude: np.ndarray) -> np.ndarray:
+def gray_levels(amplitude: np.ndarray) -> np.ndarray:
     """Return amplitudes (H, W) in digital numbers as 8 bits: ``round(255 · log2(1 + a) / 16)``, a at most 65535.
 
-    That is :func:`~sarhub_models.transforms.log_amplitude` at 16 bits. A grey level is 4.4 % of amplitude, far below
+    That is :func:`~sarhub_models.transforms.log_amplitude` at 16 bits. A gray level is 4.4 % of amplitude, far below
     the speckle.
     """
     scaled = np.clip(amplitude / _FULL_SCALE, 0, 1).astype(np.float32)
     return np.rint(255 * log_amplitude(scaled, BITS)).astype(np.uint8)
-
-
-def write_png(image: np.ndarray, file: Path) -> None:
-    """Write uint8 (H, W) as a greyscale PNG."""
-    Image.fromarray(image).save(file)
-
-
-def compose_folder(out: Path, settings: Mapping[str, Any], fill: Callable[[Path], None]) -> bool:
-    """Let ``fill`` write a folder, unless it is there already; it appears complete or not at all.
-
-    Args:
-        out: the folder.
-        settings: all that decides what ``fill`` writes, to be kept in ``settings.json``; plain values of JSON.
-        fill: gets the folder to write to, which is empty.
-
-    Returns:
-        Whether it was written; ``False`` where a folder with the same settings was there.
-
-    Raises:
-        OptionError: the folder was written with other settings.
-        DataError: the folder holds something else.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(out.with_name(f".{out.name}.lock")):
-        if (out / RECORD).is_file():
-            check_record(out / RECORD, settings, "give another folder")
-            return False
-        if out.is_file() or (out.is_dir() and any(out.iterdir())):
-            raise DataError(f"{out} is not empty and holds no {RECORD}; give a new folder")
-        partial = out.with_name(f".{out.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)  # of an interrupted run
-        partial.mkdir()
-        fill(partial)
-        write_record(partial / RECORD, settings)
-        if out.is_dir():
-            out.rmdir()
-        partial.replace(out)
-    return True

@@ -3,7 +3,7 @@
 The sea is stitched from Sentinel-1 patches of the class ``water``, and ship chips of OpenSARShip (both in DSN-SLC) are
 pasted in. A patch is scaled so that its median amplitude is the scene's, a chip so that its clutter's is: a ship keeps
 its contrast to the sea. Train scenes hold train patches and train chips only, and so on. The result is a COCO data set
-of 8-bit images (see :func:`~benchmarks.composed.patches.grey_levels`) with one category, ``ship``:
+of 8-bit images (see :func:`~benchmarks.composed.patches.gray_levels`) with one category, ``ship``:
 
     OUT/{train,val,test}/*.png    OUT/annotations/{train,val,test}.json    OUT/settings.json
 
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from benchmarks.mm.prepared import prepare_folder, write_png
 from sarhub_models.datasets.annotations.boxes import Annotation
 from sarhub_models.datasets.annotations.coco import write_coco
 from sarhub_models.datasets.detection.base import DetectionDataset
@@ -30,14 +31,12 @@ from sarhub_models.io.progress import progress_bar
 from .patches import (
     Patches,
     Settings,
-    compose_folder,
-    grey_levels,
+    gray_levels,
     load_patches,
     origin,
     random_flip,
     seam_window,
     stitch,
-    write_png,
 )
 
 __all__ = [
@@ -102,7 +101,7 @@ class Scene:
 
 
 def _stands_out(amplitude: np.ndarray) -> np.ndarray:
-    """Return which pixels of (H, W), averaged over their neighbours, are brighter than speckle."""
+    """Return which pixels of (H, W), averaged over their neighbors, are brighter than speckle."""
     averaged = np.sqrt(ndimage.uniform_filter(amplitude.astype(np.float64) ** 2, _LOOKS, mode="reflect"))
     return averaged > max(_CLUTTER * np.median(averaged), averaged.max() / _DYNAMIC)
 
@@ -251,10 +250,10 @@ def compose_scenes(data: Path | None, out: Path, settings: SceneSettings, *, pro
                 for index in range(counts[split]):
                     scene = compose_scene(sea, ships, settings, np.random.default_rng([settings.seed, number, index]))
                     name = f"{split}_{index:04}.png"
-                    write_png(grey_levels(scene.amplitude), folder / split / name)
+                    write_png(gray_levels(scene.amplitude), folder / split / name)
                     corners = np.hstack([scene.boxes[:, :2], scene.boxes[:, :2] + scene.boxes[:, 2:]])
                     annotations.append(Annotation(name, scene.amplitude.shape, corners, folder / split / name))
                     advance(1)
                 write_coco(DetectionDataset(folder / split, annotations), folder / "annotations" / f"{split}.json")
 
-    return compose_folder(out, {"patches": origin(data, ("s1", "opensarship")), **asdict(settings)}, fill)
+    return prepare_folder(out, {"patches": origin(data, ("s1", "opensarship")), **asdict(settings)}, fill)

@@ -14,6 +14,7 @@ from benchmarks.experiments.command import known
 from benchmarks.experiments.initializations import none_and_sar
 from benchmarks.experiments.results import PALETTE
 from benchmarks.experiments.trial import Trial
+from benchmarks.mm.prepared import RECORD
 from benchmarks.mm.run import CONFIG, history, read_config
 from benchmarks.mm.task import MMExperiment, Task, run_table
 from sarhub_models import list_models, model_info
@@ -21,7 +22,7 @@ from sarhub_models.explain.figures import save_figure
 from sarhub_models.io.files import write_text
 from sarhub_models.networks import names as network_names
 
-from .patches import RECORD, SIMULATED
+from .patches import SIMULATED
 
 __all__ = ["Composed", "run_study"]
 

@@ -1,4 +1,4 @@
-"""What the commands of all experiments have in common: how they answer errors and being stopped."""
+"""The frame of all experiments' commands: one line for an error, exit codes, an orderly stop."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def check_record(file: Path, record: Mapping[str, Any], advice: str = "take anot
     if not isinstance(stored, dict):
         raise OptionError(
             f"{file.parent} does not say what its results come from ({file.name}): {advice}, or delete it; results of "
-            "earlier versions: python -m benchmarks.experiments.convert"
+            "earlier versions: python -m benchmarks.convert"
         )
     if found := list(_differences(stored, json.loads(json.dumps(record)))):
         kind = found[0].partition(":")[0].partition(".")[0]

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 COLUMNS = ("task", "dataset", "network", "init", "fraction", "seed", "metric", "value")
-# Okabe and Ito's palette: told apart also by colour-blind readers, and in print by the markers.
+# Okabe and Ito's palette: told apart also by color-blind readers, and in print by the markers.
 PALETTE = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"))
 TESTS = {"t": "paired t-test", "wilcoxon": "Wilcoxon signed-rank test"}
 Test = Literal["t", "wilcoxon"]

@@ -1,1 +1,1 @@
-"""What detection and segmentation share: MMEngine runs, trials, commands, and how the MM packages are installed."""
+"""The common part of detection and segmentation: MMEngine runs, trials, commands, installing the MM packages."""

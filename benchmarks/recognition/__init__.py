@@ -1,1 +1,1 @@
-"""Recognition of targets: fine-tuning, linear probe and nearest neighbours, from any starting weights."""
+"""Recognition of targets: fine-tuning, linear probe and nearest neighbors, from any starting weights."""

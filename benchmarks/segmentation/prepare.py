@@ -20,15 +20,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from benchmarks.composed.mosaics import CLASSES_FILE
-from benchmarks.composed.patches import compose_folder, write_png
 from benchmarks.experiments.command import command, known, new_app
+from benchmarks.mm.prepared import CLASSES_FILE, prepare_folder, write_png
 from sarhub_models.datasets.segmentation.spacenet6 import BANDS, CLASS_NAMES, SpaceNet6
 from sarhub_models.errors import DataError
 from sarhub_models.io.files import write_text
 from sarhub_models.io.progress import progress_bar
 
-__all__ = ["LEVELS", "prepare", "quantise"]
+__all__ = ["LEVELS", "prepare", "quantize"]
 
 LEVELS = "levels.json"
 _SPLITS = ("train", "test")
@@ -60,11 +59,11 @@ def prepare(root: Path, out: Path, lists: Path | None = None, band: str = "HH") 
     counts = {split: len(found) for split, found in tiles.items()}
     names = hashlib.sha256(json.dumps([list(tiles[split].names) for split in _SPLITS]).encode()).hexdigest()
     settings = {"dataset": "spacenet6", "band": band, "percentiles": list(_PERCENTILES), **counts, "names": names}
-    compose_folder(out, settings, lambda folder: _write(folder, tiles, BANDS.index(band)))
+    prepare_folder(out, settings, lambda folder: _write(folder, tiles, BANDS.index(band)))
     return counts
 
 
-def quantise(image: np.ndarray, low: float, high: float) -> np.ndarray:
+def quantize(image: np.ndarray, low: float, high: float) -> np.ndarray:
     """Return values in decibels (H, W) as uint8: ``low`` becomes 1, ``high`` 255; what has no data (0) becomes 0."""
     levels = np.rint(1 + 254 * np.clip((image - low) / (high - low), 0, 1)).astype(np.uint8)
     return np.where(image == 0, np.uint8(0), levels)
@@ -94,7 +93,7 @@ def _write(folder: Path, tiles: dict[str, SpaceNet6], band: int) -> None:
                 (folder / kind / split).mkdir(parents=True)
             for tile in found:
                 name = f"{Path(tile.name).stem}.png"
-                write_png(quantise(tile.image[band], low, high), folder / "img_dir" / split / name)
+                write_png(quantize(tile.image[band], low, high), folder / "img_dir" / split / name)
                 write_png(tile.mask, folder / "ann_dir" / split / name)
                 advance(1)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.composed.mosaics import CLASSES_FILE
+from benchmarks.mm.prepared import CLASSES_FILE
 from benchmarks.mm.task import Task
 from sarhub_models.errors import DataError
 from sarhub_models.explain.figures import save_figure
@@ -48,7 +48,7 @@ def place(config: Config, data: Path) -> None:
     """Let the three data loaders of a configuration read a folder, and the heads tell its classes apart.
 
     Raises:
-        DataError: the folder has no list of classes, or more of them than the configuration has colours.
+        DataError: the folder has no list of classes, or more of them than the configuration has colors.
     """
     file = data / CLASSES_FILE
     if not file.is_file():
@@ -93,7 +93,7 @@ def draw_predictions(folders: Mapping[str, Path], data: Path, config: Config, fi
     Args:
         folders: the runs, by label.
         data: the data set's folder.
-        config: of a run, for the classes and their colours.
+        config: of a run, for the classes and their colors.
         file: the picture.
     """
     info = config.test_dataloader.dataset.metainfo

@@ -2,7 +2,7 @@
 
 Run from a clone: ``python -m benchmarks.speed.mm [--network resnet50] [--repeats N] [--json FILE]``. Both detectors are
 built from the same configuration of :mod:`benchmarks.detection` and start from the same weights, so they compute the
-same. A training step (loss, backward pass, optimiser) and the detection in one batch are timed in turns, on the GPU if
+same. A training step (loss, backward pass, optimizer) and the detection in one batch are timed in turns, on the GPU if
 there is one.
 """
 
@@ -37,7 +37,7 @@ _SHIPS = 8  # of an image
 
 
 def detectors(network: str) -> tuple[dict[str, nn.Module], Any]:
-    """Return FCOS on both backbones, with the same numbers, and the configuration of the optimiser."""
+    """Return FCOS on both backbones, with the same numbers, and the configuration of the optimizer."""
     MMLogger.get_current_instance().setLevel("WARNING")  # or it lists the options of every parameter
     register_all_modules()
     config = TASK.load_config(f"{network}_ben", "ssdd")

@@ -4,7 +4,7 @@ Run from a clone: ``python -m benchmarks.speed.training [--networks resnet18 swi
 loops see the same simulated chips, in turns, each in a process of its own, on the GPU if there is one. The plain one is
 what a tutorial would write: contiguous float32 tensors, a DataLoader that prepares chip by chip, ``torch.optim.AdamW``
 as it comes. Ours is :class:`.Trainer` with a recipe's bfloat16 autocast, channels-last layout, fused
-optimiser, class-balanced loss and batched DRAA, and memory that is kept from step to step.
+optimizer, class-balanced loss and batched DRAA, and memory that is kept from step to step.
 """
 
 from __future__ import annotations

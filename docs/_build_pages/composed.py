@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.composed.mosaics import MosaicSettings, compose_mosaic, land_cover
-from benchmarks.composed.patches import grey_levels, load_patches
+from benchmarks.composed.patches import gray_levels, load_patches
 from benchmarks.composed.scenes import SceneSettings, compose_scene, sea_patches, ship_chips
 from benchmarks.detection.figures import Boxes, box_figure
 from benchmarks.segmentation.figures import mask_figure
@@ -22,12 +22,12 @@ def content_figures(folder: Path) -> None:
     patches = load_patches(None, "s1", "test")
     rng = np.random.default_rng(3)
     scene = compose_scene(sea_patches(patches), ship_chips(patches), SceneSettings(most=8), rng)
-    image = grey_levels(scene.amplitude)
+    image = gray_levels(scene.amplitude)
     panels = [Boxes(np.empty((0, 4))), Boxes(scene.boxes)]
     save_figure(box_figure([(image, panels)], ["scene", "boxes"]), folder / "scene_simulated.png")
     cover = land_cover(patches)
     mosaics = [compose_mosaic(cover, MosaicSettings(), np.random.default_rng(seed)) for seed in (1, 4)]
-    rows = [[grey_levels(mosaic.amplitude), mosaic.mask] for mosaic in mosaics]
+    rows = [[gray_levels(mosaic.amplitude), mosaic.mask] for mosaic in mosaics]
     figure = mask_figure(rows, ["mosaic", "mask"], cover.class_names, _PALETTE)
     save_figure(figure, folder / "mosaics_simulated.png")
 

@@ -81,7 +81,7 @@ def speckle(reflectivity: np.ndarray, looks: float, rng: np.random.Generator) ->
 
 
 def _coordinates(rng: np.random.Generator, size: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return coordinates in units of the chip's side, turned by a random angle about a point near the centre."""
+    """Return coordinates in units of the chip's side, turned by a random angle about a point near the center."""
     axis = (np.arange(size) + 0.5) / size - 0.5
     rows, columns = np.meshgrid(axis, axis, indexing="ij")
     rows, columns = rows - rng.uniform(-shift, shift), columns - rng.uniform(-shift, shift)

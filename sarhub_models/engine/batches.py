@@ -1,4 +1,4 @@
-"""From a reader to mini-batches: which samples make up which step, and what happens to a damaged one.
+"""Mini-batches from a reader: which samples make up which step, and what happens to a damaged one.
 
 The order of an epoch depends on the seed and the epoch alone. A step takes the next ``world × batch_size`` samples
 of it, of which each process takes its slice; so the same steps see the same samples on any number of processes. An
@@ -77,7 +77,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Rank:
-    """Which process of how many this is."""
+    """The number of this process, and of how many."""
 
     rank: int = 0
     world: int = 1
@@ -169,7 +169,7 @@ def steps_per_epoch(samples: int, optim: Optim, world: int) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which mini-batches one process gets.
+    """The mini-batches that one process gets.
 
     Attributes:
         steps: mini-batches per epoch.

@@ -15,7 +15,7 @@ def make_optimizer(
     """Return the optimizer of a recipe and its schedule, which moves with every step of the optimizer.
 
     Args:
-        model: its parameters are optimised.
+        model: its parameters are optimized.
         optim: the recipe's section.
         steps: mini-batches of an epoch.
     """

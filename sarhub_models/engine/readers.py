@@ -1,4 +1,4 @@
-"""From the name of a data set to its reader, and from an image to an amplitude in [0, 1]."""
+"""Readers by the name of their data set, and images as amplitudes in [0, 1]."""
 
 from __future__ import annotations
 

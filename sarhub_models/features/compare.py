@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..datasets.labelled import TEST, TRAIN, LabelledImages
+from ..datasets.labeled import TEST, TRAIN, LabeledImages
 from ..errors import MissingDependencyError, OptionError
 from ..io.files import write_text
 from ..io.images import one_per_image
@@ -98,7 +98,7 @@ def weights_here() -> list[str]:
 
 
 def compare(
-    chips: LabelledImages,
+    chips: LabeledImages,
     models: Sequence[str],
     out: str | os.PathLike[str],
     *,
@@ -118,7 +118,7 @@ def compare(
     images have, in its own order (see ``bands`` of :func:`~sarhub_models.create_model`).
 
     Args:
-        chips: the images, see :func:`~sarhub_models.datasets.labelled.open_images`.
+        chips: the images, see :func:`~sarhub_models.datasets.labeled.open_images`.
         models: names of :func:`~sarhub_models.list_models`; their weights are fetched if they are not here.
         out: folder for ``comparison.json``, ``comparison.png`` and ``chips.png`` (some chips of each class); it is
             created.
@@ -171,7 +171,7 @@ def compare(
     return _report(chips, rows, features, skipped, Path(out), seed)
 
 
-def _one_per_image(chips: LabelledImages, infos: Sequence[ModelInfo]) -> LabelledImages:
+def _one_per_image(chips: LabeledImages, infos: Sequence[ModelInfo]) -> LabeledImages:
     """Return the chips, one for the files of an image's polarizations where a model takes several."""
     wanted = max((info.input.bands for info in infos), key=len)
     kept = set(one_per_image(chips.files, wanted))
@@ -209,7 +209,7 @@ def _view(info: ModelInfo, bands: Sequence[str] | None) -> tuple[dict[str, Any],
 
 
 def _report(
-    chips: LabelledImages,
+    chips: LabeledImages,
     rows: Sequence[int],
     features: Mapping[str, np.ndarray],
     skipped: dict[str, str],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.labelled import TEST, TRAIN, LabelledImages, open_images
+from ..datasets.labeled import TEST, TRAIN, LabeledImages, open_images
 from ..datasets.simulated import simulate_chips
 from ..errors import DataError
 from ..weights import Store
@@ -79,7 +79,7 @@ def fetch_data() -> Path:
 
 
 @contextmanager
-def _simulated(seed: int) -> Iterator[LabelledImages]:
+def _simulated(seed: int) -> Iterator[LabeledImages]:
     """Yield simulated chips in digital numbers, in a temporary folder until the end of the block."""
     files: list[Path] = []
     labels: list[str] = []
@@ -92,6 +92,6 @@ def _simulated(seed: int) -> Iterator[LabelledImages]:
                 np.save(files[-1], image * _BRIGHT)
                 labels.append(names[label])
                 split.append(part)
-        yield LabelledImages(
+        yield LabeledImages(
             tuple(files), tuple(file.stem for file in files), tuple(labels), tuple(split), "dn", full_scale=65535.0
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.labelled import TEST, TRAIN
+from ..datasets.labeled import TEST, TRAIN
 from ..errors import OptionError
 
 __all__ = ["FOLDS", "Scores", "cka", "classifiers", "probe"]

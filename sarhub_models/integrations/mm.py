@@ -297,7 +297,7 @@ class SARHubPreprocess(BaseTransform):
     Raises:
         UnknownNameError: no model has that name.
         OptionError: an option is impossible for these weights.
-        ImageError: in the pipeline: the image is in colour, has other bands, or holds NaN or values out of range.
+        ImageError: in the pipeline: the image is in color, has other bands, or holds NaN or values out of range.
     """
 
     def __init__(
@@ -333,7 +333,7 @@ class SARHubPreprocess(BaseTransform):
         if len(self.chain.bands) > 1:
             return np.moveaxis(image, -1, 0)
         if not (image == image[..., :1]).all():
-            raise ImageError("expected one band, got a colour picture: load it with color_type='grayscale'")
+            raise ImageError("expected one band, got a color picture: load it with color_type='grayscale'")
         return image[..., 0]
 
     def __repr__(self) -> str:

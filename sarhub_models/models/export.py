@@ -34,7 +34,7 @@ Run = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """A network that was written to a file.
 
     Attributes:
         file: the file.
@@ -133,7 +133,7 @@ def export_model(
         file: where to write; it appears when it is complete and checked.
         format: ``"onnx"`` or ``"pt2"``.
         input_shape: (channels, height, width) of the input.
-        metadata: JSON-serialisable facts to store in the file under the key ``"sarhub"``.
+        metadata: JSON-serializable facts to store in the file under the key ``"sarhub"``.
 
     Returns:
         What was written, and how far its output is from the network's.

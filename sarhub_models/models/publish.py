@@ -40,7 +40,7 @@ def publish(
 
     Args:
         name: a name of :func:`~sarhub_models.list_models`.
-        repo: ``"organisation/name"``.
+        repo: ``"organization/name"``.
         checkpoint_path: weights to publish in place of the registered ones. Where they lie in the folder of a run of
             ``training.pretrain``, preprocessing, classes and validation scores are the run's.
         private: create a private repository. One that exists stays as it is.
@@ -234,7 +234,7 @@ def _check_repo(repo: str) -> None:
     except HFValidationError as err:
         raise OptionError(f"{repo!r} is not the name of a repository: {err}") from err
     if repo.count("/") != 1:
-        raise OptionError(f"expected a repository as ORGANISATION/NAME, got {repo!r}")
+        raise OptionError(f"expected a repository as ORGANIZATION/NAME, got {repo!r}")
 
 
 def _upload(folder: Path, repo: str, private: bool, message: str) -> str:

@@ -84,7 +84,7 @@ class SwinV2B(SwinTransformer):
         self.head = head  # type: ignore[assignment]
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the normalised feature map, (B, H/32, W/32, 1024)."""
+        """Return the normalized feature map, (B, H/32, W/32, 1024)."""
         return self.norm(self.features(x))
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:

@@ -19,7 +19,7 @@ _CLASS_TOKENS = 1
 
 
 def _rename(tensors: Mapping[str, torch.Tensor]) -> Tensors:
-    """Give encoders that were released without the final norm its initial values: it then only standardises."""
+    """Give encoders that were released without the final norm its initial values: it then only standardizes."""
     renamed = dict(tensors)
     width = tensors.get("blocks.0.norm1.weight")
     if width is not None and "norm.weight" not in tensors and "norm.bias" not in tensors:

@@ -1,4 +1,4 @@
-"""From the pixels of a file to amplitude in [0, 1]: complex values, integers, full scale; decided here alone."""
+"""Amplitude in [0, 1] of the pixels of a file: complex values, integers, full scale; decided here alone."""
 
 from __future__ import annotations
 

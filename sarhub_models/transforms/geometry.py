@@ -73,7 +73,7 @@ def _sometimes(changed: Tensor, x: Tensor, numbers: Tensor) -> Tensor:
 
 
 def flip_and_rotate(x: Tensor, turn: Tensor, mirror: Tensor) -> Tensor:
-    """Flip each chip of a batch horizontally or not, and rotate it about its centre by up to ±10 degrees.
+    """Flip each chip of a batch horizontally or not, and rotate it about its center by up to ±10 degrees.
 
     Bilinear; pixels from outside become 0.
 

@@ -166,7 +166,7 @@ def ptls(x: Array, p: Parameter) -> Array:
     "log_amplitude", title="log2(1 + (2^bits - 1) x) / bits", parameter="bits", low=math.ulp(0.0), high=64.0
 )
 def log_amplitude(x: Array, bits: Parameter) -> Array:
-    """Logarithm of amplitude that was quantised with so many bits: ``y = log2(1 + (2^bits - 1) x) / bits``.
+    """Logarithm of amplitude that was quantized with so many bits: ``y = log2(1 + (2^bits - 1) x) / bits``.
 
     Maps 0 to 0 and 1 to 1. Tensors: differentiable in ``x`` and ``bits``.
 
@@ -295,7 +295,7 @@ def _stretch(chip: np.ndarray, percent: float, out: np.ndarray) -> None:
 def _limits(flat: np.ndarray, percent: float) -> tuple[float, float]:
     """Return the percentiles at ``percent`` and ``100 - percent``; the second is NaN if any value is.
 
-    Each is interpolated between two neighbours in rank. One selection finds the inner one, the outer one is the
+    Each is interpolated between two neighbors in rank. One selection finds the inner one, the outer one is the
     extreme of the few values beyond it: with vector instructions that takes a fraction of what selecting all four
     ranks in one call takes.
     """
@@ -305,12 +305,12 @@ def _limits(flat: np.ndarray, percent: float) -> tuple[float, float]:
     inner = min(outer + 1, last)
     weight = position - outer
     values = np.partition(flat, inner)
-    extreme, neighbour = float(values[: outer + 1].max()), float(values[inner])
-    low = extreme + (neighbour - extreme) * weight
+    extreme, neighbor = float(values[: outer + 1].max()), float(values[inner])
+    low = extreme + (neighbor - extreme) * weight
     start = inner if 2 * inner <= last else 0  # what lies before the inner one is smaller, so it need not be looked at
     values[start:].partition(last - inner - start)
-    extreme, neighbour = float(values[last - outer :].min()), float(values[last - inner])  # NaN is last in rank
-    return low, extreme + (neighbour - extreme) * weight
+    extreme, neighbor = float(values[last - outer :].min()), float(values[last - inner])  # NaN is last in rank
+    return low, extreme + (neighbor - extreme) * weight
 
 
 def _ptls_sorting(x: Tensor, p: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ _DN = "if these are digital numbers, say radiometry='dn' and full_scale"
 
 @dataclass(frozen=True)
 class Scale:
-    """How numbers follow from amplitude.
+    """The numbers of a radiometry as they follow from amplitude.
 
     Attributes:
         to_amplitude: of values and the digital number of amplitude 1.
@@ -49,7 +49,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Radiometry:
-    """What the pixels of an image hold.
+    """The quantity that the pixels of an image hold.
 
     Attributes:
         title: its name in texts.

@@ -28,7 +28,7 @@ def fetch_hub_config(repo: str, *, revision: str | None = None, progress: bool =
     It stays in the Hugging Face cache (``HF_HOME``), shared with every other tool.
 
     Args:
-        repo: ``"organisation/name"``, or ``"organisation/name@revision"`` as timm writes it.
+        repo: ``"organization/name"``, or ``"organization/name@revision"`` as timm writes it.
         revision: branch, tag or commit; ``None`` is the one in ``repo``, or the main branch.
         progress: whether the client may draw its bar.
 
@@ -76,7 +76,7 @@ def hub_file(
     """Download one file of a repository on the Hub.
 
     Args:
-        repo: ``"organisation/name"``.
+        repo: ``"organization/name"``.
         filename: path within the repository.
         revision: branch, tag or commit; ``None`` is the main branch.
         folder: where to put it; ``None`` is the Hugging Face cache.

@@ -214,7 +214,7 @@ class HuggingFace(Source):
     """A file of a repository on the Hugging Face Hub.
 
     Attributes:
-        repo: ``"organisation/name"``.
+        repo: ``"organization/name"``.
         revision: branch, tag or commit.
         filename: path within the repository.
     """

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 SINGLE = "single"
-"""Stands for one polarisation whose name was not published."""
+"""Stands for one polarization whose name was not published."""
 
 LICENSES = {
     "Apache-2.0": "apache-2.0",
@@ -48,7 +48,7 @@ class Input:
     """The image before the preprocessing.
 
     Attributes:
-        bands: polarisations in the order in which the weights take them; ``"single"`` is one polarisation whose name
+        bands: polarizations in the order in which the weights take them; ``"single"`` is one polarization whose name
             was not published.
         radiometry: what the pixels hold, a name of :data:`~sarhub_models.transforms.RADIOMETRIES`, or ``None`` where
             it was not published.
@@ -67,7 +67,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image in the radiometry of the weights becomes the input of a network.
+    """The way from an image in the radiometry of the weights to the input of a network.
 
     :meth:`Pipeline.from_dict <sarhub_models.transforms.Pipeline.from_dict>` builds the chain and says its order.
 

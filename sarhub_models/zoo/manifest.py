@@ -162,7 +162,7 @@ def list_models(
         network: keep only this architecture.
         dataset: keep only this pre-training data set.
         sensor: keep only weights trained on images of this radar.
-        bands: keep only weights that take exactly these polarisations, in any order: ``"VV"``, ``("VV", "VH")``, or
+        bands: keep only weights that take exactly these polarizations, in any order: ``"VV"``, ``("VV", "VH")``, or
             ``"single"`` where the release names none.
         radiometry: keep only weights that expect this of the pixels: ``"amplitude"``, ``"db"``, …
         license: keep only this license; ``"none"`` keeps the weights without one.

@@ -45,7 +45,7 @@ def classes(info: ModelInfo) -> str:
 
 def input_text(info: ModelInfo) -> str:
     """Return bands and radiometry of the images that the weights were trained on."""
-    bands = ", ".join("one polarisation (not published which)" if band == SINGLE else band for band in info.input.bands)
+    bands = ", ".join("one polarization (not published which)" if band == SINGLE else band for band in info.input.bands)
     limits = info.input.range
     span = f" from {limits[0]:g} to {limits[1]:g}" if limits is not None else ""
     return f"{bands}; {radiometry(info)}{span}"
@@ -67,7 +67,7 @@ def preprocessing_steps(info: ModelInfo) -> list[str]:
     repeat = [f"repeated to {info.input.channels} channels"] if len(info.input.bands) < info.input.channels else []
     crop = [f"cut from the middle, {p.crop} x {p.crop}"] if p.crop is not None else []
     if p.operator is not None:
-        first = "amplitude of one polarisation, in [0, 1]"
+        first = "amplitude of one polarization, in [0, 1]"
         if p.full_scale is not None:
             first += f" (the training data were digital numbers divided by {p.full_scale:g})"
         normalize = f"(x - {p.mean[0]!r}) / {p.std[0]!r}"

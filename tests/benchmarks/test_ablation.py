@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmarks.ablation import study
 from benchmarks.ablation.report import SCORES, best_pair, effects, markdown, paired, read_rows, write_report
 from benchmarks.ablation.study import LOSSES, MAPPINGS, Recipes, trials_of
-from benchmarks.experiments.convert import convert
+from benchmarks.convert import convert
 from benchmarks.experiments.runner import run_trials
 from benchmarks.experiments.training import TrainingExperiment
 from sarhub_models.errors import DataError, OptionError

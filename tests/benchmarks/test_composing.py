@@ -13,10 +13,8 @@ from scipy import ndimage
 
 from benchmarks.composed.mosaics import MosaicSettings, compose_mosaic, compose_mosaics, land_cover, region_map
 from benchmarks.composed.patches import (
-    RECORD,
     Patches,
-    compose_folder,
-    grey_levels,
+    gray_levels,
     load_patches,
     seam_window,
     stitch,
@@ -30,7 +28,7 @@ from benchmarks.composed.scenes import (
     ship_chips,
 )
 from sarhub_models.datasets.recognition.dsn.reader import SPLITS
-from sarhub_models.errors import DataError, OptionError
+from sarhub_models.errors import OptionError
 
 FEW_SCENES = SceneSettings(2, 1, 1, size=256, fewest=2, most=4)
 FEW_MOSAICS = MosaicSettings(2, 1, 1, size=128, fewest=3, most=5)
@@ -84,10 +82,10 @@ def test_an_area_of_any_size_is_covered(size: int) -> None:
         assert np.abs(area).min() >= 0.999
 
 
-def test_grey_levels_are_the_logarithm_of_digital_numbers() -> None:
+def test_gray_levels_are_the_logarithm_of_digital_numbers() -> None:
     amplitude = np.array([[0, 1, 255, 65535, 1e6]], dtype=np.float32)
-    assert grey_levels(amplitude).tolist() == [[0, round(255 / 16), round(255 * 8 / 16), 255, 255]]
-    assert grey_levels(amplitude).dtype == np.uint8
+    assert gray_levels(amplitude).tolist() == [[0, round(255 / 16), round(255 * 8 / 16), 255, 255]]
+    assert gray_levels(amplitude).dtype == np.uint8
 
 
 @pytest.mark.parametrize("peak", [8.0, 200.0])
@@ -182,7 +180,7 @@ def test_masks_name_the_class_of_every_pixel_and_splits_do_not_mix(tmp_path: Pat
             mask = np.asarray(Image.open(tmp_path / "out" / "ann_dir" / split / file.name))
             for label in np.unique(mask):
                 lowest = level(split, int(label))
-                limits = grey_levels(np.array([[lowest, 2 * lowest]], float))[0]  # equal signals add up in seams
+                limits = gray_levels(np.array([[lowest, 2 * lowest]], float))[0]  # equal signals add up in seams
                 assert limits[0] <= image[mask == label].min() <= image[mask == label].max() <= limits[1] + 1
 
 
@@ -203,37 +201,6 @@ def test_no_class_of_a_mosaic_is_rarer_than_another() -> None:
         [np.bincount(compose_mosaic(patches, settings, rng).mask.ravel(), minlength=4) for _ in range(40)], axis=0
     )
     assert shares / shares.sum() == pytest.approx([0.25] * 4, abs=0.06)
-
-
-def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
-    def fail(folder: Path) -> None:
-        (folder / "half").write_text("")
-        raise KeyboardInterrupt
-
-    def fill(folder: Path) -> None:
-        assert not list(folder.iterdir()), "what an interrupted run left is gone"
-        (folder / "whole").write_text("")
-
-    with pytest.raises(KeyboardInterrupt):
-        compose_folder(tmp_path / "out", {"seed": 0}, fail)
-    assert not (tmp_path / "out").exists()
-    assert compose_folder(tmp_path / "out", {"seed": 0}, fill)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [RECORD, "whole"]
-
-
-def test_a_folder_is_neither_written_twice_nor_mixed(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    assert compose_folder(out, {"seed": 0, "patches": {"s1": "a"}}, lambda folder: None)
-    assert not compose_folder(out, {"seed": 0, "patches": {"s1": "a"}}, lambda folder: pytest.fail("written again"))
-    with pytest.raises(OptionError, match="seed: 0 there, 1 now"):
-        compose_folder(out, {"seed": 1, "patches": {"s1": "a"}}, lambda folder: None)
-    with pytest.raises(OptionError, match="patches"):
-        compose_folder(out, {"seed": 0, "patches": "simulated"}, lambda folder: None)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("")
-    with pytest.raises(DataError, match="not empty"):
-        compose_folder(tmp_path / "mine", {}, lambda folder: None)
-    assert (tmp_path / "mine" / "thesis.tex").is_file()
 
 
 @pytest.mark.parametrize("options", [{"train": 0}, {"fewest": 5, "most": 4}, {"most": 30}, {"size": 64}, {"seed": -1}])

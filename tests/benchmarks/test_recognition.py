@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.experiments.convert import convert
+from benchmarks.convert import convert
 from benchmarks.experiments.results import read_results
 from benchmarks.recognition import __main__ as command
 from benchmarks.recognition.grid import METHODS

@@ -32,7 +32,7 @@ from benchmarks.experiments.trial import Trial
 from benchmarks.mm.run import history, set_weights
 from benchmarks.mm.task import Task
 from benchmarks.segmentation.metric import ClassIoUMetric
-from benchmarks.segmentation.prepare import LEVELS, prepare, quantise
+from benchmarks.segmentation.prepare import LEVELS, prepare, quantize
 from benchmarks.segmentation.task import TASK, place, scores
 from sarhub_models.integrations.mm import SARHubBackbone, backbone_channels
 
@@ -208,11 +208,11 @@ def test_prepared_masks_show_the_footprints_and_images_one_band(archive: Path, d
         image = np.asarray(Image.open(file))
         assert (image[:, :10] == 0).all()
         assert image[:, 10:].min() >= 1
-        np.testing.assert_array_equal(image, quantise(band, levels["low"], levels["high"]))
+        np.testing.assert_array_equal(image, quantize(band, levels["low"], levels["high"]))
 
 
 def test_levels_rise_with_the_decibels() -> None:
-    assert quantise(np.array([[-5.0, 10, 20, 30, 99, 0]]), 10, 30).tolist() == [[1, 1, 128, 255, 255, 0]]
+    assert quantize(np.array([[-5.0, 10, 20, 30, 99, 0]]), 10, 30).tolist() == [[1, 1, 128, 255, 255, 0]]
 
 
 def test_other_lists_of_the_same_length_are_another_data_set(archive: Path, data: Path, tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ Boxes = Sequence[Sequence[float]]
 
 
 def write_image(file: Path, height: int = 20, width: int = 30) -> None:
-    """A grey picture, as RGB: so are those of SSDD, HRSID and LS-SSDD."""
+    """A gray picture, as RGB: so are those of SSDD, HRSID and LS-SSDD."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    grey = (255 * pixels(1, max(height, width))[:height, :width]).astype(np.uint8)
-    Image.fromarray(grey).convert("RGB").save(file)
+    gray = (255 * pixels(1, max(height, width))[:height, :width]).astype(np.uint8)
+    Image.fromarray(gray).convert("RGB").save(file)
 
 
 def coco(images: Mapping[str, Boxes], category: Any = 1, height: int = 20, width: int = 30) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def test_every_parameter_is_in_one_group_and_vectors_are_decayed_on_request(deca
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", [name for name in names() if not name.startswith(("vit", "swin_v2"))])  # have none
-def test_synchronised_batch_norms_compute_the_same(network: str) -> None:
+def test_synchronized_batch_norms_compute_the_same(network: str) -> None:
     torch.manual_seed(0)
     model = start("none", network).eval()
     images = torch.randn(2, 3, 128, 128)

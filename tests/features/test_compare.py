@@ -12,7 +12,7 @@ from PIL import Image
 
 import sarhub_models
 from sarhub_models.cli import main
-from sarhub_models.datasets.labelled import open_images
+from sarhub_models.datasets.labeled import open_images
 from sarhub_models.errors import DataError, ImageError, OptionError
 from sarhub_models.features import compare as module
 from sarhub_models.features.compare import TWIN, compare, weights_here

@@ -198,7 +198,7 @@ def test_batch_norm_keeps_its_statistics(files, network):
 
 
 @pytest.mark.parametrize("network", ["resnet18", "densenet121", "mobilenetv3"])
-def test_synchronised_batch_norm_computes_the_same(files, network):
+def test_synchronized_batch_norm_computes_the_same(files, network):
     """MMEngine converts the whole model (sync_bn="torch") when it trains in several processes."""
     (backbone,) = same_place(build(network, files(network)))
     with torch.inference_mode():
@@ -305,7 +305,7 @@ def test_unknown_name():
 # ------------------------------------------------------------------------------------------------- preprocessing
 
 
-def grey(shape=(60, 80), dtype=np.uint8):
+def gray(shape=(60, 80), dtype=np.uint8):
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
@@ -316,7 +316,7 @@ def prepare(results, **options):
 @pytest.mark.parametrize("name", [f"resnet18_{data}" for data in ("tsx", "ben", "osu")])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_an_image_becomes_what_the_weights_were_trained_on(name, dtype):
-    picture = grey((128, 128), dtype)
+    picture = gray((128, 128), dtype)
     prepared = prepare({"img": picture}, name=name)["img"]
     amplitude = picture.astype(np.float32) / np.iinfo(dtype).max
     expected = sarhub.create_transform(name)(amplitude)  # at its own size nothing is resized
@@ -325,7 +325,7 @@ def test_an_image_becomes_what_the_weights_were_trained_on(name, dtype):
 
 
 def test_three_equal_channels_are_one_band_and_the_size_stays():
-    picture = grey()
+    picture = gray()
     three = prepare({"img": np.stack([picture] * 3, axis=-1)}, name="resnet18_ben")["img"]
     one = prepare({"img": picture[..., None]}, name="resnet18_ben", in_channels=1)["img"]
     assert three.shape == (60, 80, 3) and one.shape == (60, 80, 1)
@@ -333,7 +333,7 @@ def test_three_equal_channels_are_one_band_and_the_size_stays():
 
 
 def test_the_operator_is_drawn_anew_in_training():
-    picture = grey()
+    picture = gray()
     info = sarhub.model_info("resnet18_osu").preprocessing
     torch.manual_seed(1)
     drawn = [prepare({"img": picture}, name="resnet18_osu", training=True)["img"] for _ in range(2)]
@@ -355,9 +355,9 @@ def test_weights_of_several_bands_keep_their_units():
     np.testing.assert_allclose(prepared, (values - np.float32(mean)) / np.float32(std), rtol=1e-4, atol=1e-4)
 
 
-def test_a_colour_picture_is_named():
-    with pytest.raises(ImageError, match=r"here\.jpg: .*colour picture"):
-        prepare({"img": grey((60, 80, 3)), "img_path": "here.jpg"}, name="resnet18_ben")
+def test_a_color_picture_is_named():
+    with pytest.raises(ImageError, match=r"here\.jpg: .*color picture"):
+        prepare({"img": gray((60, 80, 3)), "img_path": "here.jpg"}, name="resnet18_ben")
 
 
 def test_one_preprocessing_serves_all_networks_of_one_pre_training():

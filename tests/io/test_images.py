@@ -108,14 +108,14 @@ def test_an_npz_with_several_arrays_needs_one_called_image(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG"])
-def test_grey_pictures_are_read(tmp_path: Path, suffix: str) -> None:
-    grey = np.full((16, 16), 77, np.uint8)
-    for name, pixels in (("l", grey), ("rgb", np.stack([grey] * 3, axis=-1))):
+def test_gray_pictures_are_read(tmp_path: Path, suffix: str) -> None:
+    gray = np.full((16, 16), 77, np.uint8)
+    for name, pixels in (("l", gray), ("rgb", np.stack([gray] * 3, axis=-1))):
         path = tmp_path / f"{name}{suffix}"
         Image.fromarray(pixels).save(path)
         result = read_image(path)
         assert result.dtype == np.uint8
-        np.testing.assert_array_equal(result, grey)
+        np.testing.assert_array_equal(result, gray)
 
 
 def test_png_keeps_sixteen_bits_and_drops_alpha(tmp_path: Path) -> None:
@@ -123,10 +123,10 @@ def test_png_keeps_sixteen_bits_and_drops_alpha(tmp_path: Path) -> None:
     Image.fromarray(deep).save(tmp_path / "deep.png")
     assert read_image(tmp_path / "deep.png").dtype == np.uint16
     np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), deep)
-    grey = RAMP.astype(np.uint8)
+    gray = RAMP.astype(np.uint8)
     for mode in ("LA", "RGBA", "P", "1"):
-        Image.fromarray(grey).convert(mode).save(tmp_path / "a.png")
-        expected = np.asarray(Image.fromarray(grey).convert(mode).convert("L"))
+        Image.fromarray(gray).convert(mode).save(tmp_path / "a.png")
+        expected = np.asarray(Image.fromarray(gray).convert(mode).convert("L"))
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
 
 

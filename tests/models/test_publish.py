@@ -23,7 +23,7 @@ from sarhub_models.zoo.manifest import ModelInfo
 from tests.hub_server import use_hub
 from tests.hub_upload_server import TOKEN, UploadServer
 
-REPO = "organisation/model"
+REPO = "organization/model"
 
 
 @pytest.fixture

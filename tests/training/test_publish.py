@@ -16,7 +16,7 @@ from sarhub_models.transforms import Pipeline
 from sarhub_models.zoo.entries import ModelInfo
 from tests.engine.conftest import tiny
 
-REPO = "organisation/model"
+REPO = "organization/model"
 
 
 @pytest.fixture(scope="module")

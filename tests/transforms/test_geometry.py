@@ -26,9 +26,9 @@ def test_every_sample_gets_its_own_symmetry_and_all_occur(kind: str, count: int)
     assert set(seen) == set(range(count))
 
 
-def test_flip_and_rotation_keep_the_centre_and_stay_within_ten_degrees() -> None:
+def test_flip_and_rotation_keep_the_center_and_stay_within_ten_degrees() -> None:
     x = torch.zeros(64, 1, 65, 65)
-    x[:, :, 32, 32] = 1  # the centre, and a mark to the right of it
+    x[:, :, 32, 32] = 1  # the center, and a mark to the right of it
     x[:, :, 31:34, 60] = 1
     y = Geometry("flip_rotate")(x, numbers=numbers(64))
     assert y.shape == x.shape and torch.all(y[:, 0, 32, 32] > 0.4)

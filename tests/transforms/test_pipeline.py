@@ -157,7 +157,7 @@ def geometry(x: torch.Tensor, seed: int = 0) -> torch.Tensor:
 
 
 def centroid(x: torch.Tensor) -> torch.Tensor:
-    """Centre of mass of each (H, W) chip relative to the image centre, as (row, column)."""
+    """Center of mass of each (H, W) chip relative to the image center, as (row, column)."""
     rows = torch.arange(x.shape[-2]) - (x.shape[-2] - 1) / 2
     columns = torch.arange(x.shape[-1]) - (x.shape[-1] - 1) / 2
     mass = x.sum((-2, -1))
@@ -314,7 +314,7 @@ def test_a_part_of_a_chain_has_a_mode_of_its_own() -> None:
 
 def test_steps_that_are_not_there_are_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'normalize'"):
-        transform().without("normalise")
+        transform().without("normalize")
     with pytest.raises(UnknownNameError, match="no step 'clip'"):
         transform().until("clip")
     with pytest.raises(ValueError, match="different names, got resize, resize"):

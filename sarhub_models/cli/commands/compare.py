@@ -44,7 +44,7 @@ def command(
       sarhub compare --images dsn/s1.npz
       sarhub compare resnet50_ssl4eo.moco resnet50_ben --images tiles/ --bands VV,VH --radiometry db
     """
-    from ...datasets.labelled import open_images
+    from ...datasets.labeled import open_images
     from ...features.compare import compare, weights_here
 
     with open_images(images, labels=labels) as chips:

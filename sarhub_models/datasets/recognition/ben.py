@@ -81,7 +81,7 @@ _BAND_AND_SUFFIX = re.compile(r"(_V[VH])?(\.\w+)?$")
 
 
 class BigEarthNetS1(SceneDataset):
-    """One polarisation of the patches.
+    """One polarization of the patches.
 
     Images are amplitude, float32: backscatter of the published GeoTIFFs in dB becomes 10^(dB/20). Bright targets
     exceed 1. Images of the ``.npy`` layout, one ``<patch>_VV.npy`` or ``<patch>_VH.npy`` for each patch, are
@@ -90,7 +90,7 @@ class BigEarthNetS1(SceneDataset):
     Args:
         root: the patch folders, or the ``.npy`` files, in this folder or below.
         split: take only the patches of the list ``ben_<split>.txt`` or ``<split>.txt``, with its labels (indices
-            into the 19 classes), in its order. By default all patch folders, labelled by their metadata; a patch
+            into the 19 classes), in its order. By default all patch folders, labeled by their metadata; a patch
             that keeps none of the 19 is left out. The ``.npy`` layout needs a list.
         band: ``"VV"`` or ``"VH"``, whichever the list names.
         lists: folder of the lists; by default ``root``.
@@ -115,7 +115,7 @@ class BigEarthNetS1(SceneDataset):
         folders = _patch_folders(root)
         self.excluded: tuple[str, ...] = ()
         if split is None:
-            names, labels, self.excluded = _labelled_patches(root, folders)
+            names, labels, self.excluded = _labeled_patches(root, folders)
             files = _band_files(root, folders, names, band)
         else:
             entries = read_list(self._list(root, lists, split), len(CLASS_NAMES), multilabel=True)
@@ -202,7 +202,7 @@ def _patch_folders(root: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _labelled_patches(root: Path, folders: dict[str, Path]) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
+def _labeled_patches(root: Path, folders: dict[str, Path]) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
     """Return the patches that keep a label, their labels (N, 19), and the patches that keep none."""
     if not folders:
         raise DataError(

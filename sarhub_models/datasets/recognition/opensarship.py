@@ -43,7 +43,7 @@ SIZES = {"low": 32, "medium": 96, "large": 128}
 
 _SPLITS = tuple(f"{size}_{part}" for size in SIZES for part in ("train", "test"))
 _SPLIT = re.compile(rf"({'|'.join(SIZES)})_(?:train|test)")
-_POLARISATION = re.compile(r"_(v[vh])$", re.IGNORECASE)
+_POLARIZATION = re.compile(r"_(v[vh])$", re.IGNORECASE)
 
 
 class OpenSARShip(SceneDataset):
@@ -58,10 +58,10 @@ class OpenSARShip(SceneDataset):
         split: take only the chips of the list ``<split>.txt``, in its order: ``low_train``, ``low_test``,
             ``medium_train``, … Its labels must agree with the folders. By default all chips.
         lists: folder of the lists; by default ``root``. A published list needs the other one of its size beside it.
-        polarisation: ``"vv"`` or ``"vh"``; without a list, chips whose names say the other one are left out.
+        polarization: ``"vv"`` or ``"vh"``; without a list, chips whose names say the other one are left out.
 
     Raises:
-        OptionError: there is no such polarisation.
+        OptionError: there is no such polarization.
         IncompleteError: chips of the list are missing; it tells which.
         DataError: no chips were found, or a list is missing, malformed, ambiguous, or contradicts the folders.
     """
@@ -72,14 +72,14 @@ class OpenSARShip(SceneDataset):
         split: str | None = None,
         *,
         lists: AnyPath | None = None,
-        polarisation: str = "vv",
+        polarization: str = "vv",
     ) -> None:
-        if polarisation not in ("vv", "vh"):
-            raise OptionError(f"expected polarisation 'vv' or 'vh', got {polarisation!r}")
+        if polarization not in ("vv", "vh"):
+            raise OptionError(f"expected polarization 'vv' or 'vh', got {polarization!r}")
         root = Path(root)
         label_of = class_folders(root, CLASS_NAMES)
         if split is None:
-            files = [file for file in label_of if _polarisation(file) in (None, polarisation)]
+            files = [file for file in label_of if _polarization(file) in (None, polarization)]
             labels = np.array([label_of[file] for file in files], dtype=np.int64)
             super().__init__(root, files, labels, CLASS_NAMES)
             return
@@ -92,8 +92,8 @@ class OpenSARShip(SceneDataset):
         super().__init__(root, files, labels, [CLASS_NAMES[label] for label in kept])
 
 
-def _polarisation(file: Path) -> str | None:
-    match = _POLARISATION.search(file.stem)
+def _polarization(file: Path) -> str | None:
+    match = _POLARIZATION.search(file.stem)
     return match[1].lower() if match else None
 
 

@@ -1,4 +1,4 @@
-"""SpaceNet 6: buildings of Rotterdam in tiles of 900 by 900 pixels, in X band with four polarisations.
+"""SpaceNet 6: buildings of Rotterdam in tiles of 900 by 900 pixels, in X band with four polarizations.
 
 Shermeyer, Hogan, Brown, Van Etten, Weir, et al.: SpaceNet 6: Multi-sensor all weather mapping dataset. CVPR Workshops,
 2020. On disk: ``SAR-Intensity/SN6_…_SAR-Intensity_<times>_tile_<n>.tif`` (float32, bands HH, HV, VH, VV, 0.5 m) and
@@ -100,7 +100,7 @@ DATASET = CatalogEntry(
 
 
 def building_mask(file: AnyPath, shape: tuple[int, int], transform: Any, crs: Any) -> np.ndarray:
-    """Draw footprints: a pixel belongs to a building if its centre does.
+    """Draw footprints: a pixel belongs to a building if its center does.
 
     Args:
         file: GeoJSON with polygons. An empty file, or one without features, has no buildings; features without

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import sarhub_models as sarhub
-from benchmarks.experiments.convert import convert
+from benchmarks.convert import convert
 from benchmarks.experiments.initializations import Initialization
 from benchmarks.experiments.results import compare, read_results, write_results
 from benchmarks.experiments.trial import Trial
@@ -93,7 +93,7 @@ def write_weights(file: Path, seed: int = 0) -> Path:
     return file
 
 
-def test_initializations_are_labelled_as_those_of_recognition(task: Task, tmp_path: Path) -> None:
+def test_initializations_are_labeled_as_those_of_recognition(task: Task, tmp_path: Path) -> None:
     first, second = (write_weights(tmp_path / name / "best.pth", i) for i, name in enumerate("ab"))
     trials = parse_trials(task, "mobilenetv3_dsn", "ssdd", ["own", "none", f"mine={first}", str(second)], 2)
     assert [(trial.initialization.init, trial.label, trial.seed) for trial in trials[::2]] == [

@@ -55,7 +55,7 @@ def test_folder_layouts_and_formats(tmp_path: Path, write: Callable[..., None], 
         f"flat_folder/highway_x1_y2_Polygon3_VV{suffix}",
     )
     assert data.labels.tolist() == [8, 7] and data[0].image.shape == (8, 8)
-    assert OpenSARUrban(tmp_path, polarisation="vh").names == (f"Beijing/airport/airport_x1_y2_Polygon3_vh{suffix}",)
+    assert OpenSARUrban(tmp_path, polarization="vh").names == (f"Beijing/airport/airport_x1_y2_Polygon3_vh{suffix}",)
 
 
 def test_lists(tmp_path: Path) -> None:
@@ -66,13 +66,13 @@ def test_lists(tmp_path: Path) -> None:
     data = OpenSARUrban(tmp_path, "test")
     assert data.names == ("p/Vegetation_x1_y2_Polygon3_vv.tif",) and data.labels.tolist() == [6]
     np.testing.assert_array_equal(data[0].image, pixels(2))
-    crossed = OpenSARUrban(tmp_path / "p", "test", polarisation="vh", lists=tmp_path)
+    crossed = OpenSARUrban(tmp_path / "p", "test", polarization="vh", lists=tmp_path)
     assert crossed.names == ("Vegetation_x1_y2_Polygon3_vh.tif",)
 
 
 def test_what_is_wrong_is_named(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="'vv' or 'vh'"):
-        OpenSARUrban(tmp_path, polarisation="hh")
+        OpenSARUrban(tmp_path, polarization="hh")
     with pytest.raises(DataError, match="no images"):
         OpenSARUrban(tmp_path)
     write_png(tmp_path / "preview.png")

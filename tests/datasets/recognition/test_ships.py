@@ -38,7 +38,7 @@ def test_opensarship_by_folder(ships: Path) -> None:
         "Tug/52541_7198_74_18_vv.jpg": 0,
     }
     assert chips[0].image.shape == (20, 20) and chips[0].image.dtype == np.uint8
-    assert OpenSARShip(ships, polarisation="vh").names == ("Cargo/16016_9986_146_21_vh.jpg",)
+    assert OpenSARShip(ships, polarization="vh").names == ("Cargo/16016_9986_146_21_vh.jpg",)
 
 
 def test_opensarship_numbers_the_classes_of_a_size(ships: Path) -> None:
@@ -60,7 +60,7 @@ def test_opensarship_numbers_the_classes_of_a_size(ships: Path) -> None:
 
 def test_opensarship_says_what_is_wrong(ships: Path) -> None:
     with pytest.raises(OptionError, match="'vv' or 'vh'"):
-        OpenSARShip(ships, polarisation="hh")
+        OpenSARShip(ships, polarization="hh")
     (ships / "low_train.txt").write_text("Cargo/16016_9986_146_21_vv.jpg 12\n")
     with pytest.raises(DataError, match=r"is class 12 \(Tanker\), but it is .*Cargo/16016_9986_146_21_vv\.jpg"):
         OpenSARShip(ships, "low_train")

@@ -245,9 +245,9 @@ def overlap_groups(part: str, names: Sequence[str]) -> np.ndarray:
     for scene in np.unique(scenes):
         inside = np.flatnonzero(scenes == scene)
         apart = np.abs(positions[inside, None] - positions[None, inside]).max(axis=-1)
-        neighbours = apart < PATCH_SIZE
-        while True:  # each patch takes the smallest number among its neighbours until nothing changes
-            smallest = np.where(neighbours, groups[inside], len(names)).min(axis=1)
+        neighbors = apart < PATCH_SIZE
+        while True:  # each patch takes the smallest number among its neighbors until nothing changes
+            smallest = np.where(neighbors, groups[inside], len(names)).min(axis=1)
             if (smallest == groups[inside]).all():
                 break
             groups[inside] = smallest

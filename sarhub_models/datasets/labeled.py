@@ -16,7 +16,7 @@ from ..io.images import list_images
 from .lists import AnyPath
 from .recognition.dsn.reader import PARTS, load_dsn
 
-__all__ = ["TEST", "TRAIN", "LabelledImages", "open_images"]
+__all__ = ["TEST", "TRAIN", "LabeledImages", "open_images"]
 
 TRAIN, TEST = "train", "test"
 """Names of the two splits."""
@@ -25,7 +25,7 @@ _DSN_FULL_SCALE = 65535.0  # of 16-bit digital numbers
 
 
 @dataclass(frozen=True)
-class LabelledImages:
+class LabeledImages:
     """Images to be compared on.
 
     Attributes:
@@ -46,7 +46,7 @@ class LabelledImages:
 
 
 @contextmanager
-def open_images(images: AnyPath, *, labels: AnyPath | None = None) -> Iterator[LabelledImages]:
+def open_images(images: AnyPath, *, labels: AnyPath | None = None) -> Iterator[LabeledImages]:
     """Find the images to compare on.
 
     Args:
@@ -73,11 +73,11 @@ def open_images(images: AnyPath, *, labels: AnyPath | None = None) -> Iterator[L
     files = list_images(source)
     names = [file.relative_to(source).as_posix() for file in files]
     if labels is None:
-        yield LabelledImages(tuple(files), tuple(names))
+        yield LabeledImages(tuple(files), tuple(names))
         return
     listed = _read_labels(Path(labels), dict(zip(names, files, strict=True)))
     splits = tuple(row[2] for row in listed.values())
-    yield LabelledImages(
+    yield LabeledImages(
         files=tuple(row[0] for row in listed.values()),
         names=tuple(listed),
         labels=tuple(row[1] for row in listed.values()),
@@ -85,7 +85,7 @@ def open_images(images: AnyPath, *, labels: AnyPath | None = None) -> Iterator[L
     )
 
 
-def _unpack(packed: Sequence[Path], folder: Path) -> LabelledImages:
+def _unpack(packed: Sequence[Path], folder: Path) -> LabeledImages:
     files: list[Path] = []
     names, labels, splits = [], [], []
     for split in (TRAIN, TEST):
@@ -96,7 +96,7 @@ def _unpack(packed: Sequence[Path], folder: Path) -> LabelledImages:
             names.append(name)
             labels.append(patches.class_names[label])
             splits.append(split)
-    return LabelledImages(tuple(files), tuple(names), tuple(labels), tuple(splits), "dn", _DSN_FULL_SCALE)
+    return LabeledImages(tuple(files), tuple(names), tuple(labels), tuple(splits), "dn", _DSN_FULL_SCALE)
 
 
 def _read_labels(file: Path, known: Mapping[str, Path]) -> dict[str, tuple[Path, str, str]]:

@@ -1,4 +1,4 @@
-"""Results of earlier versions in today's folders: ``python -m benchmarks.experiments.convert OUT``.
+"""Results of earlier versions in today's folders: ``python -m benchmarks.convert OUT``.
 
 Folders of trials move below ``OUT/trials`` and get their ``provenance.json``; the command that made them then finds
 them finished, or goes on. ``OUT`` is what that command had as ``--out``.
@@ -19,6 +19,11 @@ import yaml
 
 from benchmarks.ablation.study import LOSSES, MAPPINGS, trials_of
 from benchmarks.detection.task import TASK as DETECTION
+from benchmarks.experiments.command import command, new_app
+from benchmarks.experiments.initializations import Initialization
+from benchmarks.experiments.provenance import Provenance, RecipeInputs, recipe_settings, write_record
+from benchmarks.experiments.runner import SCORES
+from benchmarks.experiments.trial import Trial
 from benchmarks.mm.run import CONFIG, read_config
 from benchmarks.mm.task import settings_of
 from benchmarks.recognition.grid import METHODS
@@ -28,12 +33,6 @@ from sarhub_models.engine.recipe import Recipe, completed
 from sarhub_models.engine.run import SUMMARY
 from sarhub_models.errors import DataError
 from sarhub_models.io.files import digests
-
-from .command import command, new_app
-from .initializations import Initialization
-from .provenance import Provenance, RecipeInputs, recipe_settings, write_record
-from .runner import SCORES
-from .trial import Trial
 
 __all__ = ["convert"]
 
