@@ -18,6 +18,7 @@ from sarhub_models.engine.skipped import Skipped
 from sarhub_models.engine.splits import Source, open_source
 from sarhub_models.errors import InputError, SarHubError
 from sarhub_models.io.files import digests, write_text
+from sarhub_models.io.json_files import read_object
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -40,7 +41,7 @@ def score_run(run: Run, split: str, again: bool = True) -> dict[str, float]:
     if source.class_names != run.class_names:
         raise InputError(f"the run knows the classes {run.class_names}, the {split} split has {source.class_names}")
     file, inputs = run.folder / f"{split}.json", _inputs(run, source)
-    if not again and file.is_file() and (known := json.loads(file.read_text(encoding="utf-8"))).get("inputs") == inputs:
+    if not again and (known := _known(file)).get("inputs") == inputs:
         return {name: value for name, value in known.items() if name not in ("skipped", "inputs")}
     noted = Skipped()
     loader = map(noted.note, source.evaluation(run.recipe.evaluation.batch_size))
@@ -50,6 +51,14 @@ def score_run(run: Run, split: str, again: bool = True) -> dict[str, float]:
     plot_detail(detail, run.class_names, run.folder / f"{split}.png")
     write_text(file, json.dumps({**scores, "skipped": skipped, "inputs": inputs}, indent=2) + "\n")
     return scores
+
+
+def _known(file: Path) -> dict[str, Any]:
+    """Return the scores that were written before; none where there are none, or they are damaged."""
+    try:
+        return read_object(file)
+    except OSError:
+        return {}
 
 
 def _inputs(run: Run, source: Source) -> dict[str, Any]:

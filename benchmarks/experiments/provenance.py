@@ -20,6 +20,7 @@ from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import OptionError
 from sarhub_models.io.files import digests, write_text
+from sarhub_models.io.json_files import read_object
 from sarhub_models.zoo.manifest import ModelInfo
 
 from .initializations import ANY
@@ -51,14 +52,12 @@ def check_record(file: Path, record: Mapping[str, Any], advice: str = "take anot
         OptionError: it says something else, or is missing or damaged.
     """
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        stored = None
-    if not isinstance(stored, dict):
+        stored = read_object(file)
+    except OSError:  # missing or damaged
         raise OptionError(
             f"{file.parent} does not say what its results come from ({file.name}): {advice}, or delete it; results of "
             "earlier versions: python -m benchmarks.convert"
-        )
+        ) from None
     if found := list(_differences(stored, json.loads(json.dumps(record)))):
         kind = found[0].partition(":")[0].partition(".")[0]
         what = {"data": "data", "weights": "starting weights"}.get(kind, "settings")

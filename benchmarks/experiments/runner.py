@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 from sarhub_models.engine.processes import sigterm_interrupts
 from sarhub_models.errors import DataError, MissingDependencyError, SarHubError
 from sarhub_models.io.files import write_text
+from sarhub_models.io.json_files import read_object
 
 from .provenance import Provenance
 from .trial import Trial, check_folders
@@ -96,7 +97,7 @@ def finished(experiment: Experiment, trials: Sequence[Trial]) -> dict[Trial, dic
     for trial in trials:
         folder = experiment.out / trial.folder
         try:
-            stored = json.loads((folder / SCORES).read_text(encoding="utf-8"))
+            stored = read_object(folder / SCORES)
             scores = {str(name): float(value) for name, value in stored["scores"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
@@ -261,7 +262,7 @@ def _end_with_parent() -> None:
 
 
 def _bar(trials: int) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:.0f} %"))
     # the time left follows from all trials so far: single ones differ too much
     return Progress(
         *(*columns, TimeElapsedColumn(), TimeRemainingColumn()), speed_estimate_period=1e9, disable=trials < 2

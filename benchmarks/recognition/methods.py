@@ -21,7 +21,7 @@ from benchmarks.experiments.runner import Experiment
 from benchmarks.experiments.trial import Trial
 from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Files
-from sarhub_models.engine.checkpoint import BEST, LAST
+from sarhub_models.engine.checkpoint import BEST, LAST, PREVIOUS
 from sarhub_models.engine.initialization import build_network, starting_weights
 from sarhub_models.engine.metrics import make_metrics, plain, probabilities
 from sarhub_models.engine.readers import Scenes
@@ -103,7 +103,8 @@ class Recognition(Experiment):
         network = run.model().to(device)
         outputs = collect(lambda x: probabilities(network(x), False), test, run.transform(), device=device)
         scores = _write(folder, run.class_names, outputs, outputs.values.numpy())
-        (folder / LAST).unlink(missing_ok=True)
+        for checkpoint in (LAST, PREVIOUS):
+            (folder / checkpoint).unlink(missing_ok=True)
         if not self.keep:
             (folder / BEST).unlink()
         return scores

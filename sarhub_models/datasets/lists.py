@@ -24,7 +24,8 @@ __all__ = ["AnyPath", "ImageIndex", "Listed", "find_list", "label_array", "list_
 AnyPath = str | os.PathLike[str]
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:[/\\]")
-_LINE = re.compile(r"\s*(?P<path>\S.*?)\s+(?P<labels>[0-9]{1,9}(,[0-9]{1,9})*)\s*")
+_LABELS = re.compile(r"[0-9]{1,9}(,[0-9]{1,9})*")
+_SHOWN = 100  # characters of a line in a message
 _TAIL = 2  # what a path of another machine must share with a file here: name and folder
 
 
@@ -80,7 +81,7 @@ def read_list(file: AnyPath, num_classes: int, *, multilabel: bool = False) -> l
         if line.strip():
             entry = _parse(line)
             if entry is None or max(entry.labels) >= num_classes or (len(entry.labels) > 1 and not multilabel):
-                raise DataError(f"{file}, line {number}: expected {expected}, got {line.strip()!r}")
+                raise DataError(f"{file}, line {number}: expected {expected}, got {line.strip()[:_SHOWN]!r}")
             entries.append(entry)
     if not entries:
         raise DataError(f"{file} is empty; expected lines {expected}")
@@ -88,8 +89,10 @@ def read_list(file: AnyPath, num_classes: int, *, multilabel: bool = False) -> l
 
 
 def _parse(line: str) -> Listed | None:
-    match = _LINE.fullmatch(line)
-    return Listed(match["path"], tuple(int(label) for label in match["labels"].split(","))) if match else None
+    path, *labels = line.rsplit(maxsplit=1)
+    if not labels or _LABELS.fullmatch(labels[0]) is None:
+        return None
+    return Listed(path.strip(), tuple(map(int, labels[0].split(","))))
 
 
 def label_array(entries: Sequence[Listed], num_classes: int, *, multilabel: bool = False) -> np.ndarray:

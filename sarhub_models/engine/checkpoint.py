@@ -1,13 +1,15 @@
 """Resuming a run, and its weights: ``last.pt`` holds all that is needed to go on, ``best.safetensors`` what to use.
 
 Both appear whole or not at all. ``last.pt`` holds tensors and plain values only and is read with
-``weights_only=True``.
+``weights_only=True`` after each of its records was compared with its CRC-32, which torch writes and never reads. The
+one before it is kept as ``previous.pt`` and takes its place where it is damaged.
 """
 
 from __future__ import annotations
 
 import contextlib
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,35 +20,58 @@ from torch import Tensor
 
 from ..errors import CheckpointError, DataError
 from ..io.files import replace_atomically
+from ..weights.archives import opened_zip, whole_records
 from .provenance import check_same_run
 from .recipe import Recipe
 
-LAST, BEST = "last.pt", "best.safetensors"
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.safetensors"
 FORMAT = 2  # of last.pt; another one is not read
 _MEND = "start again in another folder, or delete this one"
 
 
 def save_last(folder: Path, values: dict[str, Any]) -> None:
-    """Replace the checkpoint to go on from.
+    """Replace the checkpoint to go on from; the one that it replaces is kept beside it.
 
     Raises:
         DataError: it cannot be written; the one before is kept.
     """
-    _write(folder / LAST, lambda file: torch.save({"format": FORMAT, **values}, file))
+    last, previous = folder / LAST, folder / PREVIOUS
+    _write(last, lambda file: torch.save({"format": FORMAT, **values}, file), keep=previous)
 
 
 def load_last(folder: Path) -> dict[str, Any] | None:
     """Return the checkpoint to go on from, on the CPU, or ``None`` where there is none.
 
     Raises:
-        CheckpointError: the file is damaged, or not of this version.
+        CheckpointError: the file is damaged, and so is the one before it; or it is not of this version.
+
+    Warns:
+        UserWarning: the file is damaged or was lost, and the one before it is taken.
     """
-    file = folder / LAST
-    if not file.is_file():
-        return None
+    file, before = folder / LAST, folder / PREVIOUS
+    if not before.is_file():
+        return _load(file) if file.is_file() else None
     try:
+        return _load(file)
+    except (CheckpointError, FileNotFoundError) as err:
+        try:
+            values = _load(before)
+        except CheckpointError:
+            raise err from None
+        warnings.warn(f"{file} is missing or damaged: the run resumes from the checkpoint before it", stacklevel=2)
+        return values
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        with opened_zip(file) as archive:
+            if archive is None:
+                raise CheckpointError("no zip archive")
+            whole_records(file, archive)
         values = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as err:
+    except FileNotFoundError:
+        raise
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as err:
         reason = str(err).strip().partition("\n")[0] or type(err).__name__
         raise CheckpointError(f"{file} cannot be read ({reason}); {_MEND}") from err
     if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -98,10 +123,13 @@ def save_best(folder: Path, state: dict[str, Tensor]) -> None:
     _write(folder / BEST, lambda file: file.write_bytes(save(tensors, metadata={"format": "pt"})))
 
 
-def _write(target: Path, write: Callable[[Path], Any]) -> None:
+def _write(target: Path, write: Callable[[Path], Any], keep: Path | None = None) -> None:
+    """Replace a file; what was there is moved to ``keep``."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         write(temporary)
+        if keep is not None and target.is_file():
+            target.replace(keep)  # a kill between the two leaves this one, from which a run resumes, too
         replace_atomically(temporary, target)
     except (OSError, RuntimeError) as err:  # torch.save says of a full disk that a position is not what it expected
         raise DataError(f"{target} cannot be written ({err}). Is the disk full? What was there before is kept") from err

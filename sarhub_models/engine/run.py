@@ -20,11 +20,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import DataError, OptionError
 from ..io.files import write_text
+from ..io.json_files import read_object
 from ..io.tables import write_table
 from ..networks import build, spec
 from ..transforms import Pipeline
 from .augment import describe, make_transform
-from .checkpoint import BEST
+from .checkpoint import BEST, PREVIOUS
 from .memory import keep_freed_memory
 from .provenance import check_same_run, split_digests
 from .recipe import Recipe, override
@@ -33,6 +34,7 @@ from .splits import Source, open_source, open_training
 from .trainer import Row, Trainer, make_accelerator
 
 SUMMARY, RECIPE = "run.json", "recipe.yaml"
+_DAMAGED = "train again in another folder, or take a copy of this file"
 _PATIENCE = 10  # seconds; the workers of a run that was killed hold its lock until they notice
 _REDRAW = 30  # seconds, at least, between two drawings of the curves: a short epoch takes less than one
 INTERRUPTED = "interrupted"  # there while a run waits to be resumed
@@ -93,7 +95,7 @@ def load_run(folder: Path, assignments: Sequence[str] = ()) -> Run:
         raise DataError(
             f"expected a finished run in {folder}, found no {SUMMARY}; train it: python -m training.pretrain"
         )
-    values = json.loads(file.read_text(encoding="utf-8"))
+    values = _summary(file)
     return Run(
         folder=folder,
         recipe=override(values["recipe"], assignments),
@@ -103,6 +105,25 @@ def load_run(folder: Path, assignments: Sequence[str] = ()) -> Run:
         multilabel=values["multilabel"],
         val=values["val"],
     )
+
+
+def _summary(file: Path) -> dict[str, Any]:
+    """Read the summary of a run.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    values = read_object(file, keys=("recipe", "mean", "std", "class_names", "multilabel", "val"), fix=_DAMAGED)
+    kinds: dict[str, Any] = {
+        "recipe": dict,
+        "mean": (int, float),
+        "std": (int, float),
+        "class_names": list,
+        "val": dict,
+    }
+    if wrong := [name for name, kind in kinds.items() if not isinstance(values[name], kind)]:
+        raise DataError(f"{file} is damaged: {', '.join(wrong)} is of another kind than training writes; {_DAMAGED}")
+    return values
 
 
 def open_splits(recipe: Recipe) -> tuple[Source, Source | None]:
@@ -132,7 +153,7 @@ def is_finished(recipe: Recipe, folder: Path) -> bool:
     file = folder / SUMMARY
     if not file.is_file():
         return False
-    there = json.loads(file.read_text(encoding="utf-8"))
+    there = _summary(file)
     same = there.get("data") == split_digests(*open_splits(recipe))
     check_same_run(folder, there["recipe"], recipe, [] if same else ["other samples, labels or pixels"])
     return True
@@ -221,6 +242,7 @@ def _finish(trainer: Trainer) -> None:
         "skipped": sorted(trainer.skipped.names),
     }
     write_text(trainer.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    (trainer.folder / PREVIOUS).unlink(missing_ok=True)
 
 
 class Reporter:
@@ -231,7 +253,7 @@ class Reporter:
         recipe = trainer.recipe
         self.images = recipe.optim.batch_size * trainer.process.world
         self.bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]}"),

@@ -6,13 +6,15 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, OptionError
 from ..io.files import write_text
+from ..io.json_files import read_object
+from ..io.npz import read_arrays
 from ..io.tables import check_table, write_table
 from .figures import View, chip_figure, distribution_figure, grid_figure, save_figure
 from .knowledge import THRESHOLDS, Explanation, knowledge_points
@@ -151,14 +153,24 @@ def read_folder(folder: str | os.PathLike[str]) -> Found:
     """
     root = Path(folder)
     try:
-        facts = json.loads((root / _FACTS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
+        facts = read_object(root / _FACTS)
+    except OSError as err:  # what is missing, and what is damaged
         raise DataError(
             f"expected a finished explanation in {root}, found no readable {_FACTS}; "
             "'sarhub explain kp' and 'sarhub explain cam' write one"
         ) from err
-    if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
+    if facts.get("format") != _FORMAT:
         raise DataError(f"{root / _FACTS} is of another version; run 'sarhub explain' again")
+    try:
+        return _found(root, facts)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as err:
+        raise DataError(f"{root / _FACTS} is damaged, or its maps are ({err!r}); run 'sarhub explain' again") from err
+
+
+def _found(root: Path, facts: Mapping[str, Any]) -> Found:
+    for name in facts["names"]:
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"the chip {name!r} lies outside of the folder")
     maps = [_read_map(root / "maps" / f"{name}.npz") for name in facts["names"]]
     stacked = {key: np.stack([arrays[key] for arrays in maps]) for key in ("amplitude", "target", "shadow", "patches")}
     regions = Regions(stacked["target"], stacked["shadow"], stacked["patches"], facts["patch"])
@@ -311,7 +323,6 @@ def _write_map(file: Path, found: Found, index: int) -> None:
 
 def _read_map(file: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except Exception as err:  # whatever damaged bytes lead to
+        return read_arrays(file)
+    except DataError as err:
         raise DataError(f"{file} is missing or damaged ({err}); run 'sarhub explain' again") from err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 import zipfile
@@ -15,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import ImageError
-from .limits import check_size, max_pixels
+from .limits import check_array, check_member, check_size, max_pixels
 from .raster import Raster, polarization
 
 __all__ = ["DECODERS", "Decoder", "open_geotiff"]
@@ -23,7 +22,6 @@ __all__ = ["DECODERS", "Decoder", "open_geotiff"]
 _KEY = "image"
 _COLORS = ("red", "green", "blue")
 _CHANNELS = 4  # so many at most, and fewer than rows: (H, W, C)
-_DEFLATE = 1100  # no deflated member grows by more
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -65,19 +63,7 @@ def _planes(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _check_header(stream: IO[bytes], size: int) -> tuple[int, int, int]:
     """Return (bands, H, W) from the header of an array, which must fit the limit and the bytes that are there."""
-    version = np.lib.format.read_magic(stream)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ImageError(f"expected an array of numbers, got version {version} of the format")
-    shape, _, dtype = readers[version](stream)
-    if dtype.hasobject:
-        raise ImageError("no array of numbers; Python objects (pickle) can run code and are never loaded")
-    planes = _planes(shape)
-    check_size(planes)
-    needed, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
-    if needed > there:
-        raise ImageError(f"cannot be read as an array: {shape} takes {needed} bytes, {there} are there; truncated?")
-    return planes
+    return _planes(check_array(stream, size))
 
 
 def _of_array(file: Path, array: np.ndarray, bands: Sequence[int] | None) -> Raster:
@@ -106,10 +92,7 @@ def _npz_member(file: Path) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo]]
         if len(keys) != 1 and _KEY not in keys:
             raise ImageError(f"expected a single array or one called {_KEY!r}, got {', '.join(keys) or 'none'}")
         info = archive.infolist()[0 if len(keys) == 1 else keys.index(_KEY)]
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ImageError(f"expected a stored or deflated array, got method {info.compress_type}")
-        if info.compress_size > file.stat().st_size or info.file_size > _DEFLATE * (info.compress_size + 64):
-            raise ImageError(f"an array of {info.file_size} bytes does not fit {info.compress_size} compressed ones")
+        check_member(info, file.stat().st_size)
         yield archive, info
 
 
@@ -141,18 +124,26 @@ def open_geotiff(file: Path) -> Iterator[Any]:
             raise ImageError("cannot be read as .tif, it does not begin as a TIFF file does; truncated or damaged?")
     if path.startswith("/vsi"):
         raise ImageError("lies where GDAL has its virtual files; move it to another folder")
-    for sidecar in (Path(f"{path}.msk"), Path(f"{path}.ovr")):  # GDAL opens these with any driver
-        if os.path.lexists(sidecar):
-            if not sidecar.is_file():
-                raise ImageError(f"{sidecar.name} beside it is no regular file; remove it")
-            with sidecar.open("rb") as stream:
-                if stream.read(4) not in _TIFF:
-                    raise ImageError(f"{sidecar.name} beside it is no TIFF file; remove it")
-    with warnings.catch_warnings():
+    for suffix in (".msk", ".ovr", ".aux.xml"):
+        _check_sidecar(Path(f"{path}{suffix}"))
+    # What a tag or an .aux.xml names may be an address; no file has this suffix
+    with warnings.catch_warnings(), rasterio.Env(CPL_VSIL_CURL_ALLOWED_EXTENSIONS=".none"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips seldom are
         # Only this driver: others, such as VRT, follow references to other files and to the network
         with rasterio.open(path, driver="GTiff") as dataset:
             yield dataset
+
+
+def _check_sidecar(file: Path) -> None:
+    """Refuse what GDAL would wait for, and what it would open with any driver, as it does masks and overviews."""
+    if not os.path.lexists(file):
+        return
+    if not file.is_file():
+        raise ImageError(f"{file.name} beside it is no regular file; remove it")
+    if file.suffix != ".xml":
+        with file.open("rb") as stream:
+            if stream.read(4) not in _TIFF:
+                raise ImageError(f"{file.name} beside it is no TIFF file; remove it")
 
 
 def _tiff_size(file: Path) -> tuple[int, int]:

@@ -34,6 +34,7 @@ SUFFIXES = tuple(DECODERS)
 
 _SEPARATED = re.compile(r"(?<![A-Za-z0-9])(vv|vh|hv|hh)(?![A-Za-z0-9])", re.IGNORECASE)
 _NUMBER = re.compile(r"-\d{3}$")  # of a measurement in a SAFE folder, another one for each polarization
+_MEASUREMENTS = 6  # in a SAFE folder, at most
 
 
 def read_image(path: str | os.PathLike[str], *, band: int | None = None, nodata: str = "refuse") -> np.ndarray:
@@ -132,11 +133,7 @@ def _with_companions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raste
     """Return the one band of a file with those of the files of the other polarizations beside it."""
     if not polarization(file.stem):
         return raster
-    found = [(file, raster)]
-    for other in sorted(file.parent.iterdir()):
-        named = polarization(other.stem) in wanted and other.suffix.lower() == file.suffix.lower()
-        if named and other != file and _without_polarization(other) == _without_polarization(file):
-            found.append((other, read_raster(other)))
+    found = [(file, raster), *((other, read_raster(other)) for other in _companions(file, wanted))]
     for other, one in found:
         if one.array.shape != raster.array.shape or one.array.dtype != raster.array.dtype:
             raise ImageError(f"{other.name} has shape {one.array.shape}, expected {raster.array.shape} as here")
@@ -150,6 +147,27 @@ def _with_companions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raste
         reason=next((one.reason for _, one in found if one.valid is not None), raster.reason),
         bands=tuple(polarization(other.stem) for other, _ in found),
     )
+
+
+def _companions(file: Path, wanted: Sequence[str]) -> list[Path]:
+    """Return the files of the other polarizations beside one, by what they must be called: folders may be large."""
+    number = _NUMBER.search(file.stem)
+    numbers = [""]
+    if number is not None:
+        own = int(number.group()[1:])
+        numbers = [f"-{n:03d}" for n in range(max(own - _MEASUREMENTS, 1), own + _MEASUREMENTS + 1)]
+    stem = _NUMBER.sub("", file.stem)
+    names = [
+        f"{_renamed(stem, name)}{end}{file.suffix}"
+        for name in wanted
+        if name != polarization(file.stem)
+        for end in numbers
+    ]
+    return [other for name in names if (other := file.with_name(name)).is_file()]
+
+
+def _renamed(stem: str, name: str) -> str:
+    return _SEPARATED.sub(lambda own: name.lower() if own.group().islower() else name, stem)
 
 
 def one_per_image(files: Sequence[Path], wanted: Sequence[str]) -> list[Path]:

@@ -7,15 +7,20 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo
+
+import numpy as np
 
 from ..errors import ImageError, OptionError
 
-__all__ = ["MAX_PIXELS", "check_regular", "check_scene", "check_size", "max_pixels"]
+__all__ = ["MAX_PIXELS", "check_array", "check_member", "check_regular", "check_scene", "check_size", "max_pixels"]
 
 MAX_PIXELS = 2 * 89_478_485
 """Values in one image, all bands together, that are read at most; that of Pillow for pictures."""
 
 _SCENE = 8
+_DEFLATE = 1100  # no deflated member grows by more
 
 _VARIABLE = "SARHUB_MAX_PIXELS"
 
@@ -47,6 +52,49 @@ def check_size(shape: Sequence[int]) -> None:
             f"holds {size} = {count} values, the limit is {limit}; cut it into tiles, or raise the limit with the "
             f"environment variable {_VARIABLE}"
         )
+
+
+def check_array(stream: IO[bytes], size: int) -> tuple[int, ...]:
+    """Return the shape that the header of a NumPy file says, and check it before memory for it is asked for.
+
+    Args:
+        stream: at the begin of the file; the header is read.
+        size: of the file in bytes.
+
+    Raises:
+        ImageError: it is of Python objects, has more values than the limit, or takes more bytes than there are.
+        ValueError: it is no NumPy file.
+    """
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ImageError(f"expected an array of numbers, got version {version} of the format")
+    shape, _, dtype = readers[version](stream)
+    if dtype.hasobject:
+        raise ImageError("no array of numbers; Python objects (pickle) can run code and are never loaded")
+    if min(shape, default=0) < 0:
+        raise ImageError(f"cannot be read as an array: its shape is {shape}; damaged?")
+    check_size(shape)
+    needed, there = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if needed > there:
+        raise ImageError(f"cannot be read as an array: {shape} takes {needed} bytes, {there} are there; truncated?")
+    return shape
+
+
+def check_member(info: ZipInfo, size: int) -> None:
+    """Refuse a member of a zip archive that says more bytes than it can hold, before it is unpacked.
+
+    Args:
+        info: the member.
+        size: of the archive in bytes.
+
+    Raises:
+        ImageError: it is compressed without bounds, or is longer than its compressed bytes or the archive allow.
+    """
+    if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise ImageError(f"expected a stored or deflated array, got method {info.compress_type}")
+    if info.compress_size > size or info.file_size > _DEFLATE * (info.compress_size + 64):
+        raise ImageError(f"an array of {info.file_size} bytes does not fit {info.compress_size} compressed ones")
 
 
 def check_scene(shape: Sequence[int], side: int | None) -> None:

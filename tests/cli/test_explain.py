@@ -164,5 +164,15 @@ def test_a_folder_without_explanation_is_named(tmp_path: Path, capsys: pytest.Ca
     assert "sarhub explain kp" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", ["", "[" * 200_000, "[]", '{"format": "sarhub-explanation-1"}', "{names}"])
+def test_a_damaged_explanation_is_named(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = {"format": "sarhub-explanation-1", "names": ["../../etc/passwd"], "patch": 8, "kind": "kp", "network": "a"}
+    (tmp_path / "explain.json").write_text(content.replace("{names}", json.dumps(known)))
+    assert main(["explain", "compare", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "explain.json" in error and "sarhub explain" in error and error.count("\n") == 1
+    assert "passwd.npz" not in error
+
+
 def test_every_kind_of_map_is_a_choice() -> None:
     assert get_args(Method) == tuple(CAM_METHODS)

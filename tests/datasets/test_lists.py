@@ -51,6 +51,20 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
         read_list(file, 4)
 
 
+@pytest.mark.slow
+def test_a_line_of_a_million_blanks_is_read_at_once(tmp_path: Path) -> None:
+    for end in ("x", "1,x"):  # with a pattern that tries every blank this takes hours
+        with pytest.raises(DataError, match="line 1: expected 'path label'") as caught:
+            read_list(write(tmp_path / "l.txt", f"a{' ' * 1_000_000}{end}\n"), 3)
+        assert len(str(caught.value)) < 500
+    assert read_list(write(tmp_path / "l.txt", f"a{' ' * 1_000_000}1\n"), 3) == [Listed("a", (1,))]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_list(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_bytes(b"\xef\xbb\xbfa.npy 1\n")
+    assert read_list(tmp_path / "l.txt", 3) == [Listed("a.npy", (1,))]
+
+
 def test_unreadable_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read"):
         read_list(tmp_path / "none.txt", 4)

@@ -2,11 +2,89 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+from sarhub_models.engine.checkpoint import load_last, save_last
+from sarhub_models.engine.run import load_run
+from sarhub_models.errors import CheckpointError, DataError
+
+WEIGHTS = torch.arange(4096.0)
+
+
+def saved(folder: Path, *epochs: int) -> Path:
+    for epoch in epochs:
+        save_last(folder, {"epoch": epoch, "model": {"weight": WEIGHTS * epoch}})
+    return folder / "last.pt"
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
+
+
+def zeroed(content: bytes, place: int) -> bytes:
+    return content[:place] + bytes(4096) + content[place + 4096 :]
+
+
+def cut(content: bytes, place: int) -> bytes:
+    return content[:place]
+
+
+@pytest.mark.parametrize("damage", [flipped, zeroed, cut, lambda content, place: b""])
+def test_damage_of_the_last_checkpoint_is_found_and_the_one_before_it_used(
+    damage: Callable[[bytes, int], bytes], tmp_path: Path
+) -> None:
+    file = saved(tmp_path, 1, 2)
+    content = file.read_bytes()
+    place = content.index((WEIGHTS * 2).numpy().tobytes()) + 5000
+    file.write_bytes(damage(content, place))
+    with pytest.warns(UserWarning, match=r"last\.pt is missing or damaged: the run resumes from the checkpoint before"):
+        found = load_last(tmp_path)
+    assert found is not None and found["epoch"] == 1 and torch.equal(found["model"]["weight"], WEIGHTS)
+    (tmp_path / "previous.pt").unlink()
+    with pytest.raises(CheckpointError, match=r"last\.pt cannot be read \(.*start again in another folder"):
+        load_last(tmp_path)
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    saved(tmp_path, 1).replace(tmp_path / "previous.pt")
+    with pytest.warns(UserWarning, match="resumes from the checkpoint before it"):
+        found = load_last(tmp_path)
+    assert found is not None and found["epoch"] == 1
+
+
+def test_where_both_are_damaged_the_last_one_is_named(tmp_path: Path) -> None:
+    saved(tmp_path, 1, 2).write_bytes(b"PK")
+    (tmp_path / "previous.pt").write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match=r"last\.pt cannot be read"):
+        load_last(tmp_path)
+    assert load_last(tmp_path / "another") is None
+
+
+SUMMARY = {"recipe": {}, "mean": 0.5, "std": 0.2, "class_names": ["a"], "multilabel": False, "val": {}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[" * 200_000,
+        "[]",
+        "3",
+        *(json.dumps({**SUMMARY, key: None}) for key in SUMMARY if key != "multilabel"),
+    ],
+)
+def test_a_damaged_summary_of_a_run_is_one_error_that_names_it(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(DataError, match=r"run\.json is damaged: "):
+        load_run(tmp_path)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from PIL import Image
 from sarhub_models.errors import ImageError, OptionError
 from sarhub_models.io.images import image_size, list_images, read_image
 from sarhub_models.io.limits import check_scene, max_pixels
+from tests.weights.loopback import FileServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 
@@ -118,6 +119,32 @@ def test_what_lies_beside_a_tiff_leads_nowhere(tmp_path: Path, suffix: str) -> N
         f"<SourceFilename>{target}</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
     )
     with pytest.raises(ImageError, match=rf"a\.tif\{suffix} beside it is no TIFF"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("place", ["{url}/x.tif", "/vsicurl/{url}/x.tif", "{folder}/secret.tif"])
+@pytest.mark.parametrize("tagged", [False, True])
+def test_what_a_tiff_names_as_its_overviews_is_never_opened(tmp_path: Path, place: str, tagged: bool) -> None:
+    write(tmp_path / "secret.tif", 77)
+    path = write(tmp_path / "a.tif", 7)
+    with FileServer() as server:
+        name = place.format(url=server.url, folder=tmp_path)
+        if tagged:
+            with rasterio.open(path, "r+") as dataset:
+                dataset.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=name)
+        else:
+            Path(f"{path}.aux.xml").write_text(
+                '<PAMDataset><Metadata domain="OVERVIEWS">'
+                f'<MDI key="OVERVIEW_FILE">{name}</MDI></Metadata></PAMDataset>'
+            )
+        assert (read_image(path) == 7).all()
+        assert server.log == []
+
+
+def test_a_pipe_beside_a_tiff_is_refused_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", 7)
+    os.mkfifo(f"{path}.aux.xml")
+    with pytest.raises(ImageError, match=r"a\.tif\.aux\.xml beside it is no regular file"):
         read_image(path)
 
 

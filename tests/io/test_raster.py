@@ -196,6 +196,32 @@ def test_files_of_one_polarization_each_are_one_image(tmp_path: Path, vv: str, v
         read_bands(files[0], ("VV", "VH"))
 
 
+def test_other_files_of_a_large_folder_are_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"S1A_33UUP_{number}_{name}.tif" for number in range(3) for name in ("VV", "VH")]
+    for number, name in enumerate(names):
+        write_tiff(tmp_path / name, VV + number)
+
+    def listed(*_: Any) -> Any:
+        raise AssertionError("every image would list the whole folder")
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    monkeypatch.setattr(Path, "glob", listed)
+    np.testing.assert_array_equal(read_bands(tmp_path / names[2], ("VV", "VH")), [VV + 2, VV + 3])
+
+
+def test_lower_and_upper_case_and_sub_swaths_are_found(tmp_path: Path) -> None:
+    pairs = {
+        "s1a-iw1-slc-vh-20200101t053502-030601-001.tiff": "s1a-iw1-slc-vv-20200101t053502-030601-004.tiff",
+        "a_vv_b.tif": "a_vh_b.tif",
+        "HH.tif": "HV.tif",
+    }
+    for one, other in pairs.items():
+        write_tiff(tmp_path / one, VV)
+        write_tiff(tmp_path / other, VH)
+        wanted = [polarization(name) for name in (one, other)]
+        np.testing.assert_array_equal(read_bands(tmp_path / one, wanted), [VV, VH])
+
+
 @pytest.mark.parametrize(
     ("text", "name"),
     [("Sigma0_VV", "VV"), ("vh", "VH"), ("HHVV", ""), ("VV_VH", ""), ("savvy", ""), (None, ""), ("vv-vv", "VV")],

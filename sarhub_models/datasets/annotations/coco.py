@@ -8,6 +8,7 @@ The format of https://cocodataset.org, of which detection needs ``images`` (``id
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["read_coco", "write_coco"]
 
 _CATEGORY = "ship"
+_SHOWN = 40  # characters of a value in a message
 
 
 def read_coco(file: AnyPath) -> list[Annotation]:
@@ -51,7 +53,7 @@ def read_coco(file: AnyPath) -> list[Annotation]:
             if str(entry["image_id"]) not in images or str(entry["category_id"]) not in ships:
                 raise ValueError(f"the annotation {entry.get('id')!r} is of an image or category that is not listed")
             if not entry.get("iscrowd"):
-                x, y, width, height = map(float, entry["bbox"])
+                x, y, width, height = map(_coordinate, entry["bbox"])
                 boxes[str(entry["image_id"])].append([x, y, x + width, y + height])
         return [_annotation(file, image, boxes[key]) for key, image in images.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as err:
@@ -106,8 +108,14 @@ def _ship_ids(categories: list[dict[str, Any]]) -> set[str]:
     return {str(category["id"]) for category in categories}
 
 
+def _coordinate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected coordinates in pixels, got {str(value)[:_SHOWN]!r}")
+    return float(value)
+
+
 def _annotation(file: Path, image: dict[str, Any], boxes: list[list[float]]) -> Annotation:
-    size = int(image["height"]), int(image["width"])
+    size = int(_coordinate(image["height"])), int(_coordinate(image["width"]))
     if min(size) < 1:
         raise ValueError(f"the image {image['file_name']!r} has the size {size[0]} by {size[1]}")
     return Annotation(str(image["file_name"]), size, np.array(boxes, dtype=np.float64).reshape(-1, 4), file)

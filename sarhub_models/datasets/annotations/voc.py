@@ -7,6 +7,7 @@ published COCO files made from them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -20,6 +21,8 @@ from .boxes import CLASS_NAMES, Annotation
 __all__ = ["read_voc", "read_voc_files"]
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,9}([.][0-9]{0,30})?|[.][0-9]{1,30})([eE][+-]?[0-9])?")
+_SHOWN = 40  # characters of a text in a message
 
 
 def read_voc(file: AnyPath) -> Annotation:
@@ -67,7 +70,7 @@ def read_voc_files(files: Sequence[Path]) -> list[Annotation]:
 def _box(item: ElementTree.Element) -> list[float]:
     name = item.findtext("name", "").strip()
     if name.lower() not in CLASS_NAMES:
-        raise ValueError(f"expected objects called {CLASS_NAMES[0]!r}, got {name!r}")
+        raise ValueError(f"expected objects called {CLASS_NAMES[0]!r}, got {name[:_SHOWN]!r}")
     return [_number(item, f"bndbox/{corner}") for corner in _CORNERS]
 
 
@@ -75,4 +78,6 @@ def _number(element: ElementTree.Element, path: str, default: str | None = None)
     text = element.findtext(path, default)
     if text is None:
         raise ValueError(f"expected <{path.replace('/', '><')}> in <{element.tag}>, found none")
+    if _NUMBER.fullmatch(text.strip()) is None:  # Python also takes nan, infinity and 1_000
+        raise ValueError(f"expected a number of pixels in <{path.replace('/', '><')}>, got {text.strip()[:_SHOWN]!r}")
     return float(text)

@@ -8,7 +8,6 @@ make up the 19 classes of that paper and 11 are dropped.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 
 from ...errors import DataError, IncompleteError, OptionError, closest
 from ...io.images import read_image
+from ...io.json_files import read_object
 from ..catalog import CatalogEntry
 from ..lists import AnyPath, ImageIndex, label_array, read_list
 from .base import SceneDataset
@@ -217,14 +217,14 @@ def _labeled_patches(root: Path, folders: dict[str, Path]) -> tuple[list[str], n
 
 def _read_labels(file: Path) -> np.ndarray:
     try:
-        names = json.loads(file.read_text(encoding="utf-8"))["labels"]
+        names = read_object(file, keys=("labels",))["labels"]
         if not isinstance(names, list):
             raise TypeError(f"'labels' is {type(names).__name__}")
         return corine_labels(names)
     except FileNotFoundError as err:
         raise DataError(f"expected the labels of the patch in {file}, found no such file") from err
     except DataError as err:
-        raise DataError(f"{file}: {err}") from err
+        raise DataError(str(err) if str(file) in str(err) else f"{file}: {err}") from err
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise DataError(f"{file} does not hold a JSON object with a list 'labels' ({err!r}); fetch it again") from err
 

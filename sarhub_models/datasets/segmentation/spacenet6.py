@@ -9,6 +9,7 @@ tiles the paper trains on 2,380 and tests on 1,021.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,6 +31,10 @@ CLASS_NAMES = ("background", "building")
 _TILE = re.compile(r"(?:\d{14}_\d{14}_)?tile_\d+$")  # the tail that a tile's image and footprints share
 _FOLDER = "SAR-Intensity"  # the archive has optical images of the same tiles beside it
 _GEOJSON_CRS = "EPSG:4326"  # of a file that names none, RFC 7946, section 4
+_CRS = re.compile(
+    r"(?:urn:ogc:def:crs:)?(?P<authority>EPSG|OGC|ESRI|IGNF):(?:[0-9.]*:)?(?P<code>[A-Z0-9]+)", re.IGNORECASE
+)
+_SHOWN = 60  # characters of a value in a message
 
 
 class SpaceNet6(SegmentationDataset):
@@ -136,8 +141,12 @@ def _check_crs(written: str, crs: Any) -> None:
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
+    # Only a code: GDAL would also take a file or an address, and read or fetch it
+    code = _CRS.fullmatch(written)
+    if code is None:
+        raise ValueError(f"expected the code of a coordinate system, such as EPSG:32631, got {written[:_SHOWN]!r}")
     try:
-        same = CRS.from_user_input(written) == CRS.from_user_input(crs)
+        same = CRS.from_string(f"{code['authority'].upper()}:{code['code']}") == CRS.from_user_input(crs)
     except CRSError as err:
         raise ValueError(f"unknown coordinate system {written!r}") from err
     if not same:
@@ -153,9 +162,18 @@ def _polygons(features: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if geometry is None or not geometry["coordinates"]:
             continue
         if geometry["type"] not in ("Polygon", "MultiPolygon") or not is_valid_geom(geometry):
-            raise ValueError(f"expected polygons, got {str(geometry)[:60]!r}")
+            raise ValueError(f"expected polygons, got {str(geometry)[:_SHOWN]!r}")
+        _check_numbers(geometry["coordinates"])  # or nothing would be drawn, without a word
         polygons.append(geometry)
     return polygons
+
+
+def _check_numbers(value: Any) -> None:
+    if isinstance(value, list | tuple):
+        for item in value:
+            _check_numbers(item)
+    elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected coordinates, got {str(value)[:_SHOWN]!r}")
 
 
 def _is_radar(file: Path) -> bool:

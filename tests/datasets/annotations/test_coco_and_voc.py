@@ -44,6 +44,11 @@ def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
         (("annotations", 0, "category_id"), 2, "the annotation 0 is of an image or category that is not listed"),
         (("annotations", 0, "bbox"), [1, 2, 3], "not enough values"),
         (("images", 0), {"id": 0}, "no 'height'"),
+        (("annotations", 0, "bbox"), [1, 2, 3, "4"], "expected coordinates in pixels, got '4'"),
+        (("annotations", 0, "bbox"), [1, 2, 3, float("nan")], "expected coordinates in pixels, got 'nan'"),
+        (("annotations", 0, "bbox"), [1, 2, 3, float("inf")], "expected coordinates in pixels, got 'inf'"),
+        (("annotations", 0, "bbox"), [True, 2, 3, 4], "expected coordinates in pixels, got 'True'"),
+        (("images", 0, "width"), "30", "expected coordinates in pixels, got '30'"),
     ],
 )
 def test_a_damaged_coco_file_is_named(tmp_path: Path, path: tuple[Any, ...], value: Any, message: str) -> None:
@@ -98,8 +103,11 @@ def test_any_change_of_a_voc_file_is_read_or_refused(start: int, length: int, pa
             "<annotation><object><name>ship</name></object></annotation>",
             "expected <bndbox><xmin> in <object>, found none",
         ),
-        ("<annotation><size><width>x</width></size></annotation>", "could not convert"),
-        ("<annotation><size><width>inf</width></size></annotation>", "infinity"),
+        ("<annotation><size><width>x</width></size></annotation>", "a number of pixels in <size><width>, got 'x'"),
+        *(
+            (f"<annotation><size><width>{text}</width></size></annotation>", "a number of pixels")
+            for text in ("inf", "nan", "1_000", "1e999", "0x10", "٣", "9" * 5000)
+        ),
     ],
 )
 def test_a_damaged_voc_file_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -105,7 +105,9 @@ def test_unknown_names_are_named(packed: Path, arguments: dict[str, str], messag
         load_dsn(packed, **arguments)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "text", "other keys", "other shape", "other length"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "text", "other keys", "other shape", "other length", "labels", "numbers for names", "zeros"]
+)
 def test_damaged_packed_files_are_refused(packed: Path, damage: str) -> None:
     file = packed / "s1.npz"
     with np.load(file) as archive:
@@ -119,6 +121,12 @@ def test_damaged_packed_files_are_refused(packed: Path, damage: str) -> None:
             del arrays["split"]
         elif damage == "other shape":
             arrays["iq"] = arrays["iq"][:, :32]
+        elif damage == "labels":
+            arrays["label"] = arrays["label"] - 1
+        elif damage == "numbers for names":
+            arrays["name"] = np.arange(len(arrays["name"]))
+        elif damage == "zeros":  # 370 MB that 360 kB unpack to
+            arrays["iq"] = np.broadcast_to(np.zeros(1, np.int16), (22_000, 64, 64, 2))
         else:
             arrays["label"] = arrays["label"][:-1]
         np.savez_compressed(file, **arrays)

@@ -16,6 +16,7 @@ from rasterio.transform import from_origin
 from sarhub_models.datasets import SpaceNet6
 from sarhub_models.datasets.segmentation.spacenet6 import building_mask
 from sarhub_models.errors import DataError, ImageError, IncompleteError
+from tests.weights.loopback import FileServer
 
 UTM = "urn:ogc:def:crs:EPSG::32631"
 TILES = ("20190822072817_20190822073109_tile_10131", "20190823151559_20190823151919_tile_5600", "20190804_tile_1")
@@ -185,7 +186,11 @@ def test_holes_parts_and_heights(tmp_path: Path) -> None:
             "coordinates are in EPSG:32632, but those of the image",
         ),
         (footprints(polygon(square(1, 1, 2)), crs=None), "coordinates are in EPSG:4326, but those of the image"),
-        (footprints(polygon(square(1, 1, 2)), crs="nowhere"), "unknown coordinate system 'nowhere'"),
+        (footprints(polygon(square(1, 1, 2)), crs="nowhere"), "expected the code .* such as EPSG:32631, got 'nowhere'"),
+        (footprints(polygon(square(1, 1, 2)), crs="EPSG:999999"), "unknown coordinate system 'EPSG:999999'"),
+        (footprints(polygon([[[0, 0], [0, float("nan")], [9, 9], [0, 0]]])), "expected coordinates, got 'nan'"),
+        (footprints(polygon([[[0, 0], [0, "9"], [9, 9], [0, 0]]])), "expected (coordinates|polygons), got .*9"),
+        (footprints(polygon([[[0, 0], [0, True], [9, 9], [0, 0]]])), "expected coordinates, got 'True'"),
         (footprints({"type": "Point", "coordinates": [1, 2]}), "expected polygons, got .*Point"),
         ("{", "Expecting property name"),
         ("[]", "list indices"),
@@ -195,6 +200,23 @@ def test_holes_parts_and_heights(tmp_path: Path) -> None:
 def test_footprints_that_do_not_fit_are_named(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(DataError, match=rf"tile_1\.geojson holds no footprints for this tile: .*{message}"):
         mask_of(tmp_path, content)
+
+
+@pytest.mark.parametrize("place", ["{url}/crs", "/vsicurl/{url}/crs", "{folder}/wkt.txt", "file://{folder}/wkt.txt"])
+def test_the_name_of_a_coordinate_system_is_never_fetched_or_read(tmp_path: Path, place: str) -> None:
+    (tmp_path / "wkt.txt").write_text(rasterio.crs.CRS.from_string("EPSG:32631").to_wkt())
+    with FileServer() as server:
+        name = place.format(url=server.url, folder=tmp_path)
+        with pytest.raises(DataError, match="expected the code of a coordinate system"):
+            mask_of(tmp_path / "tile", footprints(polygon(square(1, 1, 2)), crs=name))
+        assert server.log == []
+
+
+@pytest.mark.parametrize(
+    "name", ["EPSG:32631", "epsg:32631", "urn:ogc:def:crs:EPSG::32631", "urn:ogc:def:crs:EPSG:9.8:32631"]
+)
+def test_a_code_is_known_in_every_spelling(tmp_path: Path, name: str) -> None:
+    assert mask_of(tmp_path, footprints(polygon(square(1, 1, 2)), crs=name)).sum() == 4
 
 
 NUMBERS = st.recursive(

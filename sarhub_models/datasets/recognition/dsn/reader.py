@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import re
 import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +28,7 @@ import numpy as np
 
 from ....errors import DataError, OptionError, UnknownNameError, closest
 from ....io.files import replacing
+from ....io.npz import read_arrays
 from ...catalog import CatalogEntry
 from ...lists import AnyPath
 from ..base import Sample, SceneDataset
@@ -312,15 +311,19 @@ def _read_packed(root: Path, part: str) -> dict[str, np.ndarray]:
             f"download_dsn({str(root)!r}) fetches and packs them, pack_folder(...) packs what is on disk"
         )
     try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in _ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
+        arrays = read_arrays(file, keys=_ARRAYS)
+    except DataError as err:
         raise DataError(f"{file} does not hold packed DSN-SLC patches ({err}); delete it and fetch it again") from err
-    count = len(arrays["iq"])
+    count = arrays["iq"].shape[0] if arrays["iq"].ndim else 0
     if arrays["iq"].shape != (count, PATCH_SIZE, PATCH_SIZE, 2) or arrays["iq"].dtype != np.int16:
         raise DataError(f"{file}: expected iq as int16 (N, 64, 64, 2), got {arrays['iq'].dtype} {arrays['iq'].shape}")
-    if any(len(arrays[key]) != count for key in ("label", "split", "name")):
+    if any(arrays[key].shape != (count,) for key in ("label", "split", "name")) or arrays["classes"].ndim != 1:
         raise DataError(f"{file}: iq, label, split and name differ in length; delete it and fetch it again")
+    labels = arrays["label"]
+    if labels.dtype.kind not in "iu" or (count and not 0 <= labels.min() <= labels.max() < len(arrays["classes"])):
+        raise DataError(f"{file}: expected labels that number its classes; delete it and fetch it again")
+    if any(arrays[key].dtype.kind != "U" for key in ("split", "name", "classes")):
+        raise DataError(f"{file}: expected split, name and classes as text; delete it and fetch it again")
     return arrays
 
 
