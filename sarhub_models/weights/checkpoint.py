@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from ..errors import CheckpointError, SarHubError
 from ..io.files import CONTENT, content_digest, metadata, open_file, read_header, replacing
 from .archives import opened_zip, read_npz, record_named, whole_records
-from .inert import read_inert
+from .tensors_only import read_inert
 
 __all__ = ["CheckpointSpec", "Tensors", "load_checkpoint", "read_tensors", "write_weights"]
 
