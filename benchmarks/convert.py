@@ -28,11 +28,11 @@ from benchmarks.mm.run import CONFIG, read_config
 from benchmarks.mm.task import settings_of
 from benchmarks.recognition.grid import METHODS
 from benchmarks.segmentation.task import TASK as SEGMENTATION
-from sarhub_models.engine.checkpoint import BEST
 from sarhub_models.engine.recipe import Recipe, completed
 from sarhub_models.engine.run import SUMMARY
 from sarhub_models.errors import DataError
 from sarhub_models.io.files import digests
+from sarhub_models.zoo.description import BEST
 
 __all__ = ["convert"]
 

@@ -17,11 +17,11 @@ from rich import print as show
 from safetensors.torch import load_file, save_file
 
 from sarhub_models.engine.augment import describe
-from sarhub_models.engine.checkpoint import BEST
 from sarhub_models.engine.run import Run, load_model, load_run
 from sarhub_models.engine.scoring import score
 from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import CheckpointError, SarHubError
+from sarhub_models.zoo.description import BEST
 from sarhub_models.zoo.manifest import manifest_path
 
 BUNDLED = Path(__file__).resolve().parents[1] / "sarhub_models" / "bundled"

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich import print as show
 
-from sarhub_models.engine.checkpoint import BEST
 from sarhub_models.engine.provenance import source_digest
 from sarhub_models.engine.report import plot_detail
 from sarhub_models.engine.run import Run, load_run
@@ -19,6 +18,7 @@ from sarhub_models.engine.splits import Source, open_source
 from sarhub_models.errors import InputError, SarHubError
 from sarhub_models.io.files import digests, write_text
 from sarhub_models.io.json_files import read_object
+from sarhub_models.zoo.description import BEST
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 

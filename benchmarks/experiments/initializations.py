@@ -13,9 +13,9 @@ from torch import nn
 import sarhub_models as sarhub
 from sarhub_models import networks
 from sarhub_models import networks as architectures
-from sarhub_models.engine.checkpoint import BEST
 from sarhub_models.engine.run import load_run
 from sarhub_models.errors import OptionError
+from sarhub_models.zoo.description import BEST
 
 __all__ = [
     "NONE",

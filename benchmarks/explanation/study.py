@@ -28,7 +28,6 @@ from benchmarks.experiments.runner import run_trials
 from benchmarks.experiments.training import TrainingExperiment
 from benchmarks.experiments.trial import Trial
 from sarhub_models.datasets.recognition.dsn.reader import load_dsn
-from sarhub_models.engine.checkpoint import BEST
 from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.run import Run, load_run
 from sarhub_models.explain import (
@@ -46,6 +45,7 @@ from sarhub_models.explain.regions import tidy
 from sarhub_models.explain.results import Found, read_folder, write_folder
 from sarhub_models.io.files import digests
 from sarhub_models.networks import names as network_names
+from sarhub_models.zoo.description import BEST
 from training.evaluate import score_run
 from training.recipes import load_recipe
 

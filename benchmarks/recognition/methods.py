@@ -21,7 +21,7 @@ from benchmarks.experiments.runner import Experiment
 from benchmarks.experiments.trial import Trial
 from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Files
-from sarhub_models.engine.checkpoint import BEST, LAST, PREVIOUS
+from sarhub_models.engine.checkpoint import LAST, PREVIOUS
 from sarhub_models.engine.initialization import build_network, starting_weights
 from sarhub_models.engine.metrics import make_metrics, plain, probabilities
 from sarhub_models.engine.readers import Scenes
@@ -32,6 +32,7 @@ from sarhub_models.engine.splits import Source, mean_std, open_source, open_trai
 from sarhub_models.errors import InputError, OptionError, StoppedError
 from sarhub_models.features.probe import classifiers
 from sarhub_models.io.tables import write_table
+from sarhub_models.zoo.description import BEST
 
 from .grid import Grid
 

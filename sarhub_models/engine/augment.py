@@ -15,6 +15,8 @@ from ..transforms import DRAA, Geometry, Pipeline
 from .recipe import Preprocess
 from .seeds import generator
 
+INPUT = {"bands": ["single"], "radiometry": "amplitude", "range": [0, 1], "channels": 3}
+"""The images that every recipe trains on, as the manifest describes them."""
 DRAWS = DRAA.draws + Geometry.draws  # numbers for each sample: operator's parameter, two flips, transposition or angle
 
 
@@ -53,9 +55,8 @@ def make_transform(preprocess: Preprocess, mean: float, std: float, *, geometry:
         geometry: kind of :class:`~sarhub_models.transforms.Geometry`, for a chain that augments; ``None`` for the
             chain of evaluation, which users of the weights get.
     """
-    given = {"bands": ["single"], "radiometry": "amplitude", "range": [0, 1], "channels": 3}
     return Pipeline.from_dict(
-        {"input": given, "preprocessing": describe(preprocess, mean, std)},
+        {"input": INPUT, "preprocessing": describe(preprocess, mean, std)},
         geometry=geometry or "none",
         training=geometry is not None,
         validate=False,

@@ -10,21 +10,23 @@ from __future__ import annotations
 import contextlib
 import pickle
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import CheckpointError, DataError
 from ..io.files import replace_atomically
+from ..weights import write_weights
 from ..weights.archives import opened_zip, whole_records
+from ..zoo.description import BEST, to_metadata
+from ..zoo.entries import ModelInfo
 from .provenance import check_same_run
 from .recipe import Recipe
 
-LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.safetensors"
+LAST, PREVIOUS = "last.pt", "previous.pt"
 FORMAT = 2  # of last.pt; another one is not read
 _MEND = "start again in another folder, or delete this one"
 
@@ -112,27 +114,35 @@ def check_same(folder: Path, saved: Mapping[str, Any], recipe: Recipe, now: Mapp
     check_same_run(folder, saved["recipe"], recipe, found)
 
 
-def save_best(folder: Path, state: dict[str, Tensor]) -> None:
-    """Replace the weights to use: float32 under the network's own keys, as the package reads them.
+def save_best(folder: Path, state: dict[str, Tensor], info: ModelInfo) -> None:
+    """Replace the weights to use: float32 under the network's own keys, with a description of themselves.
 
     Raises:
         DataError: they cannot be written; those before are kept.
     """
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
-    # save_file would leave a file that nobody but its owner may read
-    _write(folder / BEST, lambda file: file.write_bytes(save(tensors, metadata={"format": "pt"})))
+    tensors = {key: tensor.detach().cpu() for key, tensor in state.items()}
+    with _kept(folder / BEST):
+        write_weights(tensors, folder / BEST, info=to_metadata(info))
 
 
 def _write(target: Path, write: Callable[[Path], Any], keep: Path | None = None) -> None:
     """Replace a file; what was there is moved to ``keep``."""
     temporary = target.with_name(f".{target.name}.tmp")
     try:
-        write(temporary)
-        if keep is not None and target.is_file():
-            target.replace(keep)  # a kill between the two leaves this one, from which a run resumes, too
-        replace_atomically(temporary, target)
-    except (OSError, RuntimeError) as err:  # torch.save says of a full disk that a position is not what it expected
-        raise DataError(f"{target} cannot be written ({err}). Is the disk full? What was there before is kept") from err
+        with _kept(target):
+            write(temporary)
+            if keep is not None and target.is_file():
+                target.replace(keep)  # a kill between the two leaves this one, from which a run resumes, too
+            replace_atomically(temporary, target)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _kept(target: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one error."""
+    try:
+        yield
+    except (OSError, RuntimeError) as err:  # torch.save says of a full disk that a position is not what it expected
+        raise DataError(f"{target} cannot be written ({err}). Is the disk full? What was there before is kept") from err

@@ -24,8 +24,9 @@ from ..io.json_files import read_object
 from ..io.tables import write_table
 from ..networks import build, spec
 from ..transforms import Pipeline
+from ..zoo.description import BEST
 from .augment import describe, make_transform
-from .checkpoint import BEST, PREVIOUS
+from .checkpoint import PREVIOUS
 from .memory import keep_freed_memory
 from .provenance import check_same_run, split_digests
 from .recipe import Recipe, override

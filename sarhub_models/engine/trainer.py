@@ -22,9 +22,11 @@ from torch import Tensor, nn
 
 from ..errors import InputError, OptionError
 from ..losses import make_loss
+from ..zoo.entries import ModelInfo
 from .augment import cutmix, draw, make_transform
 from .batches import Batch, Plan, Rank, steps_per_epoch
 from .checkpoint import check_same, load_last, restore, save_best, save_last, state_of
+from .description import run_info
 from .divergence import all_finite, diverged
 from .initialization import build_network
 from .interruption import Seen, StopRequest, Watch
@@ -280,10 +282,27 @@ class Trainer:
         if not self.best or not scores or row[self.monitor] > self.best[self.monitor]:
             self.best, self.detail = row, detail
             if self.accelerator.is_main_process and (scores or self.finished):
-                save_best(self.folder, self.scored.state_dict())
+                save_best(self.folder, self.scored.state_dict(), self._info(row, scores))
         self.watch.total = 0.0
         on_epoch(row)
         self.seconds, self.waited, self._resumed = 0.0, 0.0, time.perf_counter()
+
+    def _info(self, row: Row, scores: Row) -> ModelInfo:
+        """Return the entry of the weights as they are now."""
+        return run_info(
+            self.recipe,
+            mean=self.mean,
+            std=self.std,
+            class_names=self.train.class_names,
+            multilabel=self.train.multilabel,
+            params=sum(parameter.numel() for parameter in self.scored.parameters()),
+            training={
+                "epoch": row["epoch"],
+                "validation": scores,
+                "samples": self.data,
+                "global_batch": self.recipe.optim.batch_size * self.process.world,
+            },
+        )
 
     def _score(self) -> tuple[Row, Tensor]:
         """Return the scores of the validation split and their details, both empty where there is none."""

@@ -77,11 +77,8 @@ def _entry_point(architecture: str) -> Callable[..., nn.Module]:
         tag = pretrained_cfg if isinstance(pretrained_cfg, str) else getattr(pretrained_cfg, "tag", None)
         overlay = dict(pretrained_cfg_overlay or {})
         file = overlay.pop("file", None)
-        name = f"{architecture}.{tag}" if tag else architecture
-        if options.get("num_classes") == model_info(name).num_classes:
-            options["num_classes"] = None  # timm's convention: a head of the trained size is the trained head
         model = create_model(
-            name,
+            f"{architecture}.{tag}" if tag else architecture,
             pretrained=pretrained,
             checkpoint_path=file if pretrained else None,
             cache_dir=cache_dir,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,18 +16,18 @@ from torch import nn
 from .. import networks
 from ..errors import CheckpointError, OptionError
 from ..transforms import Pipeline
-from ..weights import CheckpointSpec, Store, fetch_hub_config, fetch_hub_model, load_checkpoint, read_tensors
+from ..weights import CheckpointSpec, Store, fetch_hub_model, load_checkpoint, read_tensors
 from ..zoo.entries import SINGLE, ModelInfo
-from ..zoo.manifest import model_info
+from ..zoo.manifest import own_file
+from .choice import HUB, Choice, choose, find_info
 
-__all__ = ["NO_HEAD", "create_model", "create_transform", "spec_of"]
+__all__ = ["NO_HEAD", "build_model", "create_model", "create_transform", "open_model", "select_channels", "spec_of"]
 
-_HUB = "hf-hub:"
 NO_HEAD = 0  # number of classes of weights that were released without a head
 
 
 def create_model(
-    name: str,
+    name: str | os.PathLike[str],
     pretrained: bool | str | os.PathLike[str] = False,
     *,
     num_classes: int | None = None,
@@ -38,15 +39,17 @@ def create_model(
     progress: bool = True,
     **options: Any,
 ) -> nn.Module:
-    """Build a network, by default without and on request with its SAR-pretrained weights.
+    """Build a network: of a name without or with its SAR-pretrained weights, of a file with the weights in it.
 
     Args:
-        name: a name of :func:`~sarhub_models.list_models`, or ``hf-hub:org/repo`` for a published one.
+        name: a name of :func:`~sarhub_models.list_models`, or ``hf-hub:org/repo`` for a published one; or weights that
+            describe themselves: a file that this package wrote, or the folder of a run. These are always loaded.
         pretrained: ``True`` for the weights of that name; a tag for others of the same network and data, as a short
             form of their full name (``"grsl2020"`` for ``resnet18_tsx.grsl2020``, which is the name to give to
             :func:`create_transform`); or the path of a checkpoint.
-        num_classes: ``None`` keeps the trained head (weights that have none give features), 0 removes it, any other
-            number puts an untrained one in its place (also if it is as large as the trained one).
+        num_classes: ``None`` keeps the trained head (weights that have none give features), and so does the number of
+            its classes; 0 removes it; any other number puts an untrained one in its place (of a file of one's own, a
+            warning says so).
         in_chans: channels of the input; ``None`` is what the weights were trained on: 3 equal channels for one band,
             or the bands. Weights of one band: the first convolution is folded so that the output for n equal channels
             is that of the chip repeated to 3. Weights of several bands: the first n of ``model_info(name).input.bands``
@@ -56,7 +59,9 @@ def create_model(
             weights of several bands, in place of ``in_chans``.
         features_only: return the feature maps of the stages as a list, as timm does: (B, C, H, W), of Swin
             (B, H, W, C).
-        checkpoint_path: load this file (released ``.pth`` or our ``.safetensors``) in place of the registered weights.
+        checkpoint_path: load this file, or the best weights of this run's folder, in place of the registered weights.
+            What the file says of itself (classes, mean, std) comes before what is registered under the name; a file of
+            other programs, which says nothing, was trained with the preprocessing of the name.
         cache_dir: folder of the weights; by default ``SARHUB_CACHE`` or the platform's cache folder.
         progress: show a progress bar while downloading.
         **options: passed to timm's network: ``img_size`` (Swin; ViT, whose position embeddings are resampled),
@@ -70,8 +75,13 @@ def create_model(
         UnknownNameError: no model has that name; the message gives the closest.
         DownloadError: the weights are not here and no source could deliver them (``OfflineError``,
             ``IntegrityError``: why).
-        CheckpointError: the file does not fit the network.
-        FileNotFoundError: there is no file ``checkpoint_path``.
+        CheckpointError: the file does not fit the network, says that it is of another one or for other bands, or is
+            given alone and does not describe itself.
+        FileNotFoundError: there is no such file.
+
+    Warns:
+        UserWarning: the trained head of the file was replaced, or the file was trained with another preprocessing than
+            the name says.
         OptionError: an option contradicts the weights.
 
     >>> import sarhub_models as sarhub
@@ -81,23 +91,81 @@ def create_model(
     """
     if isinstance(pretrained, (str, os.PathLike)):
         name, checkpoint_path = _tag_or_path(name, pretrained, checkpoint_path)
-    info, tensors = _locate(name, bool(pretrained), checkpoint_path, cache_dir, progress)
+    choice = choose(name, checkpoint_path=checkpoint_path, by_name=True)
+    tensors = _tensors(name, choice, bool(pretrained), cache_dir, progress)
+    return build_model(
+        choice, tensors, num_classes=num_classes, in_chans=in_chans, bands=bands, features_only=features_only, **options
+    )
+
+
+def build_model(
+    choice: Choice,
+    tensors: networks.Tensors | None,
+    *,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    bands: Sequence[str] | None = None,
+    features_only: bool = False,
+    **options: Any,
+) -> nn.Module:
+    """Build the network of weights from their tensors, or untrained where there are none.
+
+    Options and errors are those of :func:`create_model`. Networks that are made for one size of the image get that of
+    the preprocessing.
+    """
+    info = choice.info
     channels = _channels(info, in_chans, bands)
+    options = {**_image_size(info), **options}
     if tensors is None:
         classes = info.num_classes if num_classes is None else num_classes
         if classes is None:
-            raise OptionError(f"only the weights of {name} tell its number of classes: give num_classes")
+            raise OptionError(f"only the weights of {info.name} tell its number of classes: give num_classes")
         model = networks.build(
             info.network, num_classes=classes, in_chans=len(channels), features_only=features_only, **options
         )
     else:
-        model = _assemble(info, tensors, num_classes, channels, features_only, options)
-    _describe(model, info, channels, whole=num_classes is None)
+        trained = networks.head_classes(info.network, tensors)
+        if choice.file is not None and trained and num_classes not in (None, NO_HEAD, trained) and not features_only:
+            warnings.warn(
+                f"the trained head of {choice.file} ({trained} classes) is replaced by an untrained one of "
+                f"{num_classes}: num_classes={trained}, or None, keeps it",
+                stacklevel=3,
+            )
+        model = _assemble(
+            info, tensors, trained if num_classes is None else num_classes, channels, features_only, options
+        )
+    _describe(model, info, channels, whole=num_classes in (None, info.num_classes))
     return model
 
 
+def open_model(
+    name: str | os.PathLike[str],
+    *,
+    checkpoint_path: str | os.PathLike[str] | None = None,
+    preprocessing: str | None = None,
+    radiometry: str | None = None,
+    full_scale: float | None = None,
+) -> tuple[nn.Module, Pipeline, ModelInfo]:
+    """Return a network with its weights, the preprocessing that belongs to them, and their entry.
+
+    Args:
+        name: as for :func:`create_model`.
+        checkpoint_path: as for :func:`create_model`, but a file that does not describe itself needs ``preprocessing``.
+        preprocessing: for such a file, the registered name of weights with the preprocessing that it was trained with.
+        radiometry: as for :func:`create_transform`.
+        full_scale: as for :func:`create_transform`.
+
+    Raises:
+        SarHubError: as :func:`create_model` and :func:`create_transform` say.
+    """
+    choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
+    model = build_model(choice, _tensors(name, choice, True, None, True))
+    transform = Pipeline.from_dict(choice.info.to_dict(), radiometry=radiometry, full_scale=full_scale)
+    return model, transform, choice.info
+
+
 def create_transform(
-    name: str,
+    name: str | os.PathLike[str],
     training: bool = False,
     *,
     in_chans: int | None = None,
@@ -134,19 +202,25 @@ def create_transform(
 
     Raises:
         UnknownNameError: no model or variant has that name; the message gives the closest.
+        CheckpointError: a file that does not describe itself: name the weights whose preprocessing it was trained with.
+        FileNotFoundError: there is no such file.
         OptionError: the bands are not those of the weights, there is no such radiometry, or it cannot be
             converted.
     """
-    info = _info(name)
+    info = find_info(name)
     if variant is not None:
         info = info.prepared(variant)
-    channels = _channels(info, in_chans, bands)
-    fields = info.to_dict()
-    fields["input"]["channels"] = len(channels)
-    if len(info.input.bands) > 1:
-        fields["input"]["bands"] = [info.input.bands[channel] for channel in channels]
-        fields["preprocessing"] = asdict(info.preprocessing.of(channels))
+    fields = select_channels(info, _channels(info, in_chans, bands)).to_dict()
     return Pipeline.from_dict(fields, radiometry=radiometry, full_scale=full_scale, training=training, nodata=nodata)
+
+
+def select_channels(info: ModelInfo, channels: Sequence[int]) -> ModelInfo:
+    """Return the entry for a network that was built with these channels of the trained one."""
+    given, p = dataclasses.replace(info.input, channels=len(channels)), info.preprocessing
+    if len(given.bands) > 1:
+        given = dataclasses.replace(given, bands=tuple(info.input.bands[channel] for channel in channels))
+        p = p.of(channels)
+    return dataclasses.replace(info, input=given, preprocessing=p)
 
 
 def _channels(info: ModelInfo, in_chans: int | None, bands: Sequence[str] | None) -> list[int]:
@@ -177,15 +251,16 @@ def _channels(info: ModelInfo, in_chans: int | None, bands: Sequence[str] | None
 def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
     """Return how files of this model's network are renamed and what must be in them.
 
-    The file tells the number of classes, unless it is the published one and the list of weights says it.
+    The file tells the number of classes, unless the entry is of the file and says it.
 
     Args:
         info: the model.
-        released: the file is the published one. Then the head that some files of weights without one still carry is
-            left out; in a file of the user's own it was trained.
+        released: the entry is of the file: the published one, or one that describes itself. Then the head that some
+            files of weights without one still carry is left out; in another file of the user's own it was trained.
     """
     head = f"{networks.spec(info.network).head}."
     known = released and info.num_classes is not None
+    size = _image_size(info) if released else {}
 
     def rename(tensors: networks.Tensors) -> networks.Tensors:
         renamed = networks.rename_checkpoint(info.network, tensors)
@@ -198,69 +273,69 @@ def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
             info.network,
             num_classes=info.num_classes if known else networks.head_classes(info.network, tensors),
             in_chans=info.input.channels,
+            **size,
         )
 
     return CheckpointSpec(rename=rename, expected=expected)
 
 
 def _tag_or_path(
-    name: str, pretrained: str | os.PathLike[str], checkpoint_path: str | os.PathLike[str] | None
-) -> tuple[str, str | os.PathLike[str] | None]:
+    name: str | os.PathLike[str],
+    pretrained: str | os.PathLike[str],
+    checkpoint_path: str | os.PathLike[str] | None,
+) -> tuple[str | os.PathLike[str], str | os.PathLike[str] | None]:
     text = os.fspath(pretrained)
     if isinstance(pretrained, os.PathLike) or re.search(r"[/\\]|\.(pth|pt|safetensors)$", text) or Path(text).is_file():
         if checkpoint_path is not None:
             raise OptionError("give the checkpoint once: as pretrained or as checkpoint_path")
         return name, text
-    return f"{name.partition('.')[0]}.{text}", checkpoint_path
+    if own_file(name) is not None:
+        raise OptionError(f"{name} is a file of weights and has no others called {text!r}")
+    return f"{str(name).partition('.')[0]}.{text}", checkpoint_path
 
 
-def _info(name: str) -> ModelInfo:
-    if not name.startswith(_HUB):
-        return model_info(name)
-    config = fetch_hub_config(name.removeprefix(_HUB))
-    if "sarhub" not in config:
-        raise CheckpointError(
-            f"config.json of {name} has no 'sarhub' part, so it was not published by sarhub-models: "
-            "load it with timm.create_model"
-        )
-    return ModelInfo.from_dict(config["sarhub"])
+def _image_size(info: ModelInfo) -> dict[str, int]:
+    """Return the option of networks that are made for one size of the image: the size that they were trained with."""
+    side = info.preprocessing.side
+    return {} if side is None or "img_size" not in networks.spec(info.network).timm_args else {"img_size": side}
 
 
-def _locate(
-    name: str,
+def _tensors(
+    name: str | os.PathLike[str],
+    choice: Choice,
     pretrained: bool,
-    checkpoint_path: str | os.PathLike[str] | None,
     cache_dir: str | os.PathLike[str] | None,
     progress: bool,
-) -> tuple[ModelInfo, networks.Tensors | None]:
-    """Return the description of a model and, where weights were asked for, its tensors."""
-    info = _info(name)
-    if checkpoint_path is not None:
-        return info, load_checkpoint(Path(checkpoint_path).expanduser(), spec_of(info, released=False))
+) -> networks.Tensors | None:
+    """Return the tensors of weights; ``None`` where none were asked for."""
+    info = choice.info
+    if choice.file is not None:
+        return load_checkpoint(choice.file, spec_of(info, released=choice.described))
     if not pretrained:
-        return info, None
-    if name.startswith(_HUB):
+        return None
+    if str(name).startswith(HUB):
         if cache_dir is not None:
             raise OptionError("published weights are kept in the Hugging Face cache: set HF_HOME, not cache_dir")
-        return info, load_checkpoint(fetch_hub_model(name.removeprefix(_HUB), progress=progress)[1], spec_of(info))
+        repo = str(name).removeprefix(HUB)
+        return load_checkpoint(fetch_hub_model(repo, progress=progress)[1], spec_of(info))
     # What the store hands out was checked when it was converted, so here it is only mapped into memory.
-    return info, read_tensors(Store(cache_dir).path(info, spec_of(info), progress=progress))
+    return read_tensors(Store(cache_dir).path(info, spec_of(info), progress=progress))
 
 
 def _assemble(
     info: ModelInfo,
     tensors: networks.Tensors,
-    num_classes: int | None,
+    num_classes: int,
     channels: list[int],
     features_only: bool,
     options: Mapping[str, Any],
 ) -> nn.Module:
     network, entry = info.network, networks.spec(info.network)
-    keep_head = num_classes is None
+    keep_head = num_classes == networks.head_classes(network, tensors)
     with networks.on_meta_device():
         model = networks.build(
             network,
-            num_classes=networks.head_classes(network, tensors) if keep_head else 0,
+            num_classes=num_classes if keep_head else 0,
             in_chans=len(channels),
             features_only=features_only,
             **options,
@@ -280,7 +355,7 @@ def _assemble(
         if options:
             raise OptionError(f"the trained {network} does not fit the options {dict(options)}: {err}") from err
         raise CheckpointError(f"these weights do not fit {network}: {err}") from err
-    if num_classes and not features_only:
+    if not keep_head and num_classes and not features_only:
         pooling = {"global_pool": options["global_pool"]} if "global_pool" in options else {}
         model.reset_classifier(num_classes, **pooling)  # type: ignore[operator]
     return model

@@ -135,7 +135,7 @@ def model_card(info: ModelInfo, repo: str) -> str:
         if in_timm
         else "\n\ntimm has no such network: `import sarhub_models` before `timm.create_model`."
     )
-    training = "".join(f"\n- {key}: {value}" for key, value in (info.training or {}).items())
+    training = "".join(f"\n- {fact}" for fact in text.training(info))
     return f"""---
 license: {LICENSES[license] if license else "unknown"}
 library_name: {"timm" if in_timm else "sarhub-models"}

@@ -135,10 +135,10 @@ def fit_options(network: str, tensors: Mapping[str, torch.Tensor], options: Mapp
 
 
 @lru_cache(maxsize=32)
-def tensor_layout(network: str, *, num_classes: int, in_chans: int = 3) -> Layout:
+def tensor_layout(network: str, *, num_classes: int, in_chans: int = 3, **options: Any) -> Layout:
     """Return ``{name: (shape, dtype)}`` of every tensor that the network with that head and input stores."""
     with on_meta_device():
-        model = build(network, num_classes=num_classes, in_chans=in_chans)
+        model = build(network, num_classes=num_classes, in_chans=in_chans, **options)
     return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
 
 

@@ -5,6 +5,7 @@ Pickle is opened here and nowhere else, once for each file, and never allowed to
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import warnings
@@ -34,6 +35,7 @@ _PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.",
 _FOR_FLOAT32 = (torch.float16, torch.bfloat16, torch.float64)  # in which weights of float32 are also saved
 _NEWEST_PROTOCOL = 3  # of pickle, that torch reads with weights_only
 _UNKNOWN = "0" * 64  # stands for the digest until the bytes that it covers are written
+_LENGTH = 8  # bytes before the header of safetensors: its length
 
 
 @dataclass(frozen=True)
@@ -291,10 +293,13 @@ def _hint(names: Iterable[str], expected: Iterable[str]) -> str:
 def write_weights(tensors: Mapping[str, torch.Tensor], path: Path, *, info: Mapping[str, str]) -> None:
     """Write a safetensors file atomically, with a digest of its own content in its metadata.
 
+    The same tensors and metadata give the same bytes.
+
     Args:
         tensors: what to write, by name.
         path: the finished file; only a whole one ever has this name.
-        info: further metadata; ``"format": "pt"`` and the digest are added.
+        info: further metadata, :func:`~sarhub_models.zoo.description.to_metadata` first of all; ``"format": "pt"`` and
+            the digest are added.
 
     Raises:
         OSError: the disk refuses; nothing is left behind.
@@ -307,7 +312,7 @@ def write_weights(tensors: Mapping[str, torch.Tensor], path: Path, *, info: Mapp
                 raise
             raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from err
         read_header(temporary)  # a short write that nobody reported ends here
-        _fill_digest(temporary)
+        _finish_header(temporary)
 
 
 def _separate(tensors: Mapping[str, torch.Tensor]) -> Tensors:
@@ -324,10 +329,12 @@ def _separate(tensors: Mapping[str, torch.Tensor]) -> Tensors:
     return separate
 
 
-def _fill_digest(path: Path) -> None:
+def _finish_header(path: Path) -> None:
+    """Write the digest into the metadata, and its keys in their order: the library's differs from run to run."""
     digest = content_digest(path)
-    start = read_header(path)[1]
+    header, start = read_header(path)
+    header["__metadata__"] = dict(sorted({**header["__metadata__"], CONTENT: digest}.items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     with path.open("rb+") as file:
-        place = file.read(start).index(f'"{CONTENT}":"{_UNKNOWN}"'.encode())
-        file.seek(place + len(f'"{CONTENT}":"'))
-        file.write(digest.encode())
+        file.seek(_LENGTH)
+        file.write(text.ljust(start - _LENGTH))

@@ -35,6 +35,7 @@ from ..errors import (
 )
 from ..io.files import abandoned, check_name, copy_and_hash, digests, is_name, replace_atomically
 from ..io.progress import download_bar
+from ..zoo.description import to_metadata
 from ..zoo.manifest import ModelInfo, load_manifest
 from . import trust
 from .bundled import bundled, bundled_file, verify_bundled
@@ -304,6 +305,7 @@ class Store:
             tensors,
             self._file(info.name),
             info={
+                **to_metadata(info),
                 "model": info.name,
                 "source": origin,
                 "original_sha256": original.sha256,

@@ -43,6 +43,14 @@ def _check_texts(**fields: Any) -> None:
             raise ManifestError(f"{name} must be text, found {value!r}")
 
 
+def _check_numbers(kind: type | tuple[type, ...], **fields: Any) -> None:
+    """Check numbers and tuples of numbers; ``None`` stands for one that is not there."""
+    for name, value in fields.items():
+        numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+        if not all(isinstance(number, kind) and not isinstance(number, bool) for number in numbers):
+            raise ManifestError(f"{name} must be a number or numbers, found {value!r}")
+
+
 @dataclass(frozen=True)
 class Input:
     """The image before the preprocessing.
@@ -62,7 +70,11 @@ class Input:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        _check_texts(bands=self.bands)
+        _check_texts(bands=self.bands, radiometry=self.radiometry or "")
+        _check_numbers((int, float), range=self.range)
+        _check_numbers(int, channels=self.channels)
+        if not isinstance(self.bands, tuple) or not self.bands or not self.channels:
+            raise ManifestError(f"expected bands and channels, found {self.bands!r} and {self.channels!r}")
 
 
 @dataclass(frozen=True)
@@ -109,6 +121,17 @@ class Preprocessing:
     source: str | None = None
     vouched_by: str = "assumed"
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.mean, tuple) and isinstance(self.std, tuple) and len(self.mean) == len(self.std) > 0):
+            raise ManifestError(f"expected one mean and one std a band, found {self.mean!r} and {self.std!r}")
+        _check_numbers((int, float), mean=self.mean, std=self.std, full_scale=self.full_scale)
+        _check_numbers((int, float), low=self.low, high=self.high, eval_value=self.eval_value)
+        _check_numbers(int, size=self.size, crop=self.crop, final_crop=self.final_crop)
+        for ends in self.clip or ():
+            _check_numbers((int, float), clip=ends)
+        _check_texts(operator=self.operator or "", source=self.source or "", note=self.note or "")
+        _check_texts(interpolation=self.interpolation, vouched_by=self.vouched_by)
 
     def of(self, channels: Sequence[int]) -> Preprocessing:
         """Return the same for these bands alone, in their order."""
@@ -161,7 +184,7 @@ class DatasetInfo:
     multilabel: bool
 
     def __post_init__(self) -> None:
-        _check_texts(title=self.title, sensor=self.sensor)
+        _check_texts(name=self.name, title=self.title, sensor=self.sensor)
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -209,7 +232,9 @@ class ModelInfo:
     variants: Mapping[str, Preprocessing] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_texts(name=self.name, citation=self.citation, license_text=self.license_text, method=self.method)
+        _check_texts(name=self.name, network=self.network, method=self.method, class_names=self.class_names or ())
+        _check_texts(citation=self.citation, license_text=self.license_text)
+        _check_numbers(int, num_classes=self.num_classes, params=self.params)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as JSON-ready data, for :meth:`from_dict`."""

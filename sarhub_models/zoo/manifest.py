@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ManifestError, UnknownNameError, closest
+from .description import require_description, weights_file
 from .entries import Checksum, DatasetInfo, Input, ModelInfo, Preprocessing, optional_tuple, with_tuples
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "list_networks",
     "load_manifest",
     "model_info",
+    "own_file",
 ]
 
 # A model name becomes a folder of the cache: nothing that could climb out of it, hide, or surprise a shell.
@@ -207,22 +209,39 @@ def list_models(
     )
 
 
-def model_info(name: str) -> ModelInfo:
+def model_info(name: str | os.PathLike[str]) -> ModelInfo:
     """Return everything known about one set of weights.
 
     Args:
-        name: full name, as :func:`list_models` gives it.
+        name: full name, as :func:`list_models` gives it; or a file of weights that describes itself, or the folder of
+            a run, whose best weights do.
 
     Raises:
         UnknownNameError: there is no such model; the message names the closest ones.
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file does not describe itself, or the folder holds no weights.
 
     >>> model_info("resnet50_ben").preprocessing.operator
     'ptls'
     """
+    if (file := own_file(name)) is not None:
+        return require_description(file)
     models = load_manifest().models
     if name not in models:
-        raise UnknownNameError(f"no model is called {name!r}{closest(name, models)} ('sarhub list' shows all)")
-    return models[name]
+        raise UnknownNameError(f"no model is called {name!r}{closest(str(name), models)} ('sarhub list' shows all)")
+    return models[str(name)]
+
+
+def own_file(name: str | os.PathLike[str]) -> Path | None:
+    """Return the file of weights that a path or a run's folder stands for, or ``None`` for a name.
+
+    A registered name is one, whatever file or folder is called alike.
+
+    Raises:
+        FileNotFoundError: it can only be a path, and nothing is there.
+        CheckpointError: it is a folder without weights.
+    """
+    return None if isinstance(name, str) and name in load_manifest().models else weights_file(name)
 
 
 def list_networks() -> list[str]:

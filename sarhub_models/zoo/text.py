@@ -21,6 +21,7 @@ __all__ = [
     "size",
     "summary",
     "thousands",
+    "training",
     "vouched",
 ]
 
@@ -126,10 +127,13 @@ def facts(info: ModelInfo, *, here: str | None, sources: Iterable[str]) -> list[
 
     Args:
         info: the model.
-        here: ``"cached"``, ``"bundled"``, or ``None`` where its weights are not on this disk.
-        sources: the places of the weights in words, in the order in which they are tried.
+        here: ``"cached"``, ``"bundled"``, the path of a file of one's own, or ``None`` where its weights are not on
+            this disk.
+        sources: the places of the weights in words, in the order in which they are tried; none of one's own.
     """
     steps = preprocessing_steps(info)
+    places = "\n".join(f"{number}. {source}" for number, source in enumerate(sources, 1))
+    registered = [("sources", places), ("checksum", checksum(info))] if places else []
     rows = [
         ("name", info.name),
         ("network", f"{info.network}: {network_title(info)}"),
@@ -140,8 +144,7 @@ def facts(info: ModelInfo, *, here: str | None, sources: Iterable[str]) -> list[
         ("classes", classes(info)),
         ("preprocessing", "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))),
         ("on this disk", here or f"no; to download: 'sarhub download {info.name}'"),
-        ("sources", "\n".join(f"{number}. {source}" for number, source in enumerate(sources, 1))),
-        ("checksum", checksum(info)),
+        *registered,
         ("license", info.license_text),
         ("cite", info.citation),
     ]
@@ -153,8 +156,13 @@ def facts(info: ModelInfo, *, here: str | None, sources: Iterable[str]) -> list[
         rows.insert(after, ("note", info.preprocessing.note))
     rows.insert(after, ("vouched for", vouched(info)))
     if info.training is not None:
-        rows.insert(6, ("training", "\n".join(f"{key}: {value}" for key, value in info.training.items())))
+        rows.insert(6, ("training", "\n".join(training(info))))
     return rows
+
+
+def training(info: ModelInfo) -> list[str]:
+    """Return how the weights were made, fact by fact; the whole recipe is in the entry alone."""
+    return [f"{key}: {value}" for key, value in (info.training or {}).items() if key != "settings"]
 
 
 def checksum(info: ModelInfo) -> str:

@@ -1,0 +1,131 @@
+"""The weights that a call means: a registered name, a published repository, a file, or the folder of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import networks
+from ..errors import CheckpointError, OptionError
+from ..weights import fetch_hub_config, read_tensors
+from ..zoo.description import read_description, require_description, weights_file
+from ..zoo.entries import ModelInfo
+from ..zoo.manifest import model_info, own_file
+
+__all__ = ["HUB", "Choice", "choose", "find_info"]
+
+HUB = "hf-hub:"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Weights and what is known of them.
+
+    Attributes:
+        info: their entry; of a file, what the file says of itself.
+        file: the file that holds them, or ``None`` for those of a name.
+        described: the entry is of these very weights. Of a file that does not describe itself, only the tensors tell
+            the number of classes.
+    """
+
+    info: ModelInfo
+    file: Path | None = None
+    described: bool = True
+
+
+def find_info(name: str | os.PathLike[str]) -> ModelInfo:
+    """Return the entry of a name, of a published repository, of a file or of a run.
+
+    Raises:
+        UnknownNameError: no model has that name; the message gives the closest.
+        CheckpointError: the file or repository does not describe itself, or the folder holds no weights.
+        FileNotFoundError: there is no such file.
+        DownloadError: the repository's configuration cannot be fetched.
+    """
+    text = os.fspath(name)
+    if not text.startswith(HUB):
+        return model_info(name)
+    config = fetch_hub_config(text.removeprefix(HUB))
+    if "sarhub" not in config:
+        raise CheckpointError(
+            f"config.json of {text} has no 'sarhub' part, so it was not published by sarhub-models: "
+            "load it with timm.create_model"
+        )
+    return ModelInfo.from_dict(config["sarhub"])
+
+
+def choose(
+    name: str | os.PathLike[str],
+    *,
+    checkpoint_path: str | os.PathLike[str] | None = None,
+    preprocessing: str | None = None,
+    by_name: bool = False,
+) -> Choice:
+    """Return the weights that are meant.
+
+    Args:
+        name: a registered name, a published repository, a file, or the folder of a run.
+        checkpoint_path: a file, or the folder of a run, in place of the weights of the name. What it says of itself
+            must not contradict the name.
+        preprocessing: for a file that does not describe itself, the registered name of weights with the preprocessing
+            that it was trained with.
+        by_name: ``name`` is that name, too; a warning says where a file has another preprocessing.
+
+    Raises:
+        OptionError: files or preprocessings contradict each other.
+        CheckpointError: a file is of another network than the name or takes other bands, or does not describe itself
+            and nothing else says its preprocessing.
+        SarHubError: as :func:`find_info` says.
+    """
+    own = own_file(name)
+    named = find_info(name) if own is None else None
+    if own is not None and checkpoint_path is not None:
+        raise OptionError(f"{name} is a file of weights, and so is {checkpoint_path}: give one of them")
+    file = own if checkpoint_path is None else weights_file(Path(checkpoint_path))
+    described = named if file is None else read_description(file)
+    if described is None:
+        assert file is not None
+        return _undescribed(file, named, named.name if named is not None and by_name else preprocessing)
+    if preprocessing is not None:
+        raise OptionError(f"{file or name} has its own preprocessing: that of {preprocessing} is not for it")
+    if file is not None and named is not None:
+        _check_agreement(named, described, file, by_name)
+    return Choice(described, file)
+
+
+def _undescribed(file: Path, named: ModelInfo | None, preprocessing: str | None) -> Choice:
+    """Return the weights of a file that says nothing of itself, with the preprocessing that the caller says."""
+    if preprocessing is None:
+        return Choice(require_description(file), file)  # raises, and says what to do
+    other = find_info(preprocessing)
+    about = named or dataclasses.replace(other, name=file.stem, network=networks.identify(read_tensors(file)))
+    info = dataclasses.replace(
+        about,
+        preprocessing=other.preprocessing,
+        input=other.input,
+        num_classes=None,
+        class_names=None,
+        params=None,
+        sources=(),
+        checksum=None,
+        training=None,
+    )
+    return Choice(info, file, described=False)
+
+
+def _check_agreement(named: ModelInfo, described: ModelInfo, file: Path, by_name: bool) -> None:
+    bands = {info.input.bands for info in (named, described)}
+    if described.network != named.network or (len(bands) > 1 and any(len(names) > 1 for names in bands)):
+        raise CheckpointError(
+            f"{file} says that it is a {described.network} for {', '.join(described.input.bands)}, and {named.name} is "
+            f"a {named.network} for {', '.join(named.input.bands)}; leave the name out: the file describes itself"
+        )
+    if by_name and described.preprocessing != named.preprocessing:
+        warnings.warn(
+            f"{file} was trained with another preprocessing than {named.name}: prepare its images with "
+            "create_transform of the file",
+            stacklevel=4,
+        )
