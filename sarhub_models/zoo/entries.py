@@ -12,6 +12,7 @@ from ..errors import ManifestError, UnknownNameError
 __all__ = [
     "LICENSES",
     "SINGLE",
+    "VOUCHERS",
     "Checksum",
     "DatasetInfo",
     "Input",
@@ -23,6 +24,9 @@ __all__ = [
 
 SINGLE = "single"
 """Stands for one polarization whose name was not published."""
+
+VOUCHERS = ("authors", "peer", "assumed")
+"""Who may say which preprocessing a set of weights wants."""
 
 LICENSES = {
     "Apache-2.0": "apache-2.0",
@@ -131,7 +135,9 @@ class Preprocessing:
         for ends in self.clip or ():
             _check_numbers((int, float), clip=ends)
         _check_texts(operator=self.operator or "", source=self.source or "", note=self.note or "")
-        _check_texts(interpolation=self.interpolation, vouched_by=self.vouched_by)
+        _check_texts(interpolation=self.interpolation)
+        if self.vouched_by not in VOUCHERS:
+            raise ManifestError(f"vouched_by must be one of {', '.join(VOUCHERS)}, found {self.vouched_by!r}")
 
     def of(self, channels: Sequence[int]) -> Preprocessing:
         """Return the same for these bands alone, in their order."""
