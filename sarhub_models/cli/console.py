@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, SarHubError, UnknownNameError
+from .plain import PlainText, inert
 
 if TYPE_CHECKING:
     import typer
@@ -33,7 +35,8 @@ def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
         0, or 1 where an operation failed, 2 where it was called wrongly (an unknown name, a bad option), 130 where the
         user interrupted it. Each of these prints one line on stderr. With ``SARHUB_DEBUG=1`` errors are not caught.
     """
-    with warnings.catch_warnings():
+    plain: Any = PlainText(sys.stdout)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(plain):
         warnings.showwarning = lambda message, *_: note(f"warning: {message}")
         try:
             # Not standalone: typer would draw boxes around its errors and print tracebacks of ours.
@@ -75,7 +78,7 @@ def _explain(err: BaseException) -> tuple[int, str]:
 
 def note(message: str) -> None:
     """Print a message as one line on stderr."""
-    print(f"sarhub: {' '.join(message.split())}", file=sys.stderr)
+    print(f"sarhub: {inert(' '.join(message.split()))}", file=sys.stderr)
 
 
 def print_json(data: Any) -> None:
@@ -91,7 +94,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for label in header:
         table.add_column(label, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(inert, row))
     _print(table)
 
 
@@ -103,7 +106,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, text in facts:
-        table.add_row(label, text)
+        table.add_row(inert(label), inert(text))
     _print(table)
 
 
@@ -116,5 +119,6 @@ def _print(table: Table) -> None:
         console = Console(width=10_000, **options)
     with console.capture() as capture:
         console.print(table)
+    write = getattr(sys.stdout, "write_styled", sys.stdout.write)
     for line in capture.get().splitlines():
-        print(line.rstrip())  # rich fills every line up to the width of the table
+        write(f"{line.rstrip()}\n")  # rich fills every line up to the width of the table

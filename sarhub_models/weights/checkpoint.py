@@ -212,7 +212,8 @@ def _torch_load(path: Path) -> Any:
             raise
         if code := re.search(r"GLOBAL ([\w.]+)", str(err)):
             raise _refused(path, code[1]) from err
-        detail = next((line for line in reversed(str(err).splitlines()) if "rror" in line), type(err).__name__)
+        lines = [line for line in str(err).splitlines() if "rror" in line and "file an issue" not in line]
+        detail = lines[-1] if lines else type(err).__name__
         raise CheckpointError(
             f"{path.name} cannot be opened as a checkpoint of tensors ({detail.strip()}): it is damaged, cut off, or "
             "something else; download it again"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ....explain import ChipBatch, Regions
     from ....transforms import Pipeline
 
-group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+group = typer.Typer(rich_markup_mode=None)
 
 Model = Annotated[
     str,
@@ -57,8 +57,8 @@ Figures = Annotated[Literal["png", "pdf"], typer.Option("--pictures", help="Form
 Palette = Annotated[Literal["default", "colorblind"], typer.Option(help="Colors of the figures.")]
 
 
-@group.callback()
-def explain() -> None:
+@group.callback(invoke_without_command=True)
+def explain(context: typer.Context) -> None:
     """Show and measure which parts of an image a network uses.
 
     \b
@@ -67,6 +67,8 @@ def explain() -> None:
       sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --full-scale 65535
       sarhub explain compare kp_none/ kp_sar/ --out compared/
     """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def open_network(model: str, preprocessing: str | None) -> tuple[nn.Module, Pipeline]:
