@@ -6,6 +6,7 @@ The numbers are uniform in [0, 1): see :mod:`sarhub_models.engine.seeds`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,10 @@ from ..transforms import DRAA, Geometry, Pipeline
 from .recipe import Preprocess
 from .seeds import generator
 
-INPUT = {"bands": ["single"], "radiometry": "amplitude", "range": [0, 1], "channels": 3}
+Numbers = float | list[float]
+"""A mean or a standard deviation: one number, or one a band."""
+
+INPUT: dict[str, Any] = {"bands": ["single"], "radiometry": "amplitude", "range": [0, 1], "channels": 3}
 """The images that every recipe trains on, as the manifest describes them."""
 DRAWS = DRAA.draws + Geometry.draws  # numbers for each sample: operator's parameter, two flips, transposition or angle
 
@@ -26,12 +30,18 @@ def draw(seed: int, step: int, batch_size: int, rank: int, world: int) -> Tensor
     return numbers[:, rank * batch_size : (rank + 1) * batch_size]
 
 
-def describe(preprocess: Preprocess, mean: float, std: float, *, full_scale: float | None = None) -> dict[str, Any]:
+def _listed(numbers: Numbers) -> list[float]:
+    return list(numbers) if isinstance(numbers, list) else [numbers]
+
+
+def describe(preprocess: Preprocess, mean: Numbers, std: Numbers, *, full_scale: float | None = None) -> dict[str, Any]:
     """Return the preprocessing of a recipe as the manifest describes it.
 
     Without DRAA the operator's parameter is one number, in training, too.
     """
     p, limits = preprocess, preprocess.range
+    if p.given is not None:
+        return {**p.given, "mean": _listed(mean), "std": _listed(std)}
     return {
         "mean": [mean],
         "std": [std],
@@ -45,18 +55,26 @@ def describe(preprocess: Preprocess, mean: float, std: float, *, full_scale: flo
     }
 
 
-def make_transform(preprocess: Preprocess, mean: float, std: float, *, geometry: str | None = None) -> Pipeline:
-    """Return the chain of a recipe: amplitude in [0, 1] becomes the input of its network.
+def make_transform(
+    preprocess: Preprocess,
+    mean: Numbers,
+    std: Numbers,
+    *,
+    geometry: str | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Pipeline:
+    """Return the chain of a recipe: an image of its data becomes the input of its network.
 
     Args:
         preprocess: crop, operator, its range, and the size.
-        mean: subtracted after the operator.
-        std: divided by.
+        mean: subtracted after the operator, one number or one a band.
+        std: divided by, likewise.
         geometry: kind of :class:`~sarhub_models.transforms.Geometry`, for a chain that augments; ``None`` for the
             chain of evaluation, which users of the weights get.
+        given: ``data.input`` of the recipe; ``None`` is amplitude in [0, 1].
     """
     return Pipeline.from_dict(
-        {"input": INPUT, "preprocessing": describe(preprocess, mean, std)},
+        {"input": INPUT if given is None else given, "preprocessing": describe(preprocess, mean, std)},
         geometry=geometry or "none",
         training=geometry is not None,
         validate=False,

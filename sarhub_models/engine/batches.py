@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import DataError, ImageError, InputError, OptionError, SarHubError
-from .readers import Scenes, amplitude
+from .readers import Scenes, physical
 from .recipe import Data, Optim
 from .seeds import generator
 
@@ -31,7 +31,8 @@ class Item(NamedTuple):
     """One sample, ready for a batch.
 
     Attributes:
-        image: float32 (1, H, W), amplitude in [0, 1]; ``None`` if the sample is damaged and left out.
+        image: float32 (C, H, W), in general one band of amplitude in [0, 1]; ``None`` if the sample is damaged and left
+            out.
         label: class index, or uint8 (C,) of zeros and ones.
         name: of the sample.
         skipped: names of the damaged samples in whose place it stands.
@@ -47,7 +48,8 @@ class Batch(NamedTuple):
     """A mini-batch of one process.
 
     Attributes:
-        images: amplitude in [0, 1], float32 (B, 1, H, W), or a list of (1, H, W) where the sizes differ.
+        images: float32 (B, C, H, W), or a list of (C, H, W) where the sizes differ; in general one band of amplitude in
+            [0, 1].
         labels: int64 (B,), or float32 (B, C) of zeros and ones.
         names: of the samples.
         skipped: names of the damaged samples that were left out.
@@ -107,7 +109,7 @@ class Items(Dataset[Item]):
     """
 
     def __init__(self, scenes: Scenes, data: Data, replace: bool) -> None:
-        self.scenes, self.full_scale, self.skip = scenes, data.full_scale, data.on_error == "skip"
+        self.scenes, self.physical, self.skip = scenes, physical(data), data.on_error == "skip"
         self.replace = replace
 
     def __len__(self) -> int:
@@ -132,7 +134,7 @@ class Items(Dataset[Item]):
             position = (index + offset) % len(self.scenes)
             try:
                 image, label, name = self.scenes[position]
-                return Item(amplitude(image, self.full_scale), label, name, tuple(skipped))
+                return Item(self.physical(image), label, name, tuple(skipped))
             except (ImageError, DataError) as err:
                 skipped.append(self.scenes.names[position])
                 if not self.skip:

@@ -9,7 +9,7 @@ from typing import Any
 from .._version import __version__
 from ..zoo.entries import DatasetInfo, Input, ModelInfo, Preprocessing, with_tuples
 from ..zoo.manifest import load_manifest
-from .augment import INPUT, describe
+from .augment import INPUT, Numbers, describe
 from .provenance import comparable
 from .recipe import Recipe
 
@@ -19,8 +19,8 @@ _UNKNOWN = "not stated"
 def run_info(
     recipe: Recipe,
     *,
-    mean: float,
-    std: float,
+    mean: Numbers,
+    std: Numbers,
     class_names: Sequence[str],
     multilabel: bool,
     params: int,
@@ -55,8 +55,12 @@ def run_info(
         class_names=names,
         params=params,
         preprocessing=Preprocessing(
-            **with_tuples(describe(recipe.preprocess, mean, std, full_scale=recipe.data.full_scale)),
-            vouched_by="authors",
+            **with_tuples(
+                {
+                    **describe(recipe.preprocess, mean, std, full_scale=recipe.data.full_scale),
+                    "vouched_by": "authors",
+                }
+            ),
         ),
         sources=(),
         checksum=None,
@@ -70,7 +74,7 @@ def run_info(
             "settings": _settings(recipe),
             "package": f"sarhub-models {__version__}",
         },
-        input=Input(**with_tuples(INPUT)),
+        input=Input(**with_tuples(recipe.data.input or INPUT)),
     )
 
 

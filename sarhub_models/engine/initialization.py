@@ -16,11 +16,11 @@ from .. import networks
 from ..errors import CheckpointError, DownloadError, OptionError, UnknownNameError, closest
 from ..weights import read_tensors
 from ..weights.hub import hub_file
-from ..zoo.description import read_description, weights_file
+from .adapters import add_adapters
 from .recipe import Model
 
 
-def build_network(model: Model, num_classes: int, size: int, seed: int) -> nn.Module:
+def build_network(model: Model, num_classes: int, size: int, seed: int, *, in_chans: int = 3) -> nn.Module:
     """Return the network of a recipe with its starting weights and a new head, on the CPU.
 
     Args:
@@ -28,6 +28,7 @@ def build_network(model: Model, num_classes: int, size: int, seed: int) -> nn.Mo
         num_classes: outputs.
         size: side of the input in pixels.
         seed: of the initial weights.
+        in_chans: channels of the input.
 
     Raises:
         UnknownNameError: ``init`` is neither a file nor a name.
@@ -44,14 +45,14 @@ def build_network(model: Model, num_classes: int, size: int, seed: int) -> nn.Mo
         raise OptionError(f"{model.network} has no paths to drop: model.drop_path_rate=0, got {model.drop_path_rate}")
     if "img_size" in spec.timm_args:
         options["img_size"] = size
-    network = networks.build(model.network, num_classes=num_classes, **options)
+    network = networks.build(model.network, num_classes=num_classes, in_chans=in_chans, **options)
     if spec.torch_init:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.reset_parameters()
     if tensors := starting_weights(model.network, model.init):
-        _load(network, model.network, networks.fit_options(model.network, tensors, options))
-    return network
+        _load(network, model.network, tensors)
+    return network if model.lora is None else add_adapters(network, model.network, model.lora)
 
 
 def starting_weights(network: str, init: str) -> dict[str, Tensor]:
@@ -59,8 +60,8 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
 
     Args:
         network: architecture they must fit.
-        init: one of :data:`INITIALIZATIONS`, a checkpoint, a run's folder, or a registered name; the errors are
-            those of :func:`build_network`.
+        init: one of :data:`INITIALIZATIONS`, a checkpoint, or a registered name of weights; the errors are those of
+            :func:`build_network`.
 
     Returns:
         The tensors; none for ``"none"``.
@@ -68,10 +69,9 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
     check_init(network, init)
     if init in INITIALIZATIONS:
         return INITIALIZATIONS[init](network)
-    if (file := _own_file(init)) is not None:
-        tensors, described = networks.rename_checkpoint(network, read_tensors(file)), read_description(file)
-        found = networks.identify(tensors) if described is None else described.network
-        if found != network:
+    if (file := Path(init).expanduser()).is_file():
+        tensors = networks.rename_checkpoint(network, read_tensors(file))
+        if (found := networks.identify(tensors)) != network:
             raise OptionError(f"model.init={init} holds a {found}, the recipe trains a {network}")
         return tensors
     return dict(sarhub.create_model(init, pretrained=True).state_dict())
@@ -79,22 +79,16 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
 
 def check_init(network: str, init: str) -> None:
     """Check what can be said of ``init`` without reading or fetching weights; the errors are those of the name."""
-    if init in INITIALIZATIONS or _own_file(init) is not None:
+    if init in INITIALIZATIONS or Path(init).expanduser().is_file():
         return
     if init not in sarhub.list_models():
         known = (*INITIALIZATIONS, *sarhub.list_models())
         raise UnknownNameError(
-            f"model.init={init}: expected {', '.join(INITIALIZATIONS)}, a file or run that is there, or a registered "
-            f"name{closest(init, known)}"
+            f"model.init={init}: expected {', '.join(INITIALIZATIONS)}, a file that is there, or a registered name"
+            f"{closest(init, known)}"
         )
     if sarhub.model_info(init).network != network:
         raise OptionError(f"model.init={init} is a {sarhub.model_info(init).network}, the recipe trains a {network}")
-
-
-def _own_file(init: str) -> Path | None:
-    """Return the file of weights that ``init`` stands for, if it is one or the folder of a run."""
-    path = Path(init).expanduser()
-    return weights_file(path) if path.exists() and init not in sarhub.list_models() else None
 
 
 def _imagenet(network: str) -> dict[str, Tensor]:
@@ -130,13 +124,3 @@ def _load(model: nn.Module, network: str, tensors: dict[str, Tensor]) -> None:
     if wrong or missing:
         raise CheckpointError(f"the starting weights do not fit {network}: {(wrong + missing)[0]} differs")
     model.load_state_dict(body, strict=False)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float, decay_vectors: bool) -> list[dict[str, object]]:
-    """Return the parameters in two groups: vectors (biases, norms) are decayed only if asked for."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": weight_decay if decay_vectors else 0.0},
-    ]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .initialization import parameter_groups
 from .recipe import Optim
 
 
 def make_optimizer(
-    model: nn.Module, optim: Optim, steps: int
+    model: nn.Module, optim: Optim, steps: int, *, head: str = ""
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return the optimizer of a recipe and its schedule, which moves with every step of the optimizer.
 
@@ -18,9 +17,10 @@ def make_optimizer(
         model: its parameters are optimized.
         optim: the recipe's section.
         steps: mini-batches of an epoch.
+        head: name of the network's classifier; needed where the other parts have a learning rate of their own.
     """
     max_lr, moves = optim.max_lr * optim.lr_factor, steps // optim.accumulate
-    groups = parameter_groups(model, optim.weight_decay, optim.decay_vectors)
+    groups = parameter_groups(model, optim, head=head)
     optimizer: torch.optim.Optimizer
     if optim.name == "adamw":
         optimizer = torch.optim.AdamW(groups, lr=max_lr, eps=optim.eps, fused=True)
@@ -30,5 +30,35 @@ def make_optimizer(
     if optim.schedule == "onecycle":
         cycle = optim.name == "adamw"  # PyTorch's default, SAR-HUB's training has it; SGD keeps the momentum asked for
         total = optim.epochs * moves
-        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total, cycle_momentum=cycle)
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total, cycle_momentum=cycle)
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, optim.step_epochs * moves, optim.step_factor)
+
+
+def parameter_groups(model: nn.Module, optim: Optim, *, head: str = "") -> list[dict[str, object]]:
+    """Return the parameters that are trained: matrices, and vectors (biases, norms), decayed only if asked for.
+
+    Where the backbone has a learning rate of its own, the head's two groups come first, then the backbone's.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    decays = (
+        (lambda p: p.ndim > 1, optim.weight_decay),
+        (lambda p: p.ndim <= 1, optim.weight_decay * optim.decay_vectors),
+    )
+    if optim.backbone_factor == 1:
+        return [{"params": [p for _, p in named if chosen(p)], "weight_decay": decay} for chosen, decay in decays]
+    groups: list[dict[str, object]] = []
+    for is_head, factor in ((True, 1.0), (False, optim.backbone_factor)):
+        part = [p for name, p in named if name.startswith(f"{head}.") == is_head]
+        lr = optim.max_lr * optim.lr_factor * factor
+        groups += [
+            {"params": [p for p in part if chosen(p)], "weight_decay": decay, "lr": lr} for chosen, decay in decays
+        ]
+    return [group for group in groups if group["params"]]
+
+
+def freeze_backbone(model: nn.Module, head: str) -> None:
+    """Leave all but the head as it is: no gradients, norms with the statistics they have, nothing dropped."""
+    model.eval()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(f"{head}."))

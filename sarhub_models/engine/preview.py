@@ -11,6 +11,7 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import SarHubError
+from .augment import INPUT
 from .batches import steps_per_epoch
 from .initialization import build_network, check_init
 from .recipe import Recipe
@@ -41,8 +42,9 @@ def preview(recipe: Recipe) -> None:
     except SarHubError as err:
         classes, samples, note = 10, None, f"(10 classes assumed, and no number of samples: {err})"
     model = recipe.model.model_copy(update={"init": "none"})
-    network = build_network(model, classes, recipe.preprocess.size, recipe.runtime.seed).to(accelerator.device)
-    images = torch.zeros(recipe.optim.batch_size, 3, recipe.preprocess.size, recipe.preprocess.size)
+    side, channels = recipe.preprocess.side, (recipe.data.input or INPUT)["channels"]
+    network = build_network(model, classes, side, recipe.runtime.seed, in_chans=channels).to(accelerator.device)
+    images = torch.zeros(recipe.optim.batch_size, channels, side, side)
     images = images.to(accelerator.device, memory_format=torch.channels_last)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(images[:1])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -10,8 +13,10 @@ from torch import Tensor
 
 from ..datasets.catalog import find
 from ..datasets.recognition.base import Sample
-from ..errors import DataError, OptionError
+from ..errors import DataError, OptionError, RadiometryWarning
 from ..transforms import normalize_amplitude
+from ..transforms.steps import ToRadiometry
+from ..zoo.entries import Input, with_tuples
 from .seeds import generator
 
 if TYPE_CHECKING:
@@ -104,6 +109,27 @@ def open_split(data: Data, split: str) -> Scenes:
     if len(scenes) == 0:
         raise DataError(f"the {split} split of {data.name} in {data.root} is empty")
     return scenes
+
+
+def physical(data: Data) -> Callable[[np.ndarray], Tensor]:
+    """Return the function that gives an image the radiometry that the chain of a recipe begins with.
+
+    It takes (H, W) or (C, H, W) as read, returns float32 (C, H, W), and raises an ImageError of what the image cannot
+    hold.
+
+    Raises:
+        OptionError: there is no such radiometry, or it cannot be converted.
+    """
+    given = Input(**with_tuples(data.input or {}))
+    step = ToRadiometry(given.bands, given.radiometry, given.range, given=data.radiometry, full_scale=data.full_scale)
+    return partial(amplitude, full_scale=data.full_scale) if step.takes_amplitude else partial(_converted, step)
+
+
+def _converted(step: ToRadiometry, image: np.ndarray) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RadiometryWarning)  # one an image and epoch: who opens the data says it once
+        converted: Tensor = step(image)[0]
+    return converted
 
 
 def amplitude(image: np.ndarray, full_scale: float | None) -> Tensor:

@@ -23,9 +23,11 @@ from .. import networks
 from ..datasets import catalog
 from ..errors import DataError, ManifestError, OptionError, UnknownNameError, closest
 from ..losses import LOSSES, Form
+from ..zoo.entries import Preprocessing, with_tuples
 
 NO_OPERATOR = "none"  # has no parameter, so no range either
-_OPEN = "data.options"  # what is below it belongs to the reader, which checks it
+# What is below them is checked by whom it belongs to: a reader, and the chain of given weights.
+_OPEN = ("data.options", "data.input", "preprocess.given")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -74,10 +76,12 @@ class Model(Section):
     """The network and where its weights come from."""
 
     network: Annotated[str, _one_of(networks.names)]
-    #: none | imagenet | a checkpoint | the folder of a run | a name of ``sarhub list``; its head is replaced.
+    #: none | imagenet | a checkpoint | a name of ``sarhub list``; its head is replaced.
     init: str = "none"
     drop_rate: Share = 0.0
     drop_path_rate: Share = 0.0
+    #: Rank of low-rank adapters beside the linear layers, which are trained with the head in their place; null: none.
+    lora: Count | None = None
 
 
 class Data(Section):
@@ -96,6 +100,10 @@ class Data(Section):
     workers: Annotated[int, Field(ge=0)] = 4
     #: Samples that a worker holds for shuffling a stream of shards.
     shuffle_buffer: Count = 2000
+    #: Bands, radiometry, range and channels as weights describe their input; null: one band of amplitude in [0, 1].
+    input: dict[str, Any] | None = None
+    #: What the pixels hold, such as db, to be converted to what is expected; null: just that.
+    radiometry: str | None = None
     #: stop | skip a damaged sample (skipped ones are counted and named).
     on_error: Literal["stop", "skip"] = "stop"
     #: Split to train on, such as train_10 where there is a list train_10.txt, or, of dsn, train+val for a last fit.
@@ -125,6 +133,8 @@ class Preprocess(Section):
     #: Of the pixels after the operator; null: measured on the training split.
     mean: float | None = None
     std: Positive | None = None
+    #: The preprocessing of given weights as they describe it, in place of all above; a mean of null is measured.
+    given: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _operator_has_a_range(self) -> Preprocess:
@@ -139,6 +149,13 @@ class Preprocess(Section):
     def range(self) -> Range:
         """The parameter range of the chosen operator."""
         return self.operators.get(self.operator, Range(low=0, high=0, eval_value=0))
+
+    @property
+    def side(self) -> int:
+        """Side of the network's input in pixels."""
+        if self.given is None:
+            return self.size
+        return Preprocessing(**with_tuples({**self.given, "mean": [0.0], "std": [1.0]})).side or self.size
 
 
 class Augment(Section):
@@ -180,12 +197,16 @@ class Optim(Section):
     max_lr: Positive = 2.5e-4
     #: Factor on ``max_lr`` that belongs to the network.
     lr_factor: Positive = 1.0
+    #: Factor on the learning rate of all but the head; 0 keeps them as they are, with the statistics of their norms.
+    backbone_factor: NotNegative = 1.0
     eps: Positive = 1e-8
     weight_decay: NotNegative = 0.05
     #: Decay biases and norms, too.
     decay_vectors: bool = True
     #: Decay of a moving average of the weights, which then is what is evaluated and kept; null: none.
     ema: Decay | None = None
+    #: Epochs without a better score after which the run ends; null: never.
+    patience: Count | None = None
 
     @model_validator(mode="after")
     def _gradients_are_summed_up_within_an_epoch(self) -> Optim:
@@ -305,7 +326,7 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> Recipe:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise OptionError(f"expected section.key=value, got {assignment!r}")
-        if key not in known and not key.startswith(f"{_OPEN}."):
+        if key not in known and not key.startswith(tuple(f"{name}." for name in _OPEN)):
             raise UnknownNameError(f"a recipe has no key {key!r}{closest(key, known)}; --dry-run prints all of them")
         try:
             layers.append(OmegaConf.to_container(OmegaConf.from_dotlist([assignment]), resolve=True))  # type: ignore[arg-type]
@@ -372,7 +393,7 @@ def _read(file: Path, expected: bool = False) -> dict[str, Any]:
 def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in values.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and name != _OPEN:
+        if isinstance(value, Mapping) and name not in _OPEN:
             yield from _keys(value, f"{name}.")
         else:
             yield name

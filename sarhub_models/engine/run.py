@@ -22,10 +22,10 @@ from ..errors import DataError, OptionError
 from ..io.files import write_text
 from ..io.json_files import read_object
 from ..io.tables import write_table
-from ..networks import build, spec
+from ..networks import build, spec, stem_channels
 from ..transforms import Pipeline
 from ..zoo.description import BEST
-from .augment import describe, make_transform
+from .augment import Numbers, describe, make_transform
 from .checkpoint import PREVIOUS
 from .memory import keep_freed_memory
 from .provenance import check_same_run, split_digests
@@ -57,27 +57,28 @@ class Run:
 
     folder: Path
     recipe: Recipe
-    mean: float
-    std: float
+    mean: Numbers
+    std: Numbers
     class_names: tuple[str, ...]
     multilabel: bool
     val: dict[str, float]
 
     def transform(self) -> Pipeline:
         """Return the preprocessing at evaluation."""
-        return make_transform(self.recipe.preprocess, self.mean, self.std)
+        return make_transform(self.recipe.preprocess, self.mean, self.std, given=self.recipe.data.input)
 
     def model(self) -> nn.Module:
         """Return the network with the kept weights, in evaluation mode."""
-        size = self.recipe.preprocess.size
+        size = self.recipe.preprocess.side
         return load_model(self.folder / BEST, self.recipe.model.network, len(self.class_names), size)
 
 
 def load_model(file: Path, network: str, num_classes: int, size: int) -> nn.Module:
     """Return a network with the weights of a safetensors file in float32, in evaluation mode."""
     options: dict[str, Any] = {"img_size": size} if "img_size" in spec(network).timm_args else {}
-    model = build(network, num_classes=num_classes, **options)
-    model.load_state_dict({key: t.float() if t.is_floating_point() else t for key, t in load_file(file).items()})
+    tensors = {key: t.float() if t.is_floating_point() else t for key, t in load_file(file).items()}
+    model = build(network, num_classes=num_classes, in_chans=stem_channels(network, tensors), **options)
+    model.load_state_dict(tensors)
     return model.eval()
 
 
@@ -117,8 +118,8 @@ def _summary(file: Path) -> dict[str, Any]:
     values = read_object(file, keys=("recipe", "mean", "std", "class_names", "multilabel", "val"), fix=_DAMAGED)
     kinds: dict[str, Any] = {
         "recipe": dict,
-        "mean": (int, float),
-        "std": (int, float),
+        "mean": (int, float, list),
+        "std": (int, float, list),
         "class_names": list,
         "val": dict,
     }

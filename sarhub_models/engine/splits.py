@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import DataError, OptionError
-from .augment import make_transform
+from .augment import INPUT, Numbers, make_transform
 from .batches import Batch, Files, Plan, Rank
 from .readers import Subset, open_split, stratified
 from .recipe import Data, Preprocess
@@ -41,7 +41,11 @@ def open_source(data: Data, split: str) -> Source:
         OptionError: the recipe does not say where the data lie.
         DataError: they are not there.
     """
-    return Files(open_split(data, split), data) if data.shards is None else Shards(data, split)
+    if data.shards is None:
+        return Files(open_split(data, split), data)
+    if data.input is not None or data.radiometry is not None:
+        raise OptionError("shards hold one band of amplitude: data.input and data.radiometry need single files")
+    return Shards(data, split)
 
 
 def open_training(data: Data, seed: int) -> Source:
@@ -67,29 +71,47 @@ def open_training(data: Data, seed: int) -> Source:
     return Files(Subset(source.scenes, chosen), data)
 
 
-def mean_std(source: Source, preprocess: Preprocess) -> tuple[float, float]:
+def mean_std(
+    source: Source, preprocess: Preprocess, *, given: Mapping[str, Any] | None = None
+) -> tuple[Numbers, Numbers]:
     """Return mean and standard deviation over the pixels after the operator: the recipe's, or else measured.
 
     Up to some thousand samples, spread over the split, are measured with the operator's evaluation parameter.
 
+    Args:
+        source: what is measured.
+        preprocess: the recipe's section.
+        given: ``data.input`` of the recipe.
+
+    Returns:
+        Two numbers, or two lists of one number a band where ``preprocess.given`` says the chain.
+
     Raises:
         DataError: a sample is damaged, or all pixels are alike.
     """
-    if preprocess.mean is not None and preprocess.std is not None:
-        return preprocess.mean, preprocess.std
-    transform = make_transform(preprocess, 0.0, 1.0).until("normalize")
-    count, total, squares = 0, 0.0, 0.0
+    known: tuple[Numbers | None, Numbers | None] = (preprocess.mean, preprocess.std)
+    bands = 1
+    if preprocess.given is not None:
+        known, bands = (preprocess.given["mean"], preprocess.given["std"]), len((given or INPUT)["bands"])
+    if known[0] is not None and known[1] is not None:
+        return known[0], known[1]
+    transform = make_transform(preprocess, [0.0] * bands, [1.0] * bands, given=given).until("normalize")
+    count, total, squares = 0, [0.0] * bands, [0.0] * bands
     for batch in source.evaluation(256, process=Rank(0, max(1, len(source) // _PROBE))):
         images = batch.images if isinstance(batch.images, list) else [batch.images]
         for image in images:
             pixels = transform(image).double()
-            count += pixels.numel()
-            total += pixels.sum().item()
-            squares += pixels.square().sum().item()
-    variance = squares / count - (total / count) ** 2 if count else 0.0
-    if not variance > 0:
-        raise DataError(
-            f"all pixels of {count} are alike after {preprocess.operator}: expected images with a structure"
-        )
-    mean = total / count if preprocess.mean is None else preprocess.mean
-    return mean, variance**0.5 if preprocess.std is None else preprocess.std
+            count += pixels.numel() // bands
+            for band in range(bands):
+                plane = pixels.select(-3, band)
+                total[band] += plane.sum().item()
+                squares[band] += plane.square().sum().item()
+    means = [value / count for value in total] if count else total
+    variances = [value / count - mean**2 for value, mean in zip(squares, means, strict=True)] if count else squares
+    if not min(variances) > 0:
+        step = preprocess.operator if preprocess.given is None else preprocess.given.get("operator") or "reading"
+        raise DataError(f"all pixels of a band are alike after {step}: expected images with a structure")
+    found: tuple[Numbers, Numbers] = means, [variance**0.5 for variance in variances]
+    if preprocess.given is None:
+        found = means[0], variances[0] ** 0.5
+    return found[0] if known[0] is None else known[0], found[1] if known[1] is None else known[1]

@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from ..errors import InputError, OptionError
 from ..losses import make_loss
+from ..networks import spec
 from ..zoo.entries import ModelInfo
-from .augment import cutmix, draw, make_transform
+from .adapters import without_adapters
+from .augment import INPUT, Numbers, cutmix, draw, make_transform
 from .batches import Batch, Plan, Rank, steps_per_epoch
 from .checkpoint import check_same, load_last, restore, save_best, save_last, state_of
 from .description import run_info
@@ -31,7 +33,7 @@ from .divergence import all_finite, diverged
 from .initialization import build_network
 from .interruption import Seen, StopRequest, Watch
 from .metrics import check_monitor, make_metrics
-from .optimizer import make_optimizer
+from .optimizer import freeze_backbone, make_optimizer
 from .provenance import comparable, split_digests
 from .recipe import Recipe, Runtime
 from .scoring import score
@@ -82,8 +84,8 @@ class Trainer:
         step: mini-batches done.
         steps: mini-batches per epoch.
         skipped: the damaged samples that were left out.
-        mean: of the pixels after the operator.
-        std: of the pixels after the operator.
+        mean: of the pixels after the operator, one number or one a band.
+        std: of the pixels after the operator, likewise.
 
     Raises:
         InputError: the training split has fewer samples than one step takes, or the other one than there are processes.
@@ -109,10 +111,14 @@ class Trainer:
         self.data = split_digests(train, val)
         if saved is not None:
             check_same(folder, saved, recipe, self._identity())
-        measured = mean_std(train, recipe.preprocess) if saved is None else (saved["mean"], saved["std"])
-        self.mean, self.std = float(measured[0]), float(measured[1])
-        self.augment = make_transform(recipe.preprocess, self.mean, self.std, geometry=recipe.augment.geometry)
-        self.transform = make_transform(recipe.preprocess, self.mean, self.std)
+        given = recipe.data.input
+        measured = mean_std(train, recipe.preprocess, given=given) if saved is None else (saved["mean"], saved["std"])
+        self.mean: Numbers = measured[0]
+        self.std: Numbers = measured[1]
+        self.augment = make_transform(
+            recipe.preprocess, self.mean, self.std, geometry=recipe.augment.geometry, given=given
+        )
+        self.transform = make_transform(recipe.preprocess, self.mean, self.std, given=given)
         self._prepare(fresh=saved is None)
         self.history: list[Row] = []
         self.best: Row = {}
@@ -130,7 +136,12 @@ class Trainer:
     def _prepare(self, fresh: bool) -> None:
         recipe, accelerator, optim = self.recipe, self.accelerator, self.recipe.optim
         start = recipe.model if fresh else recipe.model.model_copy(update={"init": "none"})  # last.pt has the weights
-        self.network = build_network(start, self.classes, recipe.preprocess.size, recipe.runtime.seed)
+        channels = (recipe.data.input or INPUT)["channels"]
+        self.network = build_network(
+            start, self.classes, recipe.preprocess.side, recipe.runtime.seed, in_chans=channels
+        )
+        if optim.backbone_factor == 0:
+            freeze_backbone(self.network, spec(recipe.model.network).head)
         if recipe.runtime.channels_last:
             self.network.to(memory_format=torch.channels_last)
         # Copied before Accelerate wraps the forward pass: scores are those of the plain network in float32.
@@ -141,15 +152,17 @@ class Trainer:
         model: nn.Module = self.network
         if recipe.runtime.sync_batchnorm and accelerator.num_processes > 1:
             model = self.network = convert_sync_batchnorm(self.network)  # torch's own would drop DenseNet's activations
-        optimizer, self.schedule = make_optimizer(model, optim, self.steps)
+        optimizer, self.schedule = make_optimizer(model, optim, self.steps, head=spec(recipe.model.network).head)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         counts, multilabel = torch.from_numpy(self.train.counts), self.train.multilabel
         self.loss = make_loss(**recipe.loss.model_dump(), counts=counts, multilabel=multilabel).to(accelerator.device)
 
     @property
     def finished(self) -> bool:
-        """True when all epochs are done."""
-        return self.step == self.steps * self.recipe.optim.epochs
+        """True when all epochs are done, or the scores have not become better for ``optim.patience`` of them."""
+        optim = self.recipe.optim
+        waited = self.history[-1]["epoch"] - self.best["epoch"] if self.history else 0
+        return self.step == self.steps * optim.epochs or (optim.patience is not None and waited >= optim.patience)
 
     def run(self, on_step: Callable[[int, float], None], on_epoch: Callable[[Row], None]) -> bool:
         """Train to the end, or until the process is asked to stop.
@@ -180,7 +193,7 @@ class Trainer:
                 if at_end:
                     self._end_epoch(on_epoch)
                 self.save()
-                if requested:
+                if requested or self.finished:
                     return self.finished
         return True
 
@@ -282,12 +295,13 @@ class Trainer:
         if not self.best or not scores or row[self.monitor] > self.best[self.monitor]:
             self.best, self.detail = row, detail
             if self.accelerator.is_main_process and (scores or self.finished):
-                save_best(self.folder, self.scored.state_dict(), self._info(row, scores))
+                network = without_adapters(self.scored)
+                save_best(self.folder, network.state_dict(), self._info(network, row, scores))
         self.watch.total = 0.0
         on_epoch(row)
         self.seconds, self.waited, self._resumed = 0.0, 0.0, time.perf_counter()
 
-    def _info(self, row: Row, scores: Row) -> ModelInfo:
+    def _info(self, network: nn.Module, row: Row, scores: Row) -> ModelInfo:
         """Return the entry of the weights as they are now."""
         return run_info(
             self.recipe,
@@ -295,7 +309,7 @@ class Trainer:
             std=self.std,
             class_names=self.train.class_names,
             multilabel=self.train.multilabel,
-            params=sum(parameter.numel() for parameter in self.scored.parameters()),
+            params=sum(parameter.numel() for parameter in network.parameters()),
             training={
                 "epoch": row["epoch"],
                 "validation": scores,

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..errors import ImageError, NodataError, OptionError, RadiometryWarning
 from ..io.files import replacing
-from ..io.images import read_bands, read_image, read_raster
+from ..io.images import read_pixels
 from ..io.limits import check_scene
 from ..io.progress import progress_bar
 from ..io.raster import check_nodata
@@ -302,7 +302,8 @@ class _Images(Dataset[_Sample]):
     def __getitem__(self, index: int) -> _Sample:
         file = self.files[index]
         try:
-            image = self._read(file)
+            wanted = getattr(self.transform, "bands", ())
+            image = read_pixels(file, wanted=wanted, given=self.bands, band=self.band, nodata=self.nodata)
         except ImageError as err:
             left_out = self.nodata == "skip" and isinstance(err, NodataError)
             return _Sample(index, file, None, str(err), left_out)
@@ -325,24 +326,6 @@ class _Images(Dataset[_Sample]):
             else:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return _Sample(index, file, prepared, None, doubt=doubt)
-
-    def _read(self, file: Path) -> np.ndarray:
-        """Return one band (H, W), or several as (bands, H, W)."""
-        wanted = getattr(self.transform, "bands", ())
-        if isinstance(self.band, int) or (self.band is None and not wanted):
-            return read_image(file, band=self.band, nodata=self.nodata)
-        if self.band is None:
-            image = read_bands(file, wanted, given=self.bands, nodata=self.nodata)
-            return image[0] if len(image) == 1 else image
-        return _of_positions(file, self.band, wanted, self.nodata)
-
-
-def _of_positions(file: Path, positions: Sequence[int], wanted: Sequence[str], nodata: str) -> np.ndarray:
-    raster = read_raster(file, bands=positions)
-    try:
-        return (raster.match(wanted, given=wanted) if wanted else raster).filled(nodata)
-    except ImageError as err:
-        raise type(err)(f"{file}: {err}") from err
 
 
 def _takes_amplitude(transform: Transform) -> bool:

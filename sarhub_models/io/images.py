@@ -26,6 +26,7 @@ __all__ = [
     "open_tiff",
     "read_bands",
     "read_image",
+    "read_pixels",
     "read_raster",
 ]
 
@@ -127,6 +128,41 @@ def read_bands(
         if len(wanted) > 1 and len(raster.array) == 1 and given is None:
             raster = _with_companions(file, raster, wanted)
         return raster.match(wanted, given=given).filled(nodata)
+
+
+def read_pixels(
+    path: str | os.PathLike[str],
+    *,
+    wanted: Sequence[str] = (),
+    given: Sequence[str] | None = None,
+    band: int | Sequence[int] | None = None,
+    nodata: str = "refuse",
+) -> np.ndarray:
+    """Read the bands that a network takes, by name as :func:`read_bands` or by position.
+
+    Args:
+        path: the file.
+        wanted: names of the bands in the order of the network; none for the only band of the file.
+        given: names of the file's bands, where it does not say them.
+        band: position of the band to read, counted from 1, or of several in the order of the network, in place of
+            names.
+        nodata: as of :func:`read_image`.
+
+    Returns:
+        (H, W) of one band, (C, H, W) of several.
+
+    Raises:
+        ImageError: as of :func:`read_image` and :func:`read_bands`.
+        NodataError: pixels have no data, and ``nodata`` refuses them.
+    """
+    if isinstance(band, int) or (band is None and not wanted):
+        return read_image(path, band=band, nodata=nodata)
+    if band is None:
+        image = read_bands(path, wanted, given=given, nodata=nodata)
+        return image[0] if len(image) == 1 else image
+    raster = read_raster(path, bands=band)
+    with _naming(Path(path)):
+        return (raster.match(wanted, given=wanted) if wanted else raster).filled(nodata)
 
 
 def _with_companions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raster:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .bundled import verify_file
 from .hub import fetch_hub_config, fetch_hub_model, offline
 from .store import CachedWeights, Store, Verification
 
@@ -26,7 +25,6 @@ __all__ = [
     "load_checkpoint",
     "offline",
     "read_tensors",
-    "verify_file",
     "write_weights",
 ]
 

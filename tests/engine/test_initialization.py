@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 import sarhub_models as sarhub
 from sarhub_models import networks
-from sarhub_models.engine.initialization import build_network, parameter_groups
-from sarhub_models.engine.recipe import Model
+from sarhub_models.engine.initialization import build_network
+from sarhub_models.engine.optimizer import parameter_groups
+from sarhub_models.engine.recipe import Model, Optim
 from sarhub_models.engine.trainer import convert_sync_batchnorm
 from sarhub_models.errors import CheckpointError, DownloadError, OfflineError, OptionError, UnknownNameError
 from sarhub_models.networks import names
@@ -100,7 +101,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         start(tmp_path / "text.pth")
     with pytest.raises(UnknownNameError, match="did you mean 'mobilenetv3_dsn'"):
         start("mobilenetv3_dsm")
-    with pytest.raises(UnknownNameError, match="none, imagenet, a file or run that is there"):
+    with pytest.raises(UnknownNameError, match="none, imagenet, a file that is there"):
         start(tmp_path / "missing.pth")
 
 
@@ -173,7 +174,7 @@ def test_swin_takes_the_size_of_the_recipe() -> None:
 @pytest.mark.parametrize("decay_vectors", [True, False])
 def test_every_parameter_is_in_one_group_and_vectors_are_decayed_on_request(decay_vectors: bool) -> None:
     model = start("none")
-    matrices, vectors = parameter_groups(model, 0.05, decay_vectors)
+    matrices, vectors = parameter_groups(model, Optim(weight_decay=0.05, decay_vectors=decay_vectors))
     assert {id(p) for group in (matrices, vectors) for p in group["params"]} == {id(p) for p in model.parameters()}
     assert all(p.ndim == 1 for p in vectors["params"]) and all(p.ndim > 1 for p in matrices["params"])
     assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.05, 0.05 if decay_vectors else 0.0)

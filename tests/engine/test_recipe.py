@@ -23,11 +23,14 @@ OTHER_VALUES: dict[str, Any] = {
     "model.init": "imagenet",
     "model.drop_rate": 0.25,
     "model.drop_path_rate": 0.05,
+    "model.lora": 4,
     "data.root": "/data",
     "data.lists": "/lists",
     "data.shards": "http://localhost/shards",
     "data.options": {"band": "VV", "more": [1]},
     "data.full_scale": 7.0,
+    "data.input": {"bands": ["VV"]},
+    "data.radiometry": "db",
     "data.workers": 0,
     "data.shuffle_buffer": 5,
     "data.on_error": "skip",
@@ -46,6 +49,7 @@ OTHER_VALUES: dict[str, Any] = {
     "preprocess.size": 64,
     "preprocess.mean": 0.5,
     "preprocess.std": 0.25,
+    "preprocess.given": {"mean": None, "std": None, "size": 32},
     "augment.geometry": "dihedral",
     "augment.cutmix": 0.25,
     "loss.name": "cbl",
@@ -63,10 +67,12 @@ OTHER_VALUES: dict[str, Any] = {
     "optim.accumulate": 2,
     "optim.max_lr": 1e-3,
     "optim.lr_factor": 0.5,
+    "optim.backbone_factor": 0.1,
     "optim.eps": 1e-6,
     "optim.weight_decay": 0.1,
     "optim.decay_vectors": False,
     "optim.ema": 0.9,
+    "optim.patience": 3,
     "evaluation.split": "test",
     "evaluation.batch_size": 4,
     "evaluation.monitor": "f1_macro",
@@ -86,7 +92,7 @@ def leaves(recipe: Recipe) -> dict[str, Any]:
 
     def visit(values: dict[str, Any], prefix: str) -> None:
         for key, value in values.items():
-            if isinstance(value, dict) and key != "options":
+            if isinstance(value, dict) and key not in ("options", "input", "given"):
                 visit(value, f"{prefix}{key}.")
             else:
                 found[f"{prefix}{key}"] = value

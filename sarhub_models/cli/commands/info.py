@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from ...zoo import text
-from ...zoo.manifest import model_info, own_file
+from ...zoo.manifest import model_info
 from .. import console
-from ..arguments import Json, Weights
+from ..arguments import Json, Name
 from ..local import weights_location
 
 
-def command(name: Weights, as_json: Json = False) -> None:
+def command(name: Name, as_json: Json = False) -> None:
     """Show all about one model.
 
-    Data, classes, preprocessing with its numbers, sources, checksum, license, citation, and how to load it. Of a file
-    or a run, what it says of itself.
+    Data, classes, preprocessing with its numbers, sources, checksum, license, citation, and how to load it.
 
     \b
     Examples:
       sarhub info resnet50_ben
       sarhub info swin_t_tsx --json
-      sarhub info outputs/my_run
     """
     info = model_info(name)
-    file = own_file(name)
-    here = weights_location(info) if file is None else str(file)
+    here = weights_location(info)
     if as_json:
         console.print_json({**info.to_dict(), "here": here, "license": info.license})
     else:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ...arguments import Device, FullScale, Json, Model, Nodata, Preprocessing
+from ...arguments import Device, FullScale, Json, Nodata
 from ...local import usable_device
 from .. import explain as group
 
@@ -14,10 +14,10 @@ Method = Literal["gradcam", "gradcam++", "hirescam", "layercam", "xgradcam", "ei
 
 
 def command(
-    model: Model,
+    model: group.Model,
     images: group.Images,
     out: group.Out,
-    preprocessing: Preprocessing = None,
+    preprocessing: group.Preprocessing = None,
     label: group.Label = None,
     method: Annotated[Method, typer.Option(help="Kind of class-activation map.")] = "gradcam",
     layer: group.Layer = None,
