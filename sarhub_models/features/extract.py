@@ -24,14 +24,12 @@ from ..io.progress import progress_bar
 from ..io.raster import check_nodata
 from ..io.tables import check_table, write_table
 from ..transforms import normalize_amplitude
-from .journal import Journal
+from .journal import Journal, maker_digest
 
 __all__ = ["Features", "extract_features", "save_features"]
 
 Transform = Callable[[np.ndarray], Tensor]
 _SUFFIXES = (".safetensors", ".parquet")
-# Relative difference of features: another device or batch stays far below, other weights or preprocessing far above
-_SAME = 1e-2
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,9 @@ def extract_features(
     Images stream through the network, so memory holds only the features. With ``out``, rows are also written as they
     come to a journal beside it (:func:`.journal.journal_path`). Whatever ends the run, a bad image, an interrupt or
     a kill, a later run with the same arguments resumes from the journal; when all is done ``out`` appears whole and
-    the journal is removed. Images whose size or modification time differ from the journal's are computed again.
+    the journal is removed. Images whose size or modification time differ from the journal's are computed again, and so
+    are rows that were changed. Where weights, preprocessing, bands or ``nodata`` are others, the run is refused; a
+    transform that is no module is known by what it makes of the first image.
 
     Args:
         model: network with timm's ``forward_features`` and ``forward_head``; it is moved to ``device`` and put in
@@ -104,7 +104,7 @@ def extract_features(
         ImageError: a bad image with ``on_error="stop"``, images of different sizes in one batch, or no image that
             could be used. The message names the image.
         OptionError: an argument is impossible, names repeat, the network has no such features, or the journal comes
-            from another network or preprocessing.
+            from other weights or arguments.
         NodataError: pixels without data, as ``nodata`` says.
         MissingDependencyError: ``out`` is a Parquet file and pyarrow is missing.
 
@@ -125,10 +125,9 @@ def extract_features(
     images = _Images([Path(path) for path in paths], transform, full_scale, band, bands, nodata)
     labels = _labels(images.files, names)
     target = _checked_target(out) if out is not None else None
-    journal = Journal(target, images.files, labels) if target is not None else None
     model = model.to(device).eval()
-
-    rows = _resume(journal, model, images, device) if journal is not None else {}
+    journal = None if target is None else Journal(target, images.files, labels, maker=_maker(model, images))
+    rows = {} if journal is None else journal.read()
     with progress_bar("images", len(images), done=len(rows), show=progress) as advance:
         skipped = _fill(rows, model, images, labels, journal, batch_size, workers, device, on_error, advance)
     if not rows:
@@ -237,20 +236,12 @@ def _stop_message(reason: str, done: int, journal: Journal | None) -> str:
     return f"{reason} ({advice}{kept if done else ''})"
 
 
-def _resume(journal: Journal, model: nn.Module, images: _Images, device: str | torch.device) -> dict[int, np.ndarray]:
-    """Return the rows of a journal that are still valid, by index, after computing one of them again."""
-    rows = journal.read()
-    for index, stored in rows.items():
-        image = images[index].image
-        if image is not None:
-            again = _pooled(model, image[None].to(device))[0]
-            if again.shape != stored.shape or np.linalg.norm(again - stored) > _SAME * np.linalg.norm(stored):
-                raise OptionError(
-                    f"{journal.file} comes from another network or preprocessing: {images.files[index]} has other "
-                    "features there. Use the same arguments to resume, or delete it to start again"
-                )
-            break
-    return rows
+def _maker(model: nn.Module, images: _Images) -> str:
+    """Return the digest of all that decides the features of an image."""
+    how = images.transform if isinstance(images.transform, nn.Module) else images[0].image  # a function has no digest
+    band = images.band if images.band is None or isinstance(images.band, int) else tuple(images.band)
+    bands = None if images.bands is None else tuple(images.bands)
+    return maker_digest(model, how, images.full_scale, band, bands, images.nodata)
 
 
 # ------------------------------------------------------------------------------------------- reading and running
