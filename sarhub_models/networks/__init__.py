@@ -134,7 +134,7 @@ def fit_options(network: str, tensors: Mapping[str, torch.Tensor], options: Mapp
     return entry.fit(tensors, {**entry.timm_args, **options})
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def tensor_layout(network: str, *, num_classes: int, in_chans: int = 3, **options: Any) -> Layout:
     """Return ``{name: (shape, dtype)}`` of every tensor that the network with that head and input stores."""
     with on_meta_device():

@@ -11,7 +11,19 @@ from ._spec import NetworkSpec, Tensors
 
 # Under these names training programs keep the network itself.
 _WRAPPERS = frozenset(
-    ["_orig_mod", "backbone", "base_model", "encoder", "model", "module", "net", "network", "student", "teacher"]
+    [
+        "_orig_mod",
+        "backbone",
+        "base_model",
+        "encoder",
+        "model",
+        "module",
+        "net",
+        "network",
+        "student",
+        "teacher",
+        "vision_encoder",
+    ]
 )
 _OF_TRAINING = re.compile(r"criterion|loss|metric|accuracy|head|classifier|fc", re.IGNORECASE)
 _COUNTER = "num_batches_tracked"

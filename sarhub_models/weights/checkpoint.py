@@ -31,7 +31,7 @@ _SHOWN = 5  # keys listed in a message
 _AVERAGES = ("state_dict_ema", "model_ema")  # which timm takes before the weights themselves
 _STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 # Of wrappers: torch's data parallelism and compiler; Lightning, MMEngine and other training frameworks.
-_PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.", "encoder.")
+_PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.", "backbone.", "encoder.", "vision_encoder.")
 _FOR_FLOAT32 = (torch.float16, torch.bfloat16, torch.float64)  # in which weights of float32 are also saved
 _NEWEST_PROTOCOL = 3  # of pickle, that torch reads with weights_only
 _UNKNOWN = "0" * 64  # stands for the digest until the bytes that it covers are written
