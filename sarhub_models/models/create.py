@@ -233,6 +233,13 @@ def _channels(info: ModelInfo, in_chans: int | None, bands: Sequence[str] | None
     if len(known) == 1:
         if bands is not None and not (names == known or (known == (SINGLE,) and len(names) == 1)):
             raise OptionError(f"{info.name} takes one band ({known[0]}), got bands={names}")
+        if len(info.preprocessing.mean) > 1:
+            if in_chans not in (None, info.input.channels):
+                raise OptionError(
+                    f"{info.name} takes {info.input.channels} copies of one band, each normalized by its own numbers: "
+                    f"in_chans={in_chans} is impossible, leave it out"
+                )
+            return list(range(info.input.channels))
         return [0] * (info.input.channels if in_chans is None else in_chans)
     if bands is None:
         if in_chans is not None and in_chans > len(known):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from .. import networks
 from ..errors import CheckpointError, IntegrityError
+from ..io.files import digests
 from ..weights import Store, read_tensors
+from ..weights.trust import matches
 from ..zoo.entries import ModelInfo
 from ..zoo.manifest import list_datasets, list_models, model_info
 from .create import NO_HEAD, spec_of
@@ -61,8 +63,12 @@ def import_checkpoint(
     file = Path(path).expanduser()
     if file.is_dir():
         raise CheckpointError(f"{file} is a folder; expected a file of weights")
+    given = None if name is None else model_info(name)
+    tensors_only = tensors_only or (given is not None and given.tensors_only)
     tensors = read_tensors(file, tensors_only=tensors_only)
-    network = networks.identify(tensors)
+    # Some networks differ in their released files alone: what is said comes before what is found first.
+    fits = given is not None and not networks.misfits(given.network, tensors)
+    network = given.network if given is not None and fits else networks.identify(tensors)
     renamed, steps = networks.explain_renaming(network, tensors)
     classes = networks.head_classes(network, renamed)
     channels = networks.stem_channels(network, renamed)
@@ -72,10 +78,10 @@ def import_checkpoint(
         f"its input has {channels} channels",
         f"its head has {classes} classes" if classes else "it has no head",
     ]
-    if name is None:
+    if given is None:
         info = _guess(file, network, channels, classes, reasons)
     else:
-        info = model_info(name)
+        info = given
         if (
             info.network != network
             or info.input.channels != channels
@@ -95,7 +101,7 @@ def import_checkpoint(
 
 def _guess(file: Path, network: str, channels: int, classes: int, reasons: list[str]) -> ModelInfo:
     infos = [info for name in list_models(network=network) if (info := model_info(name)).input.channels == channels]
-    released = [info for info in infos if file.name in {source.get("filename") for source in info.sources}]
+    released = [info for info in infos if file.name in _released_names(info)]
     if len(released) == 1:
         reasons.append("its name is that of the released file")
         return released[0]
@@ -108,8 +114,8 @@ def _guess(file: Path, network: str, channels: int, classes: int, reasons: list[
         )
     if named:
         reasons.append(f"its name says {' and '.join(sorted(named))}")
-    # The number of classes alone proves nothing (MSTAR has as many as OpenSARUrban); a checksum does, and is verified.
-    fits = [info for info in fits if info.dataset.name in named or (not named and info.checksum is not None)]
+    # The number of classes alone proves nothing (MSTAR has as many as OpenSARUrban); a checksum does.
+    fits = [i for i in fits if i.dataset.name in named] if named else _by_checksum(file, fits)
     if len(fits) != 1:
         raise CheckpointError(
             f"cannot tell which model {file.name} is: {' and '.join(reasons)}, and its name has no data set that fits "
@@ -117,6 +123,20 @@ def _guess(file: Path, network: str, channels: int, classes: int, reasons: list[
             "create_model(name, checkpoint_path=…)"
         )
     return fits[0]
+
+
+def _by_checksum(file: Path, infos: list[ModelInfo]) -> list[ModelInfo]:
+    """Return the models whose published checksum is that of the file."""
+    if all(info.checksum is None for info in infos):
+        return []
+    found = digests(file)
+    return [info for info in infos if info.checksum is not None and matches(info.checksum, found)]
+
+
+def _released_names(info: ModelInfo) -> set[str]:
+    """Return what the released file is called at its sources."""
+    addresses = (source.get("filename", source.get("url", "")) for source in info.sources)
+    return {PurePosixPath(address).name for address in addresses}
 
 
 def _names(infos: list[ModelInfo]) -> str:

@@ -28,6 +28,7 @@ __all__ = [
     "fit_options",
     "head_classes",
     "identify",
+    "misfits",
     "names",
     "on_meta_device",
     "rename_checkpoint",
@@ -164,16 +165,12 @@ def identify(tensors: Mapping[str, torch.Tensor]) -> str:
         CheckpointError: they fit no network; the message names the nearest and what differs.
     """
     nearest, fewest, example = "", None, ""
-    for network in _SPECS:
-        renamed = rename_checkpoint(network, tensors)
-        layout = tensor_layout(
-            network, num_classes=head_classes(network, renamed), in_chans=stem_channels(network, renamed)
-        )
-        wrong = sorted(
-            name
-            for name in layout.keys() | renamed.keys()
-            if name not in layout or name not in renamed or tuple(renamed[name].shape) != layout[name][0]
-        )
+    # Cheap first: the networks whose first convolution is there. Building the others takes most of the time.
+    by_stem = sorted(
+        _SPECS, key=lambda network: f"{_SPECS[network].stem}.weight" not in _SPECS[network].rename(tensors)
+    )
+    for network in by_stem:
+        wrong = misfits(network, tensors)
         if not wrong:
             return network
         if fewest is None or len(wrong) < fewest:
@@ -181,4 +178,17 @@ def identify(tensors: Mapping[str, torch.Tensor]) -> str:
     raise CheckpointError(
         f"these {len(tensors)} tensors are of no known network; nearest is {nearest}, where "
         f"{fewest} tensors are missing, unexpected or of another shape (first: {example})"
+    )
+
+
+def misfits(network: str, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the tensors that are missing, unexpected or of another shape in a checkpoint; none where it fits."""
+    renamed = rename_checkpoint(network, tensors)
+    layout = tensor_layout(
+        network, num_classes=head_classes(network, renamed), in_chans=stem_channels(network, renamed)
+    )
+    return sorted(
+        name
+        for name in layout.keys() | renamed.keys()
+        if name not in layout or name not in renamed or tuple(renamed[name].shape) != layout[name][0]
     )

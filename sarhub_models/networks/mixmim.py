@@ -35,6 +35,8 @@ class WindowAttention(nn.Module):
         window: tokens a side.
     """
 
+    index: torch.Tensor
+
     def __init__(self, width: int, heads: int, window: int) -> None:
         super().__init__()
         self.heads, self.window = heads, window
@@ -59,7 +61,8 @@ class WindowAttention(nn.Module):
         count, tokens, width = x.shape
         qkv = self.qkv(x).view(count, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         bias = self.relative_position_bias_table[self.index.flatten()].view(tokens, tokens, self.heads).permute(2, 0, 1)
-        mixed = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=bias[None])
+        query, key, value = qkv.unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
         return self.proj(mixed.transpose(1, 2).reshape(count, tokens, width))
 
 
@@ -188,6 +191,7 @@ class MixMIM(Headed):
         x = self.patch_embed(x)
         x, found = x + self.absolute_pos_embed.view(1, *self.grid, -1), []
         for stage in self.layers:
+            assert isinstance(stage, Stage)
             x = stage.blocks(x)
             found.append(x)
             x = stage.downsample(x)

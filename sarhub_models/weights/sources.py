@@ -18,13 +18,14 @@ from typing import Any, ClassVar
 from ..errors import DownloadError, ManifestError, NotFoundError
 from ..io.files import check_name, no_links, open_file, replace_atomically
 from ..io.progress import Progress
-from . import http
+from . import drive, http
 from .hub import hub_file
 
 __all__ = [
     "KINDS",
     "Bundled",
     "GoogleDrive",
+    "GoogleDriveFile",
     "Http",
     "HuggingFace",
     "Manual",
@@ -143,19 +144,7 @@ class GoogleDrive(Source):
 
     def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
         """See :meth:`Source.fetch`."""
-        import gdown
-        import requests
-
-        try:
-            listing = gdown.download_folder(
-                id=self.folder, skip_download=True, quiet=True, use_cookies=False, timeout=http.TIMEOUT
-            )
-            file_id = self._choose({file.path: file.id for file in listing})
-            self._download(file_id, destination, progress)
-        except requests.RequestException as err:
-            raise DownloadError(f"connection failed: {http.reason(err)}") from err
-        except gdown.exceptions.DownloadError as err:
-            raise DownloadError(" ".join(str(err).split())) from err
+        drive.download(self._choose(drive.listing(self.folder)), destination, progress=progress)
 
     def _choose(self, listing: Mapping[str, str]) -> str:
         words = [_fold(word) for word in self.match]
@@ -168,44 +157,36 @@ class GoogleDrive(Source):
             )
         return listing[matches[0]]
 
-    @staticmethod
-    def _download(file_id: str, destination: Path, progress: Progress | None) -> None:
-        """Let gdown download and resume; it keeps ``<output>????????.part`` beside its output."""
-        import gdown
-
-        output = destination.with_name(f"drive-{check_name(file_id)}")
-
-        def partial() -> dict[Path, int]:
-            return {path: path.stat().st_size for path in output.parent.glob(f"{output.name}*.part")}
-
-        def download() -> None:
-            gdown.download(
-                id=file_id,
-                output=str(output),
-                quiet=True,
-                use_cookies=False,
-                resume=True,
-                progress=progress,
-                timeout=http.TIMEOUT,
-                retries=len(http.RETRY_WAITS),
-            )
-
-        before = partial()
-        try:
-            download()
-        except gdown.exceptions.FileURLRetrievalError:  # private, removed, or over Drive's quota: nothing was sent
-            raise
-        except gdown.exceptions.DownloadError:
-            if not before or partial() != before:
-                raise
-            for path in before:  # what is there cannot be continued, for instance because the file changed
-                path.unlink()
-            download()
-        replace_atomically(output, destination)
-
 
 def _fold(text: str) -> str:
     return re.sub(r"[-_\s]", "", text.lower())
+
+
+@register
+@dataclass(frozen=True)
+class GoogleDriveFile(Source):
+    """One shared file on Google Drive.
+
+    Attributes:
+        file: its id.
+    """
+
+    kind: ClassVar[str] = "google_drive_file"
+    file: str
+
+    def __post_init__(self) -> None:
+        check_name(self.file)
+
+    def __str__(self) -> str:
+        return f"Google Drive file {self.file}"
+
+    def page(self) -> str:
+        """See :meth:`Source.page`."""
+        return f"https://drive.google.com/file/d/{self.file}/view"
+
+    def fetch(self, destination: Path, *, progress: Progress | None = None) -> None:
+        """See :meth:`Source.fetch`."""
+        drive.download(self.file, destination, progress=progress)
 
 
 @register

@@ -270,7 +270,10 @@ class Store:
         with download_bar(info.name, progress) as bar:
             source.fetch(fetched, progress=bar)
         try:
-            path = self._admit(fetched, info, spec, origin=str(source), trusted=source.trusted_origin)
+            only = info.tensors_only
+            path = self._admit(
+                fetched, info, spec, origin=str(source), trusted=source.trusted_origin, tensors_only=only
+            )
         except (DownloadError, CheckpointError) as err:
             aside = self._quarantine(fetched, info.name)
             raise type(err)(f"{err}; the file was put in {aside}") from err

@@ -18,6 +18,7 @@ __all__ = [
     "Input",
     "ModelInfo",
     "Preprocessing",
+    "dataset_from",
     "optional_tuple",
     "with_tuples",
 ]
@@ -36,6 +37,8 @@ LICENSES = {
     "CC0-1.0": "cc0-1.0",
     "ODC-BY": "odc-by",
     "OpenRAIL": "openrail",
+    "CC-BY-NC-4.0": "cc-by-nc-4.0",
+    "OlmoEarth Artifact License": "other",
 }
 """Licenses that the license text of a set of weights may begin with, and their ids on the Hugging Face Hub."""
 
@@ -180,6 +183,8 @@ class DatasetInfo:
         num_classes: number of classes; 0 where the weights were not trained to tell classes apart.
         class_names: their names by index, or ``None`` where they were never published.
         multilabel: whether a chip carries several labels (sigmoid outputs) or one (softmax).
+        other_sensors: bands of each sensor that the network was trained with beside radar, by the sensor's name. Here
+            such a network takes radar alone.
     """
 
     name: str
@@ -188,9 +193,10 @@ class DatasetInfo:
     num_classes: int
     class_names: tuple[str, ...] | None
     multilabel: bool
+    other_sensors: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_texts(name=self.name, title=self.title, sensor=self.sensor)
+        _check_texts(name=self.name, title=self.title, sensor=self.sensor, **self.other_sensors)
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -219,6 +225,14 @@ class ModelInfo:
         method: how it was pre-trained, ``"supervised"`` or the name of a method without labels.
         variants: other ways to prepare the images that are in use, by name; ``variant=`` of
             :func:`~sarhub_models.create_transform` picks one.
+        code_license: license of the code that made the weights, or a sentence on why none is known.
+        file_size: bytes of the released file, or ``None`` where they were not published.
+        unverified: what of revision and checksum the authors did not publish, and who says it instead; ``None`` where
+            they published both.
+        access: what to do before the file may be fetched, or ``None`` where anyone may.
+        tensors_only: the released file also holds objects of its training program, which are left out: nothing of
+            them is imported or called.
+        answers: outputs that the authors published for given images, for ``sarhub verify --answers``.
     """
 
     name: str
@@ -236,10 +250,18 @@ class ModelInfo:
     input: Input = Input()
     method: str = "supervised"
     variants: Mapping[str, Preprocessing] = dataclasses.field(default_factory=dict)
+    code_license: str | None = None
+    file_size: int | None = None
+    unverified: str | None = None
+    access: str | None = None
+    tensors_only: bool = False
+    answers: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _check_texts(name=self.name, network=self.network, method=self.method, class_names=self.class_names or ())
-        _check_texts(citation=self.citation, license_text=self.license_text)
+        _check_texts(citation=self.citation, license_text=self.license_text, code_license=self.code_license or "")
+        _check_texts(unverified=self.unverified or "", access=self.access or "")
+        _check_numbers(int, file_size=self.file_size)
         _check_numbers(int, num_classes=self.num_classes, params=self.params)
 
     def to_dict(self) -> dict[str, Any]:
@@ -258,7 +280,7 @@ class ModelInfo:
             return cls(
                 **{
                     **data,
-                    "dataset": DatasetInfo(**{**dataset, "class_names": optional_tuple(dataset["class_names"])}),
+                    "dataset": dataset_from(dataset),
                     "class_names": optional_tuple(data["class_names"]),
                     "preprocessing": Preprocessing(**with_tuples(data["preprocessing"])),
                     "input": Input(**with_tuples(data.get("input", {}))),
@@ -298,6 +320,13 @@ class ModelInfo:
         p = self.preprocessing
         bands = channels if len(p.mean) > 1 else [0] * len(channels)  # one band is repeated
         return tuple(p.mean[band] for band in bands), tuple(p.std[band] for band in bands)
+
+
+def dataset_from(fields: Mapping[str, Any]) -> DatasetInfo:
+    """Return a data set from JSON's fields."""
+    others = {sensor: tuple(bands) for sensor, bands in fields.get("other_sensors", {}).items()}
+    names = optional_tuple(fields["class_names"])
+    return DatasetInfo(**{**fields, "class_names": names, "other_sensors": others})
 
 
 def optional_tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import ManifestError, UnknownNameError, closest
 from .description import require_description, weights_file
-from .entries import Checksum, DatasetInfo, Input, ModelInfo, Preprocessing, optional_tuple, with_tuples
+from .entries import Checksum, DatasetInfo, Input, ModelInfo, Preprocessing, dataset_from, with_tuples
 
 __all__ = [
     "Checksum",
@@ -103,13 +103,9 @@ def _parse(path: Path, modified: int) -> Manifest:
 
 
 def _dataset(name: str, fields: Mapping[str, Any]) -> DatasetInfo:
-    return DatasetInfo(
-        name=name,
-        title=fields["title"],
-        sensor=fields["sensor"],
-        num_classes=fields["num_classes"],
-        class_names=optional_tuple(fields["class_names"]),
-        multilabel=fields["multilabel"],
+    kept = ("title", "sensor", "num_classes", "class_names", "multilabel")
+    return dataset_from(
+        {"name": name, "other_sensors": fields.get("other_sensors", {}), **{k: fields[k] for k in kept}}
     )
 
 
@@ -143,6 +139,12 @@ def _model(
         input=Input(**with_tuples({"input": {}, **own}["input"])),
         method=fields.get("method", "supervised"),
         variants={tag: Preprocessing(**with_tuples(variant)) for tag, variant in own["variants"].items()},
+        code_license=fields.get("code_license"),
+        file_size=fields.get("file_size"),
+        unverified=fields.get("unverified"),
+        access=fields.get("access"),
+        tensors_only=fields.get("tensors_only", False),
+        answers=fields.get("answers"),
     )
 
 

@@ -31,7 +31,10 @@ def data(info: ModelInfo) -> str:
     dataset = info.dataset
     labels = "one label a chip" if dataset.num_classes else "no classes"
     kind = "several labels a chip" if dataset.multilabel else labels
-    return f"{dataset.title} ({dataset.sensor}; {kind})"
+    others = "; ".join(f"{sensor} ({', '.join(bands)})" for sensor, bands in dataset.other_sensors.items())
+    return f"{dataset.title} ({dataset.sensor}; {kind})" + (
+        f"; also {others}: here it takes radar alone" if others else ""
+    )
 
 
 def classes(info: ModelInfo) -> str:
@@ -133,7 +136,7 @@ def facts(info: ModelInfo, *, here: str | None, sources: Iterable[str]) -> list[
     """
     steps = preprocessing_steps(info)
     places = "\n".join(f"{number}. {source}" for number, source in enumerate(sources, 1))
-    registered = [("sources", places), ("checksum", checksum(info))] if places else []
+    registered = _release(info, places) if places else []
     rows = [
         ("name", info.name),
         ("network", f"{info.network}: {network_title(info)}"),
@@ -158,6 +161,20 @@ def facts(info: ModelInfo, *, here: str | None, sources: Iterable[str]) -> list[
     if info.training is not None:
         rows.insert(6, ("training", "\n".join(training(info))))
     return rows
+
+
+def _release(info: ModelInfo, places: str) -> list[tuple[str, str]]:
+    """Return labels and texts of what is known of the released file."""
+    size = None if info.file_size is None else f"{info.file_size:,} bytes"
+    rows = [
+        ("sources", places),
+        ("access", info.access),
+        ("size of the file", size),
+        ("checksum", checksum(info)),
+        ("unverified", info.unverified),
+        ("code", info.code_license),
+    ]
+    return [(label, text) for label, text in rows if text is not None]
 
 
 def training(info: ModelInfo) -> list[str]:

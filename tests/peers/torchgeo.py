@@ -28,12 +28,13 @@ from sarhub_models.weights import CheckpointSpec, load_checkpoint
 from sarhub_models.zoo.manifest import ModelInfo, list_models, model_info
 
 DATASETS = ("ssl4eo", "crisislandmark", "satlas")
+_OURS_ALONE = ("vit_small_patch16_ssl4eo.decur",)
 _SIDE = 224
 
 
 def names() -> list[str]:
     """Return the models that torchgeo has, too."""
-    return [name for dataset in DATASETS for name in list_models(dataset=dataset)]
+    return [name for dataset in DATASETS for name in list_models(dataset=dataset) if name not in _OURS_ALONE]
 
 
 @cache

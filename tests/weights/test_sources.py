@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import sarhub_models
 from sarhub_models.errors import DownloadError, ManifestError, OfflineError
 from sarhub_models.weights import Store, http, sources
-from sarhub_models.weights.sources import GoogleDrive, Http, HuggingFace, source_from
+from sarhub_models.weights.sources import GoogleDrive, GoogleDriveFile, Http, HuggingFace, source_from
 from sarhub_models.zoo.manifest import load_manifest
 from tests.hub_server import HubServer
 
@@ -70,7 +70,10 @@ def test_a_source_says_how_it_is_shown(entry: dict[str, Any], page: str, text: s
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"type": "ftp", "url": "x"}, "'ftp'.*expected one of bundled, google_drive, hf, http, manual"),
+        (
+            {"type": "ftp", "url": "x"},
+            "'ftp'.*expected one of bundled, google_drive, google_drive_file, hf, http, manual",
+        ),
         ({"url": "x"}, "None"),
         ({"type": "http"}, "http.*url"),
         ({"type": "http", "url": "x", "path": "y"}, "path"),
@@ -233,6 +236,14 @@ def test_drive_finds_and_downloads_the_one_file(drive: FileServer, tmp_path: Pat
     assert seen[-1] == len(BODY)
     assert [request.path for request in drive.log] == [f"/embeddedfolderview?id={FOLDER}", f"/uc?id={ids[1]}"]
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_drive_downloads_one_file_by_its_id(drive: FileServer, tmp_path: Path) -> None:
+    id = share(drive, *NAMES)[0]
+    GoogleDriveFile(id).fetch(tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert [request.path for request in drive.log] == [f"/uc?id={id}"]
+    assert GoogleDriveFile(id).page() == f"https://drive.google.com/file/d/{id}/view"
 
 
 @pytest.mark.parametrize(

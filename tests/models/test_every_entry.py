@@ -1,0 +1,42 @@
+"""Each set of weights of the list: shown, prepared for, built, and run on an image, without numbers in the network."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import sarhub_models as sarhub
+from sarhub_models import networks
+from sarhub_models.cli import main
+
+
+def chip(info: sarhub.ModelInfo) -> np.ndarray:
+    """Random numbers of the radiometry that the weights expect."""
+    rng, shape = np.random.default_rng(0), (len(info.input.bands), 130, 130)
+    if info.input.radiometry == "amplitude":
+        return rng.rayleigh(0.1, shape).clip(0, 1).astype(np.float32)
+    if info.input.radiometry == "dn":
+        return rng.integers(0, 256, shape).astype(np.float32)
+    return rng.normal(-15, 4, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", sarhub.list_models())
+def test_list_info_transform_and_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    info = sarhub.model_info(name)
+    assert main(["list", name, "--json"]) == 0
+    assert [row["vouched_by"] for row in json.loads(capsys.readouterr().out)] == [info.preprocessing.vouched_by]
+    assert main(["info", name]) == 0
+    shown = capsys.readouterr().out
+    assert info.citation.split()[-1] in shown and (info.preprocessing.source or "by no one") in shown
+    prepared = sarhub.create_transform(name)(chip(info))
+    assert prepared.shape[0] == info.input.channels and prepared.isfinite().all()
+    classes = 3 if info.num_classes is None else None
+    with networks.on_meta_device():
+        model = sarhub.create_model(name, num_classes=classes).eval()
+        with torch.inference_mode():
+            found = model(torch.empty(2, *prepared.shape))
+    assert found.shape == (2, classes or info.num_classes or model.num_features)
+    assert info.params is None or sum(p.numel() for p in model.parameters()) == info.params
