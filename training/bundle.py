@@ -6,6 +6,7 @@ of the stored file, so that the numbers published are those of the weights publi
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -14,14 +15,15 @@ from typing import Annotated
 import torch
 import typer
 from rich import print as show
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from sarhub_models.engine.augment import describe
 from sarhub_models.engine.run import Run, load_model, load_run
 from sarhub_models.engine.scoring import score
 from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import CheckpointError, SarHubError
-from sarhub_models.zoo.description import BEST
+from sarhub_models.weights import write_weights
+from sarhub_models.zoo.description import BEST, require_description, to_metadata
 from sarhub_models.zoo.manifest import manifest_path
 
 BUNDLED = Path(__file__).resolve().parents[1] / "sarhub_models" / "bundled"
@@ -52,7 +54,7 @@ def main(
     """Store a run's weights in half precision, score them on val and test, and enter them in the manifest."""
     try:
         run = load_run(folder, assignments or [])
-        file = write_half(folder / BEST, target / f"{name}.safetensors")
+        file = write_half(folder / BEST, target / f"{name}.safetensors", name=name)
         scores = _scores(run, file)
         update_manifest(manifest or manifest_path(), name, run, file, scores, command)
     except SarHubError as err:
@@ -61,8 +63,13 @@ def main(
     show(f"{file}: {file.stat().st_size} bytes, {scores}")
 
 
-def write_half(source: Path, target: Path) -> Path:
-    """Write a safetensors file with its floating-point tensors in half precision.
+def write_half(source: Path, target: Path, *, name: str) -> Path:
+    """Write a safetensors file with its floating-point tensors in half precision, and what it says of itself.
+
+    Args:
+        source: the weights of a run.
+        target: the file to write.
+        name: name of the weights from now on.
 
     Raises:
         CheckpointError: a value is out of half precision's range, or the file is larger than the package may carry.
@@ -70,8 +77,7 @@ def write_half(source: Path, target: Path) -> Path:
     tensors = {key: t.half() if t.is_floating_point() else t for key, t in load_file(source).items()}
     if wrong := [key for key, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]:
         raise CheckpointError(f"{source}: {', '.join(wrong[:3])} cannot be stored in half precision")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, target, metadata={"format": "pt"})
+    write_weights(tensors, target, info=to_metadata(dataclasses.replace(require_description(source), name=name)))
     if target.stat().st_size > LARGEST:
         raise CheckpointError(
             f"{target} has {target.stat().st_size} bytes, more than the {LARGEST} the package may carry"

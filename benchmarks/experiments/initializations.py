@@ -15,7 +15,7 @@ from sarhub_models import networks
 from sarhub_models import networks as architectures
 from sarhub_models.engine.run import load_run
 from sarhub_models.errors import OptionError
-from sarhub_models.zoo.description import BEST
+from sarhub_models.zoo.description import BEST, read_description
 
 __all__ = [
     "NONE",
@@ -51,7 +51,8 @@ class Initialization:
         """Return the preprocessing that belongs to the weights, or ``None`` where that is not known."""
         if self.run is not None:
             return load_run(self.run).transform()
-        if self.init in ANY or Path(self.init).expanduser().is_file():
+        file = Path(self.init).expanduser()
+        if self.init in ANY or (file.is_file() and read_description(file) is None):
             return None
         transform = sarhub.create_transform(self.init)
         return transform if len(transform.bands) == 1 else None
@@ -111,8 +112,12 @@ def parse_initialization(text: str) -> Initialization:
         run = load_run(path)
         found = run.recipe.model.network
         return Initialization(label or path.resolve().name, str(path / BEST), _agreed(network, found, text), path)
-    if place in ANY or path.is_file():
-        return Initialization(label or (place if place in ANY else path.stem), place, network)
+    if place in ANY:
+        return Initialization(label or place, place, network)
+    if path.is_file():
+        described = read_description(path)
+        agreed = network if described is None else _agreed(network, described.network, text)
+        return Initialization(label or path.stem, place, agreed)
     return Initialization(label or place, place, _agreed(network, sarhub.model_info(place).network, text))
 
 

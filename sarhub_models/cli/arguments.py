@@ -21,8 +21,11 @@ __all__ = [
     "Name",
     "Names",
     "Nodata",
+    "Preprocessing",
     "Radiometry",
     "Seed",
+    "SomeWeights",
+    "Weights",
     "Workers",
     "complete_name",
     "split_bands",
@@ -49,10 +52,30 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME", help="Names of 'sarhub list'.", autocompletion=complete_name),
 ]
-Model = Annotated[str, typer.Option(metavar="NAME", help="A name of 'sarhub list'.", autocompletion=complete_name)]
+_WEIGHTS = "A name of 'sarhub list', a file of weights, or the folder of a run."
+Weights = Annotated[str, typer.Argument(metavar="NAME|FILE|RUN", help=_WEIGHTS, autocompletion=complete_name)]
+SomeWeights = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME|FILE|RUN",
+        help="Names of 'sarhub list', files of weights, folders of runs.",
+        autocompletion=complete_name,
+    ),
+]
+Model = Annotated[str, typer.Option(metavar="NAME|FILE|RUN", help=_WEIGHTS, autocompletion=complete_name)]
 Checkpoint = Annotated[
     Path | None,
-    typer.Option(help="Use this file of weights (.pth or .safetensors) instead of the registered ones."),
+    typer.Option(
+        metavar="FILE|RUN", help="Use this file of weights, or those of this run, instead of the registered ones."
+    ),
+]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="For a file that does not describe itself: the weights with the preprocessing that it was trained with.",
+        autocompletion=complete_name,
+    ),
 ]
 Bands = Annotated[str | None, typer.Option(help="Polarizations of the images, in their order: VV,VH.")]
 Nodata = Annotated[

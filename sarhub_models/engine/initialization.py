@@ -16,6 +16,7 @@ from .. import networks
 from ..errors import CheckpointError, DownloadError, OptionError, UnknownNameError, closest
 from ..weights import read_tensors
 from ..weights.hub import hub_file
+from ..zoo.description import read_description, weights_file
 from .adapters import add_adapters
 from .recipe import Model
 
@@ -51,7 +52,7 @@ def build_network(model: Model, num_classes: int, size: int, seed: int, *, in_ch
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.reset_parameters()
     if tensors := starting_weights(model.network, model.init):
-        _load(network, model.network, tensors)
+        _load(network, model.network, networks.fit_options(model.network, tensors, options))
     return network if model.lora is None else add_adapters(network, model.network, model.lora)
 
 
@@ -60,8 +61,8 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
 
     Args:
         network: architecture they must fit.
-        init: one of :data:`INITIALIZATIONS`, a checkpoint, or a registered name of weights; the errors are those of
-            :func:`build_network`.
+        init: one of :data:`INITIALIZATIONS`, a checkpoint, a run's folder, or a registered name; the errors are
+            those of :func:`build_network`.
 
     Returns:
         The tensors; none for ``"none"``.
@@ -69,9 +70,10 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
     check_init(network, init)
     if init in INITIALIZATIONS:
         return INITIALIZATIONS[init](network)
-    if (file := Path(init).expanduser()).is_file():
-        tensors = networks.rename_checkpoint(network, read_tensors(file))
-        if (found := networks.identify(tensors)) != network:
+    if (file := _own_file(init)) is not None:
+        tensors, described = networks.rename_checkpoint(network, read_tensors(file)), read_description(file)
+        found = networks.identify(tensors) if described is None else described.network
+        if found != network:
             raise OptionError(f"model.init={init} holds a {found}, the recipe trains a {network}")
         return tensors
     return dict(sarhub.create_model(init, pretrained=True).state_dict())
@@ -79,16 +81,22 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
 
 def check_init(network: str, init: str) -> None:
     """Check what can be said of ``init`` without reading or fetching weights; the errors are those of the name."""
-    if init in INITIALIZATIONS or Path(init).expanduser().is_file():
+    if init in INITIALIZATIONS or _own_file(init) is not None:
         return
     if init not in sarhub.list_models():
         known = (*INITIALIZATIONS, *sarhub.list_models())
         raise UnknownNameError(
-            f"model.init={init}: expected {', '.join(INITIALIZATIONS)}, a file that is there, or a registered name"
-            f"{closest(init, known)}"
+            f"model.init={init}: expected {', '.join(INITIALIZATIONS)}, a file or run that is there, or a registered "
+            f"name{closest(init, known)}"
         )
     if sarhub.model_info(init).network != network:
         raise OptionError(f"model.init={init} is a {sarhub.model_info(init).network}, the recipe trains a {network}")
+
+
+def _own_file(init: str) -> Path | None:
+    """Return the file of weights that ``init`` stands for, if it is one or the folder of a run."""
+    path = Path(init).expanduser()
+    return weights_file(path) if path.exists() and init not in sarhub.list_models() else None
 
 
 def _imagenet(network: str) -> dict[str, Tensor]:

@@ -76,7 +76,7 @@ class Model(Section):
     """The network and where its weights come from."""
 
     network: Annotated[str, _one_of(networks.names)]
-    #: none | imagenet | a checkpoint | a name of ``sarhub list``; its head is replaced.
+    #: none | imagenet | a checkpoint | the folder of a run | a name of ``sarhub list``; its head is replaced.
     init: str = "none"
     drop_rate: Share = 0.0
     drop_path_rate: Share = 0.0

@@ -22,7 +22,8 @@ from ..datasets.labeled import TEST, TRAIN, LabeledImages
 from ..errors import MissingDependencyError, OptionError
 from ..io.files import write_text
 from ..io.images import one_per_image
-from ..models.create import create_model, create_transform
+from ..models.choice import choose
+from ..models.create import build_model, create_transform, load_tensors
 from ..weights import Store
 from ..weights.sources import source_from
 from ..zoo.entries import ModelInfo
@@ -119,7 +120,8 @@ def compare(
 
     Args:
         chips: the images, see :func:`~sarhub_models.datasets.labeled.open_images`.
-        models: names of :func:`~sarhub_models.list_models`; their weights are fetched if they are not here.
+        models: names of :func:`~sarhub_models.list_models`, whose weights are fetched if they are not here; files that
+            describe themselves; folders of runs.
         out: folder for ``comparison.json``, ``comparison.png`` and ``chips.png`` (some chips of each class); it is
             created.
         bands: polarizations in the images, in their order; needed by models of several bands where the
@@ -145,7 +147,8 @@ def compare(
         raise MissingDependencyError(f"compare needs {' and '.join(missing)}: pip install 'sarhub-models[demo]'")
     if not models:
         raise OptionError("no models to compare: give names of 'sarhub list'; no weights are on this disk")
-    infos = [model_info(name) for name in dict.fromkeys(models)]
+    choices = [choose(name) for name in dict.fromkeys(models)]
+    infos = [choice.info for choice in choices]
     radiometry = radiometry or chips.radiometry or _common_radiometry(infos)
     full_scale = full_scale or chips.full_scale
     run: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
@@ -153,12 +156,12 @@ def compare(
     if bands is None:
         chips = _one_per_image(chips, infos)
     found: dict[str, Features] = {}
-    for info in infos:
-        options, positions = _view(info, bands)
-        transform = create_transform(info.name, radiometry=radiometry, full_scale=full_scale, **options)
-        for name, pretrained in ((info.name, True), (info.name + TWIN, False)):
+    for choice in choices:
+        options, positions = _view(choice.info, bands)
+        transform = create_transform(choice.name, radiometry=radiometry, full_scale=full_scale, **options)
+        for name, tensors in ((choice.name, load_tensors(choice)), (choice.name + TWIN, None)):
             torch.manual_seed(seed)
-            model = create_model(info.name, pretrained, num_classes=0, **options)
+            model = build_model(choice, tensors, num_classes=0, **options)
             found[name] = extract_features(
                 model, transform, chips.files, names=chips.names, band=positions, on_error="skip", **run
             )

@@ -25,12 +25,14 @@ class Choice:
     """Weights and what is known of them.
 
     Attributes:
+        name: where they come from, as it was given.
         info: their entry; of a file, what the file says of itself.
         file: the file that holds them, or ``None`` for those of a name.
         described: the entry is of these very weights. Of a file that does not describe itself, only the tensors tell
             the number of classes.
     """
 
+    name: str
     info: ModelInfo
     file: Path | None = None
     described: bool = True
@@ -93,14 +95,12 @@ def choose(
         raise OptionError(f"{file or name} has its own preprocessing: that of {preprocessing} is not for it")
     if file is not None and named is not None:
         _check_agreement(named, described, file, by_name)
-    return Choice(described, file)
+    return Choice(os.fspath(name), described, file)
 
 
 def _undescribed(file: Path, named: ModelInfo | None, preprocessing: str | None) -> Choice:
     """Return the weights of a file that says nothing of itself, with the preprocessing that the caller says."""
-    if preprocessing is None:
-        return Choice(require_description(file), file)  # raises, and says what to do
-    other = find_info(preprocessing)
+    other = require_description(file) if preprocessing is None else find_info(preprocessing)  # the first one raises
     about = named or dataclasses.replace(other, name=file.stem, network=networks.identify(read_tensors(file)))
     info = dataclasses.replace(
         about,
@@ -113,7 +113,7 @@ def _undescribed(file: Path, named: ModelInfo | None, preprocessing: str | None)
         checksum=None,
         training=None,
     )
-    return Choice(info, file, described=False)
+    return Choice(str(file), info, file, described=False)
 
 
 def _check_agreement(named: ModelInfo, described: ModelInfo, file: Path, by_name: bool) -> None:

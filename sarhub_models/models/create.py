@@ -21,7 +21,17 @@ from ..zoo.entries import SINGLE, ModelInfo
 from ..zoo.manifest import own_file
 from .choice import HUB, Choice, choose, find_info
 
-__all__ = ["NO_HEAD", "build_model", "create_model", "create_transform", "open_model", "select_channels", "spec_of"]
+__all__ = [
+    "NO_HEAD",
+    "build_model",
+    "create_model",
+    "create_transform",
+    "input_channels",
+    "load_tensors",
+    "open_model",
+    "select_channels",
+    "spec_of",
+]
 
 NO_HEAD = 0  # number of classes of weights that were released without a head
 
@@ -92,7 +102,8 @@ def create_model(
     if isinstance(pretrained, (str, os.PathLike)):
         name, checkpoint_path = _tag_or_path(name, pretrained, checkpoint_path)
     choice = choose(name, checkpoint_path=checkpoint_path, by_name=True)
-    tensors = _tensors(name, choice, bool(pretrained), cache_dir, progress)
+    wanted = choice.file is not None or pretrained
+    tensors = load_tensors(choice, cache_dir=cache_dir, progress=progress) if wanted else None
     return build_model(
         choice, tensors, num_classes=num_classes, in_chans=in_chans, bands=bands, features_only=features_only, **options
     )
@@ -114,7 +125,7 @@ def build_model(
     the preprocessing.
     """
     info = choice.info
-    channels = _channels(info, in_chans, bands)
+    channels = input_channels(info, in_chans=in_chans, bands=bands)
     options = {**_image_size(info), **options}
     if tensors is None:
         classes = info.num_classes if num_classes is None else num_classes
@@ -159,7 +170,7 @@ def open_model(
         SarHubError: as :func:`create_model` and :func:`create_transform` say.
     """
     choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
-    model = build_model(choice, _tensors(name, choice, True, None, True))
+    model = build_model(choice, load_tensors(choice))
     transform = Pipeline.from_dict(choice.info.to_dict(), radiometry=radiometry, full_scale=full_scale)
     return model, transform, choice.info
 
@@ -210,7 +221,7 @@ def create_transform(
     info = find_info(name)
     if variant is not None:
         info = info.prepared(variant)
-    fields = select_channels(info, _channels(info, in_chans, bands)).to_dict()
+    fields = select_channels(info, input_channels(info, in_chans=in_chans, bands=bands)).to_dict()
     return Pipeline.from_dict(fields, radiometry=radiometry, full_scale=full_scale, training=training, nodata=nodata)
 
 
@@ -223,7 +234,7 @@ def select_channels(info: ModelInfo, channels: Sequence[int]) -> ModelInfo:
     return dataclasses.replace(info, input=given, preprocessing=p)
 
 
-def _channels(info: ModelInfo, in_chans: int | None, bands: Sequence[str] | None) -> list[int]:
+def input_channels(info: ModelInfo, *, in_chans: int | None = None, bands: Sequence[str] | None = None) -> list[int]:
     """Return, for each channel of the input, which channel of the trained network it is.
 
     Weights of one band saw it repeated: their channels are all alike, and any number is possible.
@@ -307,24 +318,21 @@ def _image_size(info: ModelInfo) -> dict[str, int]:
     return {} if side is None or "img_size" not in networks.spec(info.network).timm_args else {"img_size": side}
 
 
-def _tensors(
-    name: str | os.PathLike[str],
-    choice: Choice,
-    pretrained: bool,
-    cache_dir: str | os.PathLike[str] | None,
-    progress: bool,
-) -> networks.Tensors | None:
-    """Return the tensors of weights; ``None`` where none were asked for."""
+def load_tensors(
+    choice: Choice, *, cache_dir: str | os.PathLike[str] | None = None, progress: bool = True
+) -> networks.Tensors:
+    """Return the tensors of weights by the network's names: from their file, the cache, or downloaded now.
+
+    Options and errors are those of :func:`create_model`.
+    """
     info = choice.info
     if choice.file is not None:
         return load_checkpoint(choice.file, spec_of(info, released=choice.described))
-    if not pretrained:
-        return None
-    if str(name).startswith(HUB):
+    if choice.name.startswith(HUB):
         if cache_dir is not None:
             raise OptionError("published weights are kept in the Hugging Face cache: set HF_HOME, not cache_dir")
-        repo = str(name).removeprefix(HUB)
-        return load_checkpoint(fetch_hub_model(repo, progress=progress)[1], spec_of(info))
+        file = fetch_hub_model(choice.name.removeprefix(HUB), progress=progress)[1]
+        return load_checkpoint(file, spec_of(info))
     # What the store hands out was checked when it was converted, so here it is only mapped into memory.
     return read_tensors(Store(cache_dir).path(info, spec_of(info), progress=progress))
 

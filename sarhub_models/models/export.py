@@ -1,9 +1,8 @@
-"""A network as one file for other runtimes: ONNX, or PyTorch's own ``.pt2`` (torch.export)."""
+"""A network as one file that describes itself: ONNX, PyTorch's own ``.pt2`` (torch.export), or its weights."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -11,19 +10,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
 from .. import networks
 from ..errors import ExportError, MissingDependencyError, OptionError
-from ..zoo.manifest import ModelInfo, model_info
-from .create import create_model
+from ..weights import write_weights
+from ..zoo.description import to_metadata
+from ..zoo.entries import ModelInfo
+from .choice import choose
+from .create import build_model, create_model, input_channels, load_tensors, select_channels
 
 __all__ = ["FORMATS", "Export", "describe_head", "export_model", "export_named"]
 
 FORMATS = ("onnx", "pt2")
+_WEIGHTS = "safetensors"
 _INPUT, _OUTPUT = "image", "logits"
 # Relative to the largest logit: what reordered float32 sums leave behind in a hundred layers, and nothing more.
 _TOLERANCE = 1e-3
@@ -38,7 +41,7 @@ class Export:
 
     Attributes:
         file: the file.
-        format: ``"onnx"`` or ``"pt2"``.
+        format: ``"onnx"``, ``"pt2"`` or ``"safetensors"``.
         bytes: its size.
         input_shape: (channels, height, width) that it takes; the batch is free.
         difference: largest absolute difference between its logits and the network's, or ``None`` where it could not
@@ -53,24 +56,27 @@ class Export:
 
 
 def export_named(
-    name: str,
+    name: str | os.PathLike[str],
     file: str | os.PathLike[str],
     *,
     format: str,
     pretrained: bool = True,
     checkpoint_path: str | os.PathLike[str] | None = None,
+    preprocessing: str | None = None,
     num_classes: int | None = None,
     in_chans: int | None = None,
     image_size: int | None = None,
 ) -> Export:
-    """Write a model of the list of weights as one file, with its preprocessing in the file's metadata.
+    """Write a model as one file that describes itself: :func:`~sarhub_models.create_transform` takes it.
 
     Args:
-        name: as for :func:`~sarhub_models.create_model`.
+        name: as for :func:`~sarhub_models.create_model`: a name, a file that describes itself, or the folder of a run.
         file: where to write.
-        format: ``"onnx"`` or ``"pt2"``.
+        format: ``"onnx"``, ``"pt2"``, or ``"safetensors"``, which :func:`~sarhub_models.create_model` takes.
         pretrained: load the SAR-pretrained weights.
         checkpoint_path: load this file in their place.
+        preprocessing: for a file that does not describe itself, the registered name of weights with the preprocessing
+            that it was trained with.
         num_classes: size of the head; ``None`` keeps the trained one, 0 gives features. Any other needs a network
             without trained weights, as a head put in place of the trained one would be random.
         in_chans: channels of the input, by the rule of :func:`~sarhub_models.create_model`.
@@ -81,24 +87,36 @@ def export_named(
 
     Raises:
         OptionError: also if ``num_classes`` is neither ``None`` nor 0 and there are weights.
+        CheckpointError: also if the file does not describe itself and ``preprocessing`` is not given.
     """
-    info = model_info(name)
-    trained = pretrained or checkpoint_path is not None
-    if trained and num_classes:
+    if (pretrained or checkpoint_path is not None) and num_classes:
         raise OptionError(
             f"a head of {num_classes} classes on the trained {name} would be random: leave num_classes out to export "
             "the trained head, or give 0 to export features; train another head first and export it as a checkpoint"
         )
+    choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
+    trained, info = pretrained or choice.file is not None, choice.info
     side = image_size or info.preprocessing.side or networks.spec(info.network).timm_args.get("img_size", 128)
     options: dict[str, Any] = {"img_size": side} if "img_size" in networks.spec(info.network).timm_args else {}
-    model = create_model(
-        name, pretrained, num_classes=num_classes, in_chans=in_chans, checkpoint_path=checkpoint_path, **options
-    )
-    facts = describe_head(info, model)
-    if checkpoint_path is not None or not trained:  # what is registered of the weights is not true of these
+    tensors = load_tensors(choice) if trained else None
+    model = build_model(choice, tensors, num_classes=num_classes, in_chans=in_chans, **options)
+    facts = describe_head(select_channels(info, input_channels(info, in_chans=in_chans)), model)
+    if not trained:  # what is registered of the weights is not true of these
         facts = dataclasses.replace(facts, sources=(), checksum=None, training=None)
-    channels = cast(dict[str, Any], model.pretrained_cfg)["input_size"][0]
-    return export_model(model, file, format=format, input_shape=(channels, side, side), metadata=facts.to_dict())
+    shape = (facts.input.channels, side, side)
+    if format == _WEIGHTS:
+        return _export_weights(model, Path(file), shape, facts)
+    return export_model(model, file, format=format, input_shape=shape, metadata=to_metadata(facts))
+
+
+def _export_weights(model: nn.Module, target: Path, input_shape: tuple[int, int, int], facts: ModelInfo) -> Export:
+    """Write the weights alone, and compare the network that is made of the file."""
+    with _complete_file(target) as partial:
+        write_weights(model.state_dict(), partial, info=to_metadata(facts))
+        again = create_model(partial).eval()
+        difference = _compare(model.eval(), again, input_shape)
+        size = partial.stat().st_size
+    return Export(target, _WEIGHTS, size, input_shape, difference)
 
 
 def describe_head(info: ModelInfo, model: nn.Module) -> ModelInfo:
@@ -121,7 +139,7 @@ def export_model(
     *,
     format: str,
     input_shape: tuple[int, int, int] = (3, 128, 128),
-    metadata: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Export:
     """Write a network as one file, run the file, and compare it with the network.
 
@@ -133,7 +151,8 @@ def export_model(
         file: where to write; it appears when it is complete and checked.
         format: ``"onnx"`` or ``"pt2"``.
         input_shape: (channels, height, width) of the input.
-        metadata: JSON-serializable facts to store in the file under the key ``"sarhub"``.
+        metadata: texts to store in the file by name, such as
+            :func:`~sarhub_models.zoo.description.to_metadata` gives.
 
     Returns:
         What was written, and how far its output is from the network's.
@@ -151,10 +170,9 @@ def export_model(
         _require_onnx()
     model.eval()
     target = Path(file)
-    facts = json.dumps(metadata or {})
     write, load = (_write_onnx, _load_onnx) if format == "onnx" else (_write_pt2, _load_pt2)
     with _complete_file(target) as partial:
-        write(model, input_shape, partial, facts)
+        write(model, input_shape, partial, metadata or {})
         run = load(partial)
         difference = _compare(model, run, input_shape) if run is not None else None
         size = partial.stat().st_size
@@ -189,12 +207,12 @@ def _require_onnx() -> None:
         )
 
 
-def _write_onnx(model: nn.Module, input_shape: tuple[int, int, int], file: Path, facts: str) -> None:
+def _write_onnx(model: nn.Module, input_shape: tuple[int, int, int], file: Path, metadata: Mapping[str, str]) -> None:
     exported = torch.onnx.export(
         model, **_example(input_shape), dynamo=True, verbose=False, input_names=[_INPUT], output_names=[_OUTPUT]
     )
     assert exported is not None  # dynamo=True always returns the program
-    exported.model.metadata_props["sarhub"] = facts
+    exported.model.metadata_props.update(metadata)
     exported.save(str(file), external_data=False)
 
 
@@ -207,8 +225,8 @@ def _load_onnx(file: Path) -> Run | None:
     return lambda images: torch.from_numpy(session.run([_OUTPUT], {_INPUT: images.numpy()})[0])
 
 
-def _write_pt2(model: nn.Module, input_shape: tuple[int, int, int], file: Path, facts: str) -> None:
-    torch.export.save(torch.export.export(model, **_example(input_shape)), file, extra_files={"sarhub": facts})
+def _write_pt2(model: nn.Module, input_shape: tuple[int, int, int], file: Path, metadata: Mapping[str, str]) -> None:
+    torch.export.save(torch.export.export(model, **_example(input_shape)), file, extra_files=dict(metadata))
 
 
 def _load_pt2(file: Path) -> Run:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -15,34 +14,39 @@ from torch import nn
 
 from .. import networks
 from .._version import __version__
-from ..errors import CheckpointError, OfflineError, OptionError, PublishError
-from ..weights import offline
+from ..errors import OfflineError, OptionError, PublishError
+from ..weights import offline, write_weights
 from ..zoo import text
-from ..zoo.entries import LICENSES, ModelInfo, Preprocessing, with_tuples
-from ..zoo.manifest import model_info
-from .create import create_model
+from ..zoo.description import to_metadata
+from ..zoo.entries import LICENSES, ModelInfo
+from .choice import Choice, choose, find_info
+from .create import build_model, load_tensors
 from .export import describe_head
 
 __all__ = ["publish", "write_repository"]
 
-_FILES = ("config.json", "model.safetensors", "README.md")
+_WEIGHTS = "model.safetensors"
+_FILES = ("config.json", _WEIGHTS, "README.md")
 
 
 def publish(
-    name: str,
+    name: str | os.PathLike[str],
     repo: str,
     *,
     checkpoint_path: str | os.PathLike[str] | None = None,
+    preprocessing: str | None = None,
     private: bool = False,
     permitted: bool = False,
 ) -> str:
     """Put a model on the Hub, all files in one commit; the repository is created if it is not there.
 
     Args:
-        name: a name of :func:`~sarhub_models.list_models`.
+        name: a name of :func:`~sarhub_models.list_models`, a file that describes itself, or the folder of a run.
         repo: ``"organization/name"``.
-        checkpoint_path: weights to publish in place of the registered ones. Where they lie in the folder of a run of
-            ``training.pretrain``, preprocessing, classes and validation scores are the run's.
+        checkpoint_path: a file, or the folder of a run, to publish under a registered name, with its data set, citation
+            and license; preprocessing, classes and validation scores are those that the file says.
+        preprocessing: for a file that does not describe itself, the registered name of weights with the preprocessing
+            that it was trained with.
         private: create a private repository. One that exists stays as it is.
         permitted: the caller has the permission of whoever owns the weights; needed where no license gives it.
 
@@ -57,18 +61,21 @@ def publish(
     """
     if offline():
         raise OfflineError("publishing needs the network, which SARHUB_OFFLINE or HF_HUB_OFFLINE forbids; unset it")
-    _check_permission(model_info(name), permitted)
+    info = _chosen(name, checkpoint_path, preprocessing).info
+    _check_permission(info, permitted)
+    options: dict[str, Any] = {"checkpoint_path": checkpoint_path, "preprocessing": preprocessing}
     with tempfile.TemporaryDirectory() as folder:
-        write_repository(name, folder, repo, checkpoint_path=checkpoint_path, permitted=permitted)
-        return _upload(Path(folder), repo, private, f"Add {name}")
+        write_repository(name, folder, repo, permitted=permitted, **options)
+        return _upload(Path(folder), repo, private, f"Add {info.name}")
 
 
 def write_repository(
-    name: str,
+    name: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     repo: str,
     *,
     checkpoint_path: str | os.PathLike[str] | None = None,
+    preprocessing: str | None = None,
     permitted: bool = False,
 ) -> list[Path]:
     """Write the files of a model's repository: ``config.json``, ``model.safetensors`` and ``README.md``.
@@ -77,10 +84,11 @@ def write_repository(
     ``"sarhub"`` the configuration also holds the whole entry of the model, preprocessing included.
 
     Args:
-        name: a name of :func:`~sarhub_models.list_models`.
+        name: as for :func:`publish`.
         folder: where to write; it is created.
         repo: the repository's name, for the examples of the card.
         checkpoint_path: as for :func:`publish`.
+        preprocessing: as for :func:`publish`.
         permitted: as for :func:`publish`.
 
     Returns:
@@ -89,18 +97,19 @@ def write_repository(
     Raises:
         UnknownNameError: no model has that name.
         OptionError: the weights have no license and ``permitted`` is false, ``repo`` is not a repository's name, or the
-            run of the checkpoint is of another network or other data than the name.
+            file says that it was trained on other data than the name.
         DownloadError: the weights are not here and could not be fetched.
-        CheckpointError: the checkpoint does not fit the network.
+        CheckpointError: the file does not fit the network, or does not describe itself and ``preprocessing`` is not
+            given.
         OSError: a file cannot be written.
     """
     import timm
 
     _check_repo(repo)
-    info = model_info(name)
-    _check_permission(info, permitted)
-    model = create_model(name, pretrained=True, checkpoint_path=checkpoint_path)
-    info = _as_published(info if checkpoint_path is None else _of_run(info, Path(checkpoint_path)), model, repo)
+    choice = _chosen(name, checkpoint_path, preprocessing)
+    _check_permission(choice.info, permitted)
+    model = build_model(choice, load_tensors(choice))
+    info = _as_published(choice.info, model, repo)
     settings: dict[str, Any] = {"sarhub": info.to_dict()}
     if info.class_names is not None:
         settings["label_names"] = list(info.class_names)
@@ -113,7 +122,7 @@ def write_repository(
     )
     card = Path(folder, "README.md")
     card.write_text(model_card(info, repo), encoding="utf-8")
-    Path(folder, "model.safetensors").chmod(card.stat().st_mode)  # safetensors' files are for their owner alone
+    write_weights(model.state_dict(), Path(folder, _WEIGHTS), info=to_metadata(info))  # timm's describes nothing
     return [Path(folder, file) for file in _FILES]
 
 
@@ -181,40 +190,36 @@ The features are right only for chips that are prepared as the training data wer
 """
 
 
-def _of_run(info: ModelInfo, checkpoint: Path) -> ModelInfo:
-    """Return what is true of a checkpoint of one's own: nothing of how the registered weights were made.
+def _chosen(
+    name: str | os.PathLike[str], checkpoint_path: str | os.PathLike[str] | None, preprocessing: str | None
+) -> Choice:
+    """Return the weights to publish; of a file that is published under a registered name, with what both say.
 
     Raises:
-        OptionError: its run trained another network, or on other data.
-        CheckpointError: the record of the run is damaged.
+        OptionError: the file says that it was trained on other data than the name.
+        SarHubError: as :func:`~sarhub_models.models.choice.choose` says.
     """
-    info, file = dataclasses.replace(info, training=None), checkpoint.parent / "run.json"
-    if not file.is_file():
-        return info
-    try:
-        run = json.loads(file.read_text(encoding="utf-8"))
-        recipe, preprocessing, classes = run["recipe"], run["preprocessing"], tuple(run["class_names"])
-        trained = f"{recipe['model']['network']}_{recipe['data']['name']}"
-        seed, epochs, val = recipe["runtime"]["seed"], recipe["optim"]["epochs"], run["val"]
-    except (KeyError, TypeError, ValueError) as err:
-        raise CheckpointError(f"{file} does not describe a run ({err!r}); move {checkpoint} out of its folder") from err
-    if trained != f"{info.network}_{info.dataset.name}":
-        raise OptionError(f"{checkpoint} is of a run of {trained}, not of {info.name}")
-    return dataclasses.replace(
-        info,
-        preprocessing=Preprocessing(
-            **with_tuples({**preprocessing, "note": info.preprocessing.note, "vouched_by": "authors"})
-        ),
-        dataset=dataclasses.replace(info.dataset, num_classes=len(classes), class_names=classes),
-        num_classes=len(classes),
-        class_names=classes,
-        training={"recipe": trained, "seed": seed, "epochs": epochs, "validation": val},
+    choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
+    if checkpoint_path is None or not choice.described:
+        return choice
+    own, named = choice.info, find_info(name)
+    if own.dataset.name != named.dataset.name:
+        raise OptionError(f"{checkpoint_path} holds {own.network}_{own.dataset.name}, not {named.name}")
+    dataset = dataclasses.replace(named.dataset, num_classes=own.num_classes or 0, class_names=own.class_names)
+    info = dataclasses.replace(
+        own,
+        name=named.name,
+        dataset=dataset,
+        citation=named.citation,
+        license_text=named.license_text,
+        preprocessing=dataclasses.replace(own.preprocessing, note=own.preprocessing.note or named.preprocessing.note),
     )
+    return dataclasses.replace(choice, info=info)
 
 
 def _as_published(info: ModelInfo, model: nn.Module, repo: str) -> ModelInfo:
     """Return the entry of what is published: with the head that it has, and where it will be."""
-    source = {"type": "hf", "repo": repo, "revision": "main", "filename": "model.safetensors"}
+    source = {"type": "hf", "repo": repo, "revision": "main", "filename": _WEIGHTS}
     return dataclasses.replace(describe_head(info, model), sources=(source,), checksum=None)
 
 

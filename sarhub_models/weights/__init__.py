@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .bundled import verify_file
 from .hub import fetch_hub_config, fetch_hub_model, offline
 from .store import CachedWeights, Store, Verification
 
@@ -25,6 +26,7 @@ __all__ = [
     "load_checkpoint",
     "offline",
     "read_tensors",
+    "verify_file",
     "write_weights",
 ]
 

@@ -11,7 +11,7 @@ from . import trust
 from .inventory import Verification
 from .sources import Bundled, source_from
 
-__all__ = ["bundled", "bundled_file", "verify_bundled"]
+__all__ = ["bundled", "bundled_file", "verify_bundled", "verify_file"]
 
 
 def bundled_file(info: ModelInfo) -> Path | None:
@@ -46,3 +46,8 @@ def verify_bundled(name: str, path: Path, checksum: Checksum | None) -> Verifica
         expected = f"expected {checksum.value}, found {found.by(checksum.algorithm)}"
         problem = None if trust.matches(checksum, found) else f"{path} is damaged: {expected}"
     return Verification(name, path, f"{problem}; reinstall sarhub-models" if problem else None)
+
+
+def verify_file(path: Path) -> Verification:
+    """Hash a file of one's own that this package wrote, and compare it with the digest in its metadata."""
+    return Verification(path.name, path, trust.damage(path))

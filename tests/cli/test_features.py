@@ -17,11 +17,16 @@ from sarhub_models.zoo.manifest import manifest_path
 from .conftest import MODEL, only_line
 
 
+def own(checkpoint: Path, preprocessing: str = MODEL) -> list[str]:
+    """The options for a file of other programs, which does not say its preprocessing."""
+    return ["--checkpoint", str(checkpoint), "--preprocessing", preprocessing]
+
+
 def test_features_of_a_folder(
     images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "features.safetensors"
-    command = ["features", str(images), "--model", MODEL, "--checkpoint", str(checkpoint), "--out", str(out)]
+    command = ["features", str(images), "--model", MODEL, *own(checkpoint), "--out", str(out)]
     assert main([*command, "--device", "cpu"]) == 0
     assert "3 images, 1024 features" in capsys.readouterr().out
     with safe_open(out, "np") as file:
@@ -38,7 +43,7 @@ def test_features_of_a_folder_with_a_bad_image(
 ) -> None:
     np.save(images / "b.npy", np.full((32, 32), np.nan))
     out = tmp_path / "features.safetensors"
-    command = ["features", str(images), "--model", MODEL, "--checkpoint", str(checkpoint), "--out", str(out)]
+    command = ["features", str(images), "--model", MODEL, *own(checkpoint), "--out", str(out)]
     assert main(command) == 1
     assert "b.npy" in only_line(capsys.readouterr().err)
     assert not out.exists()
@@ -63,7 +68,7 @@ def test_features_of_digital_numbers_says_what_to_do(
 
     def said(model: str, *more: str) -> str:
         out = tmp_path / "features.safetensors"
-        main(["features", str(images), "--model", model, "--checkpoint", str(checkpoint), "--out", str(out), *more])
+        main(["features", str(images), "--model", model, *own(checkpoint, model), "--out", str(out), *more])
         return capsys.readouterr().err
 
     message = only_line(said(MODEL))
@@ -87,6 +92,6 @@ def test_features_of_digital_numbers_says_what_to_do(
 def test_features_checks_its_options(
     change: list[str], words: str, images: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["features", str(images), "--model", MODEL, "--checkpoint", str(checkpoint), "--out", "x.safetensors"]
+    command = ["features", str(images), "--model", MODEL, *own(checkpoint), "--out", "x.safetensors"]
     assert main([*command, *change]) == 2
     assert words in only_line(capsys.readouterr().err)

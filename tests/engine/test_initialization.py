@@ -101,7 +101,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         start(tmp_path / "text.pth")
     with pytest.raises(UnknownNameError, match="did you mean 'mobilenetv3_dsn'"):
         start("mobilenetv3_dsm")
-    with pytest.raises(UnknownNameError, match="none, imagenet, a file that is there"):
+    with pytest.raises(UnknownNameError, match="none, imagenet, a file or run that is there"):
         start(tmp_path / "missing.pth")
 
 

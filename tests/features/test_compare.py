@@ -16,6 +16,7 @@ from sarhub_models.datasets.labeled import open_images
 from sarhub_models.errors import DataError, ImageError, OptionError
 from sarhub_models.features import compare as module
 from sarhub_models.features.compare import TWIN, compare, weights_here
+from sarhub_models.models.choice import Choice
 
 MODEL = "mobilenetv3_dsn"  # its weights come with the package
 
@@ -126,18 +127,19 @@ def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: 
         np.save(tmp_path / "tiles" / f"{number}.npy", np.stack([vh[number], vv[number]]))
     seen: dict[str, np.ndarray] = {}
 
-    def small(name: str, pretrained: bool, *, num_classes: int, bands=None) -> torch.nn.Module:
+    def small(choice: Choice, tensors: None, *, num_classes: int, bands=None) -> torch.nn.Module:
         class Pool(torch.nn.Module):
             def forward_features(self, x: torch.Tensor) -> torch.Tensor:
                 return x
 
             def forward_head(self, x: torch.Tensor, pre_logits: bool) -> torch.Tensor:
-                seen[name] = x.numpy()
+                seen[choice.name] = x.numpy()
                 return x.flatten(2).std(-1)
 
         return Pool()
 
-    monkeypatch.setattr(module, "create_model", small)
+    monkeypatch.setattr(module, "build_model", small)
+    monkeypatch.setattr(module, "load_tensors", lambda choice: None)
     models = ["vit_small_patch16_ssl4eo.mae", "resnet18_osu", "resnet18_tsx"]
     with open_images(tmp_path / "tiles") as opened:
         compare(opened, models, tmp_path / "out", bands=("VH", "VV"), radiometry="db", progress=False)

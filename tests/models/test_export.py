@@ -117,7 +117,8 @@ def test_preprocessing_is_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_checkpoint_is_what_gets_exported(tmp_path: Path) -> None:
     model = create_model("mobilenetv3_osu").eval()
     torch.save(model.state_dict(), tmp_path / "mine.pth")
-    export.export_named("mobilenetv3_osu", tmp_path / "m.pt2", format="pt2", checkpoint_path=tmp_path / "mine.pth")
+    own = {"checkpoint_path": tmp_path / "mine.pth", "preprocessing": "mobilenetv3_osu"}
+    export.export_named("mobilenetv3_osu", tmp_path / "m.pt2", format="pt2", **own)
     images = torch.randn(1, 3, 128, 128)
     with torch.inference_mode():
         torch.testing.assert_close(torch.export.load(tmp_path / "m.pt2").module()(images), model(images))
@@ -137,20 +138,20 @@ def test_the_metadata_tells_the_head_that_the_file_has(tmp_path: Path) -> None:
         return facts(file)
 
     info = model_info("mobilenetv3_osu")
-    names = list(info.class_names) if info.class_names is not None else None
+    own = {"checkpoint_path": tmp_path / "mine.pth", "preprocessing": "mobilenetv3_osu"}
     model = create_model("mobilenetv3_osu")
     torch.save(model.state_dict(), tmp_path / "mine.pth")
-    trained = exported(checkpoint_path=tmp_path / "mine.pth")
-    assert (trained["num_classes"], trained["class_names"], trained["params"]) == (10, names, info.params)
+    trained = exported(**own)
+    assert (trained["num_classes"], trained["class_names"], trained["params"]) == (10, None, info.params)
     assert (trained["sources"], trained["checksum"]) == ([], None)
-    features = exported(checkpoint_path=tmp_path / "mine.pth", num_classes=0)
+    features = exported(**own, num_classes=0)
     assert (features["num_classes"], features["class_names"]) == (0, None)
     assert info.params is not None
     assert features["params"] < info.params
     other = exported(pretrained=False, num_classes=4)
     assert (other["num_classes"], other["class_names"]) == (4, None)
     torch.save(create_model("mobilenetv3_osu", num_classes=7).state_dict(), tmp_path / "mine.pth")
-    assert exported(checkpoint_path=tmp_path / "mine.pth")["num_classes"] == 7
+    assert exported(**own)["num_classes"] == 7
 
 
 def test_no_random_head_on_trained_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

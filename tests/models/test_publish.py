@@ -47,7 +47,8 @@ def trained(name: str, folder: Path, classes: int | None = None) -> tuple[nn.Mod
 
 
 def arguments(name: str, checkpoint: Path, *more: str) -> list[str]:
-    return ["publish", name, "--repo", REPO, "--checkpoint", str(checkpoint), "--i-have-permission", *more]
+    own = ["--checkpoint", str(checkpoint), "--preprocessing", name]
+    return ["publish", name, "--repo", REPO, *own, "--i-have-permission", *more]
 
 
 def logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -76,7 +77,7 @@ def test_published_network_reads_back(hub: UploadServer, tmp_path: Path, capsys:
 def test_the_published_entry_tells_where_its_weights_are(hub: UploadServer, tmp_path: Path) -> None:
     name = "mobilenetv3_osu"
     model, checkpoint = trained(name, tmp_path)
-    publish.publish(name, REPO, checkpoint_path=checkpoint, permitted=True)
+    publish.publish(name, REPO, checkpoint_path=checkpoint, preprocessing=name, permitted=True)
     (files,) = hub.commits[REPO].values()
     info = ModelInfo.from_dict(json.loads(files["config.json"])["sarhub"])
     path = Store(tmp_path / "other").path(info, spec_of(info), progress=False)
@@ -119,7 +120,8 @@ def test_timm_reads_our_networks_where_this_package_is(network: str, hub: Upload
 
 def test_a_head_of_unknown_size_is_described_as_it_is(hub: UploadServer, tmp_path: Path) -> None:
     _, checkpoint = trained("resnet18_tsx.grsl2020", tmp_path, classes=7)
-    publish.publish("resnet18_tsx.grsl2020", REPO, checkpoint_path=checkpoint, permitted=True)
+    name = "resnet18_tsx.grsl2020"
+    publish.publish(name, REPO, checkpoint_path=checkpoint, preprocessing=name, permitted=True)
     (files,) = hub.commits[REPO].values()
     entry = json.loads(files["config.json"])["sarhub"]
     assert entry["num_classes"] == 7
@@ -159,7 +161,7 @@ def test_licensed_weights_need_no_permission(
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     monkeypatch.setenv("SARHUB_MANIFEST", str(tmp_path / "manifest.json"))
     _, checkpoint = trained("mobilenetv3_osu", tmp_path)
-    publish.publish("mobilenetv3_osu", REPO, checkpoint_path=checkpoint)
+    publish.publish("mobilenetv3_osu", REPO, checkpoint_path=checkpoint, preprocessing="mobilenetv3_osu")
     (files,) = hub.commits[REPO].values()
     card = files["README.md"].decode()
     assert "license: apache-2.0" in card

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sarhub_models.engine.run import load_run, train
 from sarhub_models.errors import CheckpointError
 from sarhub_models.networks import build
-from sarhub_models.zoo.manifest import load_manifest
+from sarhub_models.zoo.manifest import load_manifest, model_info
 from training import bundle
 from training.recipes import load_recipe
 
@@ -35,6 +35,8 @@ def test_bundling_writes_half_precision_and_the_manifest(tiny_dsn: Path, tmp_pat
     for name, tensor in stored.items():
         assert tensor.dtype == (torch.float16 if full[name].is_floating_point() else torch.int64), name
     info = load_manifest(manifest).models["mobilenetv3_dsn"]
+    described = model_info(tmp_path / "bundled" / "mobilenetv3_dsn.safetensors")
+    assert (described.name, described.preprocessing.mean) == ("mobilenetv3_dsn", (run.mean,))
     assert info.params == sum(p.numel() for p in build("mobilenetv3", num_classes=3).parameters())
     assert info.class_names == ("s1/forest", "s1/water", "tsx/ships")
     assert info.input == load_manifest().models["mobilenetv3_dsn"].input
@@ -64,4 +66,4 @@ def test_a_split_that_was_trained_on_is_not_scored(tiny_dsn: Path, tmp_path: Pat
 def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.tensor([1e6])}, tmp_path / "w.safetensors")
     with pytest.raises(CheckpointError, match="half precision"):
-        bundle.write_half(tmp_path / "w.safetensors", tmp_path / "h.safetensors")
+        bundle.write_half(tmp_path / "w.safetensors", tmp_path / "h.safetensors", name="mobilenetv3_dsn")

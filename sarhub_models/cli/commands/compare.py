@@ -8,12 +8,24 @@ from typing import Annotated
 import typer
 
 from .. import console
-from ..arguments import Bands, BatchSize, Device, FullScale, Json, Names, Nodata, Radiometry, Seed, Workers, split_bands
+from ..arguments import (
+    Bands,
+    BatchSize,
+    Device,
+    FullScale,
+    Json,
+    Nodata,
+    Radiometry,
+    Seed,
+    SomeWeights,
+    Workers,
+    split_bands,
+)
 from ..local import usable_device
 
 
 def command(
-    models: Names = None,
+    models: SomeWeights = None,
     images: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of images, or packed DSN-SLC patches (folder or one file).")
     ] = ...,  # type: ignore[assignment]
@@ -36,12 +48,13 @@ def command(
 
     Every network computes features of the chips, and so does its untrained twin, the control. With labels: accuracy of
     kNN and of a linear probe. Always: similarity of the features (CKA) and a map of the chips. Prints a table; writes
-    pictures and the numbers. Without NAMEs, all weights that are on this disk.
+    pictures and the numbers. Without names, all registered weights that are on this disk.
 
     \b
     Examples:
       sarhub compare mobilenetv3_dsn resnet50_ben --images chips/ --labels labels.csv --radiometry dn --full-scale 65535
       sarhub compare --images dsn/s1.npz
+      sarhub compare mobilenetv3_dsn outputs/my_run --images chips/ --labels labels.csv
       sarhub compare resnet50_ssl4eo.moco resnet50_ben --images tiles/ --bands VV,VH --radiometry db
     """
     from ...datasets.labeled import open_images

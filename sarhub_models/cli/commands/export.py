@@ -10,14 +10,18 @@ import typer
 from ...errors import OptionError
 from ...zoo import text
 from .. import console
-from ..arguments import Checkpoint, Json, Name
+from ..arguments import Checkpoint, Json, Preprocessing, Weights
 
 
 def command(
-    name: Name,
+    name: Weights,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
-    format: Annotated[Literal["onnx", "pt2"], typer.Option(help="ONNX, or PyTorch's own (torch.export).")] = "onnx",
+    format: Annotated[
+        Literal["onnx", "pt2", "safetensors"],
+        typer.Option(help="ONNX; PyTorch's own (torch.export); or the weights alone, for create_model."),
+    ] = "onnx",
     checkpoint: Checkpoint = None,
+    preprocessing: Preprocessing = None,
     untrained: Annotated[bool, typer.Option("--untrained", help="Export random weights, to try the format.")] = False,
     num_classes: Annotated[
         int | None,
@@ -38,12 +42,15 @@ def command(
     """Write a network for other runtimes.
 
     The size of the batch is dynamic. The file is run and compared with the network before it is put in place (ONNX: if
-    onnxruntime is installed). Its input is the output of the preprocessing, which stands in its metadata, key "sarhub".
+    onnxruntime is installed). Its input is the output of the preprocessing, which stands in its metadata, key "sarhub":
+    create_transform takes the file.
 
     \b
     Examples:
       sarhub export mobilenetv3_dsn --out mobilenetv3.onnx
       sarhub export resnet50_ben --format pt2 --out resnet50.pt2 --in-chans 1
+      sarhub export outputs/my_run --out mine.onnx
+      sarhub export mine.pth --preprocessing resnet50_ben --format safetensors --out mine.safetensors
     """
     if untrained and checkpoint is not None:
         raise OptionError("give --checkpoint or --untrained, not both")
@@ -54,6 +61,7 @@ def command(
         out,
         format=format,
         checkpoint_path=checkpoint,
+        preprocessing=preprocessing,
         pretrained=not untrained,
         num_classes=num_classes,
         in_chans=in_chans,

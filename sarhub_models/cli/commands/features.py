@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ...errors import ImageError
-from ...zoo.manifest import load_manifest
+from ...zoo.entries import ModelInfo
 from .. import console
 from ..arguments import (
     Bands,
@@ -19,6 +19,7 @@ from ..arguments import (
     Json,
     Model,
     Nodata,
+    Preprocessing,
     Radiometry,
     Workers,
     split_bands,
@@ -31,6 +32,7 @@ def command(
     model: Model,
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, .safetensors or .parquet.")],
     checkpoint: Checkpoint = None,
+    preprocessing: Preprocessing = None,
     full_scale: FullScale = None,
     radiometry: Radiometry = None,
     band: Annotated[
@@ -55,17 +57,20 @@ def command(
       sarhub features chips/ --model mobilenetv3_dsn --out features.safetensors --full-scale 65535
       sarhub features tiles/ --model resnet50_ben --out features.parquet --band 1 --on-error skip
       sarhub features tiles/ --model resnet50_ssl4eo.moco --out features.safetensors --radiometry intensity
+      sarhub features chips/ --model outputs/my_run --out features.safetensors
+      sarhub features chips/ --model mine.pth --preprocessing resnet50_ben --out features.safetensors
     """
     from ...features.extract import extract_features
     from ...io.images import list_images, one_per_image
-    from ...models.create import create_model, create_transform
+    from ...models.create import open_model
 
     files = list_images(folder)
-    network = create_model(model, pretrained=True, checkpoint_path=checkpoint)
-    transform = create_transform(model, radiometry=radiometry, full_scale=full_scale)
+    network, transform, info = open_model(
+        model, checkpoint_path=checkpoint, preprocessing=preprocessing, radiometry=radiometry, full_scale=full_scale
+    )
     if bands is None and not band:
         files = one_per_image(files, transform.bands)
-    hint = _full_scale_hint(model) if full_scale is None else None
+    hint = _full_scale_hint(info) if full_scale is None else None
     try:
         features = extract_features(
             network,
@@ -97,12 +102,10 @@ def command(
     print(f"{out}: {rows} images, {columns} features each")
 
 
-def _full_scale_hint(model: str) -> str:
+def _full_scale_hint(info: ModelInfo) -> str:
     """Return how to state the scale of the images, and the one that the weights were trained with."""
     hint = "--full-scale NUMBER states the value of amplitude 1"
-    info = load_manifest().models.get(model)  # a published model is not in it
-    full_scale = getattr(info.preprocessing, "full_scale", None) if info is not None else None
-    if full_scale is None:
+    if info.preprocessing.full_scale is None:
         return hint
-    known = f"{full_scale:.10g}"
+    known = f"{info.preprocessing.full_scale:.10g}"
     return f"{hint}; these weights were trained with amplitude / {known}: try --full-scale {known}"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ...errors import OptionError
-from ..arguments import Checkpoint, Name
+from ..arguments import Checkpoint, Preprocessing, Weights
 
 
 def command(
-    name: Name,
+    name: Weights,
     repo: Annotated[str, typer.Option(metavar="ORGANIZATION/NAME", help="The repository on the Hugging Face Hub.")],
     checkpoint: Checkpoint = None,
+    preprocessing: Preprocessing = None,
     private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write the files to --out and upload nothing.")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for --dry-run.")] = None,
@@ -37,8 +38,13 @@ def command(
         raise OptionError("--dry-run and --out belong together: give both or neither")
     from ...models import publish
 
+    options: dict[str, Any] = {
+        "checkpoint_path": checkpoint,
+        "preprocessing": preprocessing,
+        "permitted": permitted,
+    }
     if out is not None:
-        for file in publish.write_repository(name, out, repo, checkpoint_path=checkpoint, permitted=permitted):
+        for file in publish.write_repository(name, out, repo, **options):
             print(file)
     else:
-        print(publish.publish(name, repo, checkpoint_path=checkpoint, private=private, permitted=permitted))
+        print(publish.publish(name, repo, private=private, **options))

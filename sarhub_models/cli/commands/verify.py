@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ...zoo.manifest import own_file
 from .. import console
-from ..arguments import Json, Names
+from ..arguments import Json, SomeWeights
 from ..local import on_disk
 
 if TYPE_CHECKING:
     from ...weights import Verification
 
 
-def command(names: Names = None, as_json: Json = False) -> None:
+def command(names: SomeWeights = None, as_json: Json = False) -> None:
     """Check the hashes of the weights on this disk.
 
     The exit code is 1 if a file was changed, or comes from another release than the published one. A damaged file is
@@ -24,12 +25,16 @@ def command(names: Names = None, as_json: Json = False) -> None:
     Examples:
       sarhub verify
       sarhub verify resnet50_ben --json
+      sarhub verify outputs/my_run
     """
-    from ...weights import Store
+    from ...weights import Store, verify_file
 
     found: list[Verification] = []
     wanted: list[str | None] = [*names] if names else [None]
     for name in wanted:
+        if name is not None and (file := own_file(name)) is not None:
+            found.append(verify_file(file))
+            continue
         with on_disk(name):
             found += Store().verify(name)
     if as_json:

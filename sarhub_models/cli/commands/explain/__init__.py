@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ....errors import OptionError
-from ....zoo.manifest import list_models, model_info
 from ... import console
-from ...arguments import complete_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,20 +18,6 @@ if TYPE_CHECKING:
 
 group = typer.Typer(rich_markup_mode=None)
 
-Model = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME|FILE",
-        help="A name of 'sarhub list', or a checkpoint (.safetensors, .pth) of one of its networks.",
-        autocompletion=complete_name,
-    ),
-]
-Preprocessing = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="The model whose preprocessing a checkpoint needs.", autocompletion=complete_name
-    ),
-]
 Images = Annotated[Path, typer.Option(metavar="DIR", help="Folder of chips; its subfolders are read, too.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables, maps and pictures.")]
 Label = Annotated[str | None, typer.Option(help="Name of the network in them. Default: --model.")]
@@ -72,32 +56,13 @@ def explain(context: typer.Context) -> None:
 
 
 def open_network(model: str, preprocessing: str | None) -> tuple[nn.Module, Pipeline]:
-    """Return the network of a name or of a checkpoint, and its preprocessing."""
-    from ....models.create import create_model, create_transform
+    """Return the network of a name, a file or a run, and its preprocessing."""
+    from ....models.create import open_model
 
-    file = Path(model).expanduser()
-    if not file.is_file() and file.suffix not in (".safetensors", ".pth", ".pt"):
-        if preprocessing is not None:
-            raise OptionError(f"--preprocessing is for checkpoints: {model} has its own")
-        return create_model(model, pretrained=True), _one_band(create_transform(model), model)
-    from ....networks import identify
-    from ....weights import read_tensors
-
-    architecture = identify(read_tensors(file))
-    if preprocessing is None:
-        raise OptionError(
-            f"{file} is a {architecture}, but does not say which preprocessing it was trained with; "
-            "to fix: --preprocessing NAME, a name of 'sarhub list'"
-        )
-    info = model_info(preprocessing)
-    name = info.name if info.network == architecture else list_models(network=architecture)[0]
-    return create_model(name, checkpoint_path=file), _one_band(create_transform(preprocessing), preprocessing)
-
-
-def _one_band(transform: Pipeline, name: str) -> Pipeline:
+    network, transform, _ = open_model(model, preprocessing=preprocessing)
     if len(transform.bands) > 1:
-        raise OptionError(f"chips of one band are explained, and {name} takes several bands: see 'sarhub info {name}'")
-    return transform
+        raise OptionError(f"chips of one band are explained, and {model} takes several bands: see 'sarhub info'")
+    return network, transform
 
 
 def open_chips(

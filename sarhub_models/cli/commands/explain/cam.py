@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ...arguments import Device, FullScale, Json, Nodata
+from ...arguments import Device, FullScale, Json, Model, Nodata, Preprocessing
 from ...local import usable_device
 from .. import explain as group
 
@@ -14,10 +14,10 @@ Method = Literal["gradcam", "gradcam++", "hirescam", "layercam", "xgradcam", "ei
 
 
 def command(
-    model: group.Model,
+    model: Model,
     images: group.Images,
     out: group.Out,
-    preprocessing: group.Preprocessing = None,
+    preprocessing: Preprocessing = None,
     label: group.Label = None,
     method: Annotated[Method, typer.Option(help="Kind of class-activation map.")] = "gradcam",
     layer: group.Layer = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ....errors import OptionError
-from ...arguments import Device, FullScale, Json, Nodata, Seed
+from ...arguments import Device, FullScale, Json, Model, Nodata, Preprocessing, Seed
 from ...local import usable_device
 from .. import explain as group
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: group.Model,
+    model: Model,
     images: group.Images,
     out: group.Out,
-    preprocessing: group.Preprocessing = None,
+    preprocessing: Preprocessing = None,
     label: group.Label = None,
     layer: group.Layer = None,
     patch: group.Patch = 8,
@@ -65,7 +65,7 @@ def command(
     \b
     Examples:
       sarhub explain kp --model mobilenetv3_dsn --images chips/ --out kp/ --full-scale 65535
-      sarhub explain kp --model best.safetensors --preprocessing mobilenetv3_dsn --images chips/ --out kp/
+      sarhub explain kp --model outputs/my_run --images chips/ --out kp/
     """
     if unet is not None and estimator != "unet":
         raise OptionError("--unet is the file of --estimator unet: give both")
