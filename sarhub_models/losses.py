@@ -42,6 +42,7 @@ __all__ = [
     "MiniBatchClassBalancedLoss",
     "class_balanced_weights",
     "make_loss",
+    "nt_xent",
     "register",
 ]
 
@@ -341,3 +342,42 @@ class MiniBatchClassBalancedLoss(_BalancedLoss):
     def class_weights(self, batch_counts: Tensor) -> Tensor:
         """Return the weights (C,) for the counts of this (global) mini-batch."""
         return _weights(batch_counts, self.beta)
+
+
+def nt_xent(first: Tensor, second: Tensor, *, temperature: float = 0.2) -> Tensor:
+    """Return the contrastive loss of two views: each sample's views shall be more alike than those of all others.
+
+    The normalized temperature-scaled cross-entropy of SimCLR (Chen, Kornblith, Norouzi, Hinton, ICML 2020). Under an
+    initialized process group the others are those of all processes; all must take part, with as many samples each.
+
+    Args:
+        first: projections of one view, floating point (B, D).
+        second: those of the other view, (B, D).
+        temperature: the cosines are divided by it, above 0.
+
+    Returns:
+        The mean over the samples of this process, a float32 scalar.
+
+    Raises:
+        InputError: the shapes differ, or the temperature is not above 0.
+
+    >>> nt_xent(torch.eye(2), torch.eye(2), temperature=0.5)
+    tensor(0.2395)
+    """
+    if first.shape != second.shape or first.ndim != 2 or not temperature > 0:
+        raise InputError(
+            f"expected two views (B, D) and a temperature above 0, got {tuple(first.shape)}, {tuple(second.shape)} and "
+            f"{temperature}"
+        )
+    with torch.autocast(first.device.type, enabled=False):
+        views = F.normalize(torch.stack([first.float(), second.float()]), dim=-1)
+        everyone, rank = views.flatten(0, 1), 0
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            from torch.distributed.nn.functional import all_gather  # with gradients
+
+            everyone, rank = torch.cat(all_gather(everyone)), dist.get_rank()
+        count = len(first)
+        own = 2 * count * rank + torch.arange(2 * count, device=first.device)
+        logits = views.flatten(0, 1) @ everyone.T / temperature
+        logits = logits.scatter(1, own[:, None], -math.inf)  # a view is no other of its own
+        return F.cross_entropy(logits, own.roll(count))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from sarhub_models.errors import InputError
-from sarhub_models.losses import ClassBalancedLoss, MiniBatchClassBalancedLoss, class_balanced_weights
+from sarhub_models.losses import ClassBalancedLoss, MiniBatchClassBalancedLoss, class_balanced_weights, nt_xent
 
 BETA = 0.995
 FORMS = ("per_sample", "released")
@@ -279,3 +280,23 @@ def test_two_processes_equal_one_with_the_global_batch(tmp_path: Path) -> None:
             torch.testing.assert_close(ranks[rank][number][1], model.weight.grad, msg=f"gradient of {CASES[number]}")
             local = loss(logits[SHARES[rank]], _targets(labels, multilabel)[SHARES[rank]])
             torch.testing.assert_close(ranks[rank][number][2], local.detach(), msg=f"evaluation of {CASES[number]}")
+
+
+def test_nt_xent_is_the_mean_cross_entropy_of_finding_the_other_view() -> None:
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 5, 8, generator=generator).unbind()
+    views = [row / row.norm() for row in [*first, *second]]
+    terms = []
+    for index, view in enumerate(views):
+        others = [math.exp(float(view @ other) / 0.3) for k, other in enumerate(views) if k != index]
+        terms.append(-math.log(math.exp(float(view @ views[(index + 5) % 10]) / 0.3) / sum(others)))
+    assert nt_xent(first, second, temperature=0.3).item() == pytest.approx(sum(terms) / 10, rel=1e-5)
+    assert nt_xent(3 * first, second.half(), temperature=0.3).item() == pytest.approx(sum(terms) / 10, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "temperature"), [(((3, 4), (2, 4)), 0.1), (((3,), (3,)), 0.1), (((3, 4), (3, 4)), 0)]
+)
+def test_nt_xent_refuses_what_are_no_two_views(shapes: tuple[tuple[int, ...], ...], temperature: float) -> None:
+    with pytest.raises(InputError, match="two views"):
+        nt_xent(*map(torch.ones, shapes), temperature=temperature)

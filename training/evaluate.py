@@ -14,7 +14,8 @@ from sarhub_models.engine.report import plot_detail
 from sarhub_models.engine.run import Run, load_run
 from sarhub_models.engine.scoring import score
 from sarhub_models.engine.skipped import Skipped
-from sarhub_models.engine.splits import Source, open_source
+from sarhub_models.engine.sources import Split
+from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import InputError, SarHubError
 from sarhub_models.io.files import digests, write_text
 from sarhub_models.io.json_files import read_object
@@ -61,7 +62,7 @@ def _known(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _inputs(run: Run, source: Source) -> dict[str, Any]:
+def _inputs(run: Run, source: Split) -> dict[str, Any]:
     """Return what the scores follow from."""
     return {
         "samples": source_digest(source),

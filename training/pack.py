@@ -26,8 +26,8 @@ from sarhub_models.datasets.recognition.base import Sample
 from sarhub_models.engine.batches import Batches, damaged
 from sarhub_models.engine.provenance import chips_digest
 from sarhub_models.engine.readers import Scenes, amplitude, open_split
-from sarhub_models.engine.recipe import Data
 from sarhub_models.engine.run import only_one
+from sarhub_models.engine.sections import Data
 from sarhub_models.engine.seeds import generator
 from sarhub_models.engine.shards import Index, Settings, Shard, check_shard, read_index
 from sarhub_models.errors import DataError, ImageError, OptionError, SarHubError

@@ -28,7 +28,8 @@ from sarhub_models.engine.readers import Scenes
 from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.run import SUMMARY, load_run, train
 from sarhub_models.engine.scoring import Outputs, collect
-from sarhub_models.engine.splits import Source, mean_std, open_source, open_training
+from sarhub_models.engine.sources import Split
+from sarhub_models.engine.splits import mean_std, open_source, open_training
 from sarhub_models.errors import InputError, OptionError, StoppedError
 from sarhub_models.features.probe import classifiers
 from sarhub_models.io.tables import write_table
@@ -120,7 +121,7 @@ class Recognition(Experiment):
         return _write(folder, classes, tested, class_scores(classifier, tested.values.numpy(), len(classes)))
 
 
-def _scenes(source: Source) -> Scenes:
+def _scenes(source: Split) -> Scenes:
     if not isinstance(source, Files):
         raise OptionError("frozen features need single files: data.root=FOLDER in place of data.shards")
     return source.scenes

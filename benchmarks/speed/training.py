@@ -33,6 +33,7 @@ from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Batch, Files
 from sarhub_models.engine.memory import keep_freed_memory
 from sarhub_models.engine.recipe import Recipe
+from sarhub_models.engine.sections import Augment
 from sarhub_models.engine.trainer import Trainer, make_accelerator
 from sarhub_models.networks import build
 from training.recipes import load_recipe
@@ -94,7 +95,7 @@ def plain_loop(setup: Setup) -> Steps:
     recipe = setup.recipe()
     p, batch_size = recipe.preprocess, recipe.optim.batch_size
     chips, device = Chips(BATCHES * batch_size, SIZE), torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    transform = make_transform(p, p.mean or 0, p.std or 1, geometry="flip_rotate")
+    transform = make_transform(p, p.mean or 0, p.std or 1, augment=Augment())
     pairs = [(image, label) for image, label, _ in (chips[index] for index in range(len(chips)))]
     loader: DataLoader[Any] = DataLoader(
         pairs,  # type: ignore[arg-type]
@@ -138,8 +139,8 @@ def seconds_of_extras(trainer: Trainer, batch: Batch) -> float:
     logits = torch.randn(len(batch.names), trainer.classes, device=trainer.accelerator.device, requires_grad=True)
 
     def extras() -> None:
-        trainer.augment(batch.images, numbers=numbers)
-        trainer.loss(logits, batch.labels).backward()
+        trainer.objective.transform(batch.images, numbers=numbers)
+        trainer.objective.loss(logits, batch.labels).backward()
         if logits.is_cuda:
             torch.cuda.synchronize()
 

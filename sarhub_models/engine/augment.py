@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..transforms import DRAA, Geometry, Pipeline
-from .recipe import Preprocess
+from ..transforms import DRAA, Geometry, Pipeline, Speckle, Window
+from .sections import Augment, Preprocess
 from .seeds import generator
 
 Numbers = float | list[float]
@@ -21,17 +21,43 @@ Numbers = float | list[float]
 
 INPUT: dict[str, Any] = {"bands": ["single"], "radiometry": "amplitude", "range": [0, 1], "channels": 3}
 """The images that every recipe trains on, as the manifest describes them."""
-DRAWS = DRAA.draws + Geometry.draws  # numbers for each sample: operator's parameter, two flips, transposition or angle
+# Numbers for each sample: operator's parameter, two flips, transposition or angle; a chain without an operator draws
+# one that it does not use, so that the others do not depend on the operator.
+DRAWS = DRAA.draws + Geometry.draws
 
 
-def draw(seed: int, step: int, batch_size: int, rank: int, world: int) -> Tensor:
-    """Return the random numbers of one process's samples in one step, float32 (DRAWS, batch_size)."""
-    numbers = torch.rand(DRAWS, batch_size * world, generator=generator(seed, "augment", step))
+def draw(
+    seed: int,
+    step: int,
+    batch_size: int,
+    rank: int,
+    world: int,
+    *,
+    rows: int = DRAWS,
+    purpose: tuple[str | int, ...] = (),
+) -> Tensor:
+    """Return the random numbers of one process's samples in one step, float32 (rows, batch_size).
+
+    Args:
+        seed: of the run.
+        step: number of the mini-batch.
+        batch_size: samples of this process.
+        rank: of this process.
+        world: number of processes.
+        rows: numbers for each sample.
+        purpose: tells draws of one step apart.
+    """
+    numbers = torch.rand(rows, batch_size * world, generator=generator(seed, "augment", step, *purpose))
     return numbers[:, rank * batch_size : (rank + 1) * batch_size]
 
 
 def _listed(numbers: Numbers) -> list[float]:
     return list(numbers) if isinstance(numbers, list) else [numbers]
+
+
+def rows_of(transform: Pipeline) -> int:
+    """Return how many random numbers a chain takes for a sample, at least :data:`DRAWS`."""
+    return max(DRAWS, sum(getattr(step, "draws", 0) for step in transform.steps.values()))
 
 
 def describe(preprocess: Preprocess, mean: Numbers, std: Numbers, *, full_scale: float | None = None) -> dict[str, Any]:
@@ -60,7 +86,7 @@ def make_transform(
     mean: Numbers,
     std: Numbers,
     *,
-    geometry: str | None = None,
+    augment: Augment | None = None,
     given: Mapping[str, Any] | None = None,
 ) -> Pipeline:
     """Return the chain of a recipe: an image of its data becomes the input of its network.
@@ -69,15 +95,22 @@ def make_transform(
         preprocess: crop, operator, its range, and the size.
         mean: subtracted after the operator, one number or one a band.
         std: divided by, likewise.
-        geometry: kind of :class:`~sarhub_models.transforms.Geometry`, for a chain that augments; ``None`` for the
-            chain of evaluation, which users of the weights get.
+        augment: section of the recipe, for a chain that augments; ``None`` for the chain of evaluation, which users of
+            the weights get.
         given: ``data.input`` of the recipe; ``None`` is amplitude in [0, 1].
     """
+    options: dict[str, Any] = {"geometry": "none"}
+    if augment is not None:
+        options = {
+            "geometry": augment.geometry,
+            "window": augment.window and Window(augment.window, scale=augment.window_scale),
+            "speckle": augment.looks and Speckle(augment.looks),
+        }
     return Pipeline.from_dict(
         {"input": INPUT if given is None else given, "preprocessing": describe(preprocess, mean, std)},
-        geometry=geometry or "none",
-        training=geometry is not None,
+        training=augment is not None,
         validate=False,
+        **options,
     )
 
 

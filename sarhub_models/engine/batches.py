@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..errors import DataError, ImageError, InputError, OptionError, SarHubError
 from .readers import Scenes, physical
-from .recipe import Data, Optim
+from .sections import Data, Optim
 from .seeds import generator
 
 # Forked workers share the reader's memory, and end when the run is killed; those of a fork server would stay.

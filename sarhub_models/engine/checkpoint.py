@@ -24,7 +24,7 @@ from ..weights.archives import opened_zip, whole_records
 from ..zoo.description import BEST, to_metadata
 from ..zoo.entries import ModelInfo
 from .provenance import check_same_run
-from .recipe import Recipe
+from .sections import Recipe
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
 FORMAT = 2  # of last.pt; another one is not read

@@ -11,7 +11,7 @@ from ..zoo.entries import DatasetInfo, Input, ModelInfo, Preprocessing, with_tup
 from ..zoo.manifest import load_manifest
 from .augment import INPUT, Numbers, describe
 from .provenance import comparable
-from .recipe import Recipe
+from .sections import Recipe
 
 _UNKNOWN = "not stated"
 

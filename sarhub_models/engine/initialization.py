@@ -18,7 +18,7 @@ from ..weights import read_tensors
 from ..weights.hub import hub_file
 from ..zoo.description import read_description, weights_file
 from .adapters import add_adapters
-from .recipe import Model
+from .sections import Model
 
 
 def build_network(model: Model, num_classes: int, size: int, seed: int, *, in_chans: int = 3) -> nn.Module:
@@ -101,6 +101,8 @@ def _own_file(init: str) -> Path | None:
 
 def _imagenet(network: str) -> dict[str, Tensor]:
     entry = networks.spec(network)
+    if (installed := entry.imagenet()) is not None:
+        return networks.rename_checkpoint(network, read_tensors(installed))
     config = timm.get_pretrained_cfg(entry.timm_name)
     if config is None or config.hf_hub_id is None:
         raise OptionError(f"timm has no ImageNet weights for {network}; model.init=none, or a checkpoint")

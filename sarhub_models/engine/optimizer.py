@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .recipe import Optim
+from .sections import Optim
 
 
 def make_optimizer(

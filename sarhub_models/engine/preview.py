@@ -14,7 +14,7 @@ from ..errors import SarHubError
 from .augment import INPUT
 from .batches import steps_per_epoch
 from .initialization import build_network, check_init
-from .recipe import Recipe
+from .sections import Recipe
 from .splits import open_training
 from .trainer import make_accelerator
 

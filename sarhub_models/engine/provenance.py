@@ -13,8 +13,9 @@ import numpy as np
 from ..errors import DataError, ImageError, OptionError
 from .batches import Files
 from .readers import Scenes
-from .recipe import Recipe, completed
-from .splits import Source
+from .recipe import completed
+from .sections import Recipe
+from .sources import Sources, Split
 
 # What may differ between a run and its continuation without a change in what is computed.
 _FREE = {
@@ -27,10 +28,13 @@ _SAMPLE = 16  # chips of a split whose pixels are looked at
 
 def comparable(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a recipe that decides what is computed."""
-    return {
+    decides = {
         section: {name: value for name, value in values.items() if name not in _FREE.get(section, ())}
         for section, values in recipe.items()
     }
+    if sources := decides.get("data", {}).get("sources"):
+        decides["data"]["sources"] = {name: comparable({"data": source})["data"] for name, source in sources.items()}
+    return decides
 
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
@@ -66,11 +70,14 @@ def chips_digest(scenes: Scenes) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def source_digest(source: Source) -> str:
+def source_digest(source: Split) -> str:
     """Return the digest of a split: names, labels, names of the classes, and the pixels of some chips.
 
     Of shards the numbers of samples and the names of the classes are all.
     """
+    if isinstance(source, Sources):
+        parts = [[part.name, source_digest(part.split)] for part in source.parts]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     if not isinstance(source, Files):
         content = [list(source.class_names), source.counts.tolist()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -81,7 +88,7 @@ def source_digest(source: Source) -> str:
     return found.hexdigest()
 
 
-def split_digests(train: Source, val: Source | None) -> dict[str, str | None]:
+def split_digests(train: Split, val: Split | None) -> dict[str, str | None]:
     """Return the digests of what is trained and validated on, as a run keeps them."""
     return {"train": source_digest(train), "val": None if val is None else source_digest(val)}
 

@@ -20,7 +20,10 @@ from ..zoo.entries import Input, with_tuples
 from .seeds import generator
 
 if TYPE_CHECKING:
-    from .recipe import Data
+    from .sections import Data
+
+WHOLE = "all"
+"""Split of everything there is, of data sets that need no lists."""
 
 
 class Scenes(Protocol):
@@ -103,7 +106,9 @@ def open_split(data: Data, split: str) -> Scenes:
         raise OptionError("where does the data set lie? data.root=FOLDER says it (or data.shards, see training.pack)")
     options = {**data.options, **({} if data.lists is None else {"lists": data.lists.expanduser()})}
     try:
-        scenes: Scenes = find(data.name).reader(data.root.expanduser(), split, **options)
+        entry = find(data.name)
+        chosen = None if split == WHOLE and entry.whole else split
+        scenes: Scenes = entry.reader(data.root.expanduser(), chosen, **options)
     except TypeError as err:
         raise OptionError(f"data.options {options} do not fit the reader of {data.name}: {err}") from None
     if len(scenes) == 0:

@@ -29,9 +29,11 @@ from .augment import Numbers, describe, make_transform
 from .checkpoint import PREVIOUS
 from .memory import keep_freed_memory
 from .provenance import check_same_run, split_digests
-from .recipe import Recipe, override
+from .recipe import override
 from .report import RUNNING, plot_curves, plot_detail
-from .splits import Source, open_source, open_training
+from .sections import Recipe
+from .sources import Split
+from .splits import open_source, open_training
 from .trainer import Row, Trainer, make_accelerator
 
 SUMMARY, RECIPE = "run.json", "recipe.yaml"
@@ -128,7 +130,7 @@ def _summary(file: Path) -> dict[str, Any]:
     return values
 
 
-def open_splits(recipe: Recipe) -> tuple[Source, Source | None]:
+def open_splits(recipe: Recipe) -> tuple[Split, Split | None]:
     """Return what a recipe trains on, and what it validates on, if anything.
 
     Raises:
@@ -204,7 +206,7 @@ def only_one(lock: Path, message: str) -> Iterator[None]:
         yield
 
 
-def _train(recipe: Recipe, splits: tuple[Source, Source | None], out: Path, accelerator: Accelerator) -> bool:
+def _train(recipe: Recipe, splits: tuple[Split, Split | None], out: Path, accelerator: Accelerator) -> bool:
     if recipe.runtime.threads is not None:
         torch.set_num_threads(recipe.runtime.threads)  # Accelerate has its own idea of it
     if accelerator.device.type == "cpu":

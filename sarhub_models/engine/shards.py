@@ -47,7 +47,7 @@ from ..weights.http import download
 from ..weights.hub import offline
 from .batches import Batch, Batches, Item, Plan, Rank, collate, damaged
 from .readers import amplitude
-from .recipe import Count, Data, Section
+from .sections import Count, Data, Section
 from .seeds import generator, key
 
 _SUFFIXES = {"npy", "cls", "labels.npy", "json"}  # others could be pickles, which webdataset would open

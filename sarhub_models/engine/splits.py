@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
-
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
 
 from ..errors import DataError, OptionError
 from .augment import INPUT, Numbers, make_transform
-from .batches import Batch, Files, Plan, Rank
+from .batches import Files, Rank
 from .readers import Subset, open_split, stratified
-from .recipe import Data, Preprocess
+from .sections import Data, Preprocess, Training
 from .shards import Shards
+from .sources import Sources, Split
 
 _PROBE = 4096  # samples that decide mean and std
 
 
-class Source(Protocol):
-    """One split, as :class:`.Files` and :class:`.Shards` offer it."""
-
-    class_names: tuple[str, ...]
-    multilabel: bool
-    counts: np.ndarray
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-
-    def training(self, plan: Plan, *, pin: bool = False) -> Iterable[Batch]:
-        """Return the mini-batches of a plan."""
-
-    def evaluation(self, batch_size: int, *, process: Rank = Rank(), pin: bool = False) -> Iterable[Batch]:
-        """Return one process's share of the split, each sample once."""
-
-
-def open_source(data: Data, split: str) -> Source:
+def open_source(data: Data, split: str) -> Split:
     """Open a split, all of it.
 
     Raises:
@@ -48,7 +30,7 @@ def open_source(data: Data, split: str) -> Source:
     return Shards(data, split)
 
 
-def open_training(data: Data, seed: int) -> Source:
+def open_training(data: Data, seed: int) -> Split:
     """Open the samples to train on: the fraction of the split that the recipe asks for.
 
     Args:
@@ -59,6 +41,8 @@ def open_training(data: Data, seed: int) -> Source:
         OptionError: as :func:`open_source`; or a part of shards, or a balanced draw from them, is asked for.
         DataError: as :func:`open_source`.
     """
+    if isinstance(data, Training) and data.sources:
+        return Sources({name: open_training(part, seed) for name, part in data.sources.items()}, data.sources)
     if data.shards is not None and (data.fraction < 1 or data.balanced):
         raise OptionError(
             "shards are streamed in the order in which they lie: data.fraction and data.balanced need single files, "
@@ -72,7 +56,7 @@ def open_training(data: Data, seed: int) -> Source:
 
 
 def mean_std(
-    source: Source, preprocess: Preprocess, *, given: Mapping[str, Any] | None = None
+    source: Split, preprocess: Preprocess, *, given: Mapping[str, Any] | None = None
 ) -> tuple[Numbers, Numbers]:
     """Return mean and standard deviation over the pixels after the operator: the recipe's, or else measured.
 

@@ -21,11 +21,10 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from ..errors import InputError, OptionError
-from ..losses import make_loss
 from ..networks import spec
 from ..zoo.entries import ModelInfo
 from .adapters import without_adapters
-from .augment import INPUT, Numbers, cutmix, draw, make_transform
+from .augment import INPUT, Numbers, make_transform
 from .batches import Batch, Plan, Rank, steps_per_epoch
 from .checkpoint import check_same, load_last, restore, save_best, save_last, state_of
 from .description import run_info
@@ -33,13 +32,15 @@ from .divergence import all_finite, diverged
 from .initialization import build_network
 from .interruption import Seen, StopRequest, Watch
 from .metrics import check_monitor, make_metrics
+from .objective import make_objective
 from .optimizer import freeze_backbone, make_optimizer
 from .provenance import comparable, split_digests
-from .recipe import Recipe, Runtime
 from .scoring import score
-from .seeds import generator, key
+from .sections import Recipe, Runtime
+from .seeds import key
 from .skipped import Skipped
-from .splits import Source, mean_std
+from .sources import Split
+from .splits import mean_std
 
 Row = dict[str, float]
 _PLAIN = ("step", "history", "best", "seconds", "waited", "mean", "std", "detail")
@@ -93,9 +94,7 @@ class Trainer:
         CheckpointError: the checkpoint in the folder is damaged.
     """
 
-    def __init__(
-        self, recipe: Recipe, train: Source, val: Source | None, folder: Path, accelerator: Accelerator
-    ) -> None:
+    def __init__(self, recipe: Recipe, train: Split, val: Split | None, folder: Path, accelerator: Accelerator) -> None:
         self.recipe, self.train, self.val, self.folder, self.accelerator = recipe, train, val, folder, accelerator
         optim, self.classes = recipe.optim, len(train.class_names)
         self.process = Rank(accelerator.process_index, accelerator.num_processes)
@@ -105,7 +104,7 @@ class Trainer:
         self.monitor = check_monitor(
             recipe.evaluation.monitor,
             train.multilabel,
-            [str(name) for name in make_metrics(self.classes, train.multilabel)],
+            [str(name) for name in make_metrics(max(2, self.classes), train.multilabel)],
         )
         saved = load_last(folder)
         self.data = split_digests(train, val)
@@ -115,9 +114,6 @@ class Trainer:
         measured = mean_std(train, recipe.preprocess, given=given) if saved is None else (saved["mean"], saved["std"])
         self.mean: Numbers = measured[0]
         self.std: Numbers = measured[1]
-        self.augment = make_transform(
-            recipe.preprocess, self.mean, self.std, geometry=recipe.augment.geometry, given=given
-        )
         self.transform = make_transform(recipe.preprocess, self.mean, self.std, given=given)
         self._prepare(fresh=saved is None)
         self.history: list[Row] = []
@@ -135,13 +131,13 @@ class Trainer:
 
     def _prepare(self, fresh: bool) -> None:
         recipe, accelerator, optim = self.recipe, self.accelerator, self.recipe.optim
+        self.objective = make_objective(recipe, self.train, self.mean, self.std, self.process).to(accelerator.device)
         start = recipe.model if fresh else recipe.model.model_copy(update={"init": "none"})  # last.pt has the weights
         channels = (recipe.data.input or INPUT)["channels"]
-        self.network = build_network(
-            start, self.classes, recipe.preprocess.side, recipe.runtime.seed, in_chans=channels
-        )
+        network = build_network(start, self.classes, recipe.preprocess.side, recipe.runtime.seed, in_chans=channels)
         if optim.backbone_factor == 0:
-            freeze_backbone(self.network, spec(recipe.model.network).head)
+            freeze_backbone(network, spec(recipe.model.network).head)
+        self.network = self.objective.attach(network)
         if recipe.runtime.channels_last:
             self.network.to(memory_format=torch.channels_last)
         # Copied before Accelerate wraps the forward pass: scores are those of the plain network in float32.
@@ -154,8 +150,6 @@ class Trainer:
             model = self.network = convert_sync_batchnorm(self.network)  # torch's own would drop DenseNet's activations
         optimizer, self.schedule = make_optimizer(model, optim, self.steps, head=spec(recipe.model.network).head)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        counts, multilabel = torch.from_numpy(self.train.counts), self.train.multilabel
-        self.loss = make_loss(**recipe.loss.model_dump(), counts=counts, multilabel=multilabel).to(accelerator.device)
 
     @property
     def finished(self) -> bool:
@@ -251,18 +245,9 @@ class Trainer:
 
     def train_step(self, batch: Batch) -> Tensor:
         """Compute gradients for one mini-batch, move the weights where it is time to, and return the loss."""
-        recipe, seed, rank = self.recipe, self.recipe.runtime.seed, self.process.rank
-        torch.manual_seed(key(seed, "step", self.step, rank))  # dropout and drop path
-        numbers = draw(seed, self.step, recipe.optim.batch_size, rank, self.process.world)
-        rng = generator(seed, "cutmix", self.step)  # alike everywhere: the losses of all processes meet in each call
-        images = self.augment(batch.images, numbers=numbers)
-        images, pasted, kept = cutmix(images, batch.labels, recipe.augment.cutmix, rng)
-        layout = torch.channels_last if recipe.runtime.channels_last else torch.contiguous_format
+        torch.manual_seed(key(self.recipe.runtime.seed, "step", self.step, self.process.rank))  # dropout and drop path
         with self.accelerator.accumulate(self.model):
-            logits = self.model(images.contiguous(memory_format=layout))
-            value = self.loss(logits, batch.labels)
-            if kept < 1:
-                value = kept * value + (1 - kept) * self.loss(logits, pasted)
+            value: Tensor = self.objective(self.model, batch, self.step)
             self.accelerator.backward(value)
             self.optimizer.step()
             self.optimizer.zero_grad()
@@ -295,7 +280,7 @@ class Trainer:
         if not self.best or not scores or row[self.monitor] > self.best[self.monitor]:
             self.best, self.detail = row, detail
             if self.accelerator.is_main_process and (scores or self.finished):
-                network = without_adapters(self.scored)
+                network = without_adapters(self.objective.detach(self.scored))
                 save_best(self.folder, network.state_dict(), self._info(network, row, scores))
         self.watch.total = 0.0
         on_epoch(row)

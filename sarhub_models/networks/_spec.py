@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -38,6 +39,7 @@ class NetworkSpec:
         fit: resamples trained tensors to the network's options, those of ``timm_args`` included.
         drops_paths: takes a ``drop_path_rate``.
         torch_init: starts training from PyTorch's own initialization of its layers, not from timm's.
+        imagenet: finds a checkpoint of ImageNet in an installed package; where there is none, timm's is fetched.
     """
 
     timm_name: str
@@ -50,6 +52,7 @@ class NetworkSpec:
     fit: Callable[[Mapping[str, torch.Tensor], Mapping[str, Any]], Tensors] = keep_shapes
     drops_paths: bool = True
     torch_init: bool = False
+    imagenet: Callable[[], Path | None] = lambda: None
 
     def build(self, **options: Any) -> nn.Module:
         """Build the network with timm's initialization; ``options`` come before ``timm_args``."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .amplitude import normalize_amplitude
+    from .augmentation import Speckle, Window
     from .draa import DRAA
     from .geometry import GEOMETRIES, Geometry, flip_and_rotate
     from .operators import OPERATORS, log_amplitude, ptls, register_operator, reinhard_devlin
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
     from .radiometry import RADIOMETRIES, convert_radiometry
     from .steps import INTERPOLATIONS, Clip, Crop, FinalCrop, Normalize, Repeat, Resize, ToRadiometry
 
-_MODULES = ("radiometry", "operators", "amplitude", "draa", "geometry", "steps", "pipeline")  # without torch first
+_MODULES = (
+    "radiometry",
+    "operators",
+    "amplitude",
+    "draa",
+    "geometry",
+    "augmentation",
+    "steps",
+    "pipeline",
+)  # without torch first
 
 __all__ = [
     "DRAA",
@@ -34,7 +44,9 @@ __all__ = [
     "Pipeline",
     "Repeat",
     "Resize",
+    "Speckle",
     "ToRadiometry",
+    "Window",
     "convert_radiometry",
     "flip_and_rotate",
     "log_amplitude",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import OptionError, UnknownNameError, closest
+from .augmentation import Speckle, Window
 from .draa import DRAA
 from .geometry import Geometry
 from .steps import Clip, Crop, FinalCrop, Normalize, Repeat, Resize, ToRadiometry
@@ -18,10 +19,22 @@ from .steps import Clip, Crop, FinalCrop, Normalize, Repeat, Resize, ToRadiometr
 __all__ = ["Pipeline"]
 
 # An operator sees the pixels as they were taken, so what resizes comes behind it; without one, the size comes first.
-_WITH_OPERATOR = ("radiometry", "clip", "crop", "operator", "normalize", "resize", "final_crop", "augment", "repeat")
-_WITHOUT = ("radiometry", "clip", "resize", "crop", "normalize", "augment", "repeat")
+_WITH_OPERATOR = (
+    "radiometry",
+    "clip",
+    "crop",
+    "window",
+    "speckle",
+    "operator",
+    "normalize",
+    "resize",
+    "final_crop",
+    "augment",
+    "repeat",
+)
+_WITHOUT = ("radiometry", "clip", "resize", "crop", "window", "speckle", "normalize", "augment", "repeat")
 # Three copies of a band that are normalized like the channels of a photograph must be there before.
-_PER_CHANNEL = ("radiometry", "clip", "resize", "crop", "repeat", "normalize", "augment")
+_PER_CHANNEL = ("radiometry", "clip", "resize", "crop", "window", "speckle", "repeat", "normalize", "augment")
 
 
 class Pipeline(nn.Module):
@@ -30,9 +43,11 @@ class Pipeline(nn.Module):
     :meth:`from_dict` builds that of a set of weights, :func:`~sarhub_models.create_transform` by its name. With an
     operator, in this order: ``radiometry`` → ``clip`` → ``crop`` → ``operator`` → ``normalize`` → ``resize`` →
     ``final_crop`` → ``augment`` → ``repeat``; without: ``radiometry`` → ``clip`` → ``resize`` → ``crop`` →
-    ``normalize`` → ``augment`` → ``repeat``; each where it is needed. In training mode the operator's parameter is
-    drawn anew for every sample (:class:`DRAA`), and ``augment`` flips and rotates. The module holds no tensors and
-    works on the device of its input; with ``validate=False`` in its first step it never waits for that device.
+    ``normalize`` → ``augment`` → ``repeat``; each where it is needed. A chain that trains may cut
+    (:class:`Window`) and multiply speckle (:class:`Speckle`) before the operator. In training mode the operator's
+    parameter is drawn anew for every sample (:class:`DRAA`), and ``augment`` flips and rotates. The module holds no
+    tensors and works on the device of its input; with ``validate=False`` in its first step it never waits for that
+    device.
 
     Warning: as a submodule of a network it follows ``parent.train()`` and then augments; keep it outside of networks,
     or call its :meth:`eval` after each ``parent.train()``.
@@ -79,7 +94,7 @@ class Pipeline(nn.Module):
                 (H, W). NumPy array or tensor on any device; or a list of tensors (C, H, W), which may differ in size.
             generator: random numbers for training mode, on the device of ``x``; by default torch's own.
             numbers: (N, B), uniform in [0, 1), in place of drawn ones, on the CPU or the device of ``x``: one row for
-                the operator, where there is one, then three for ``augment``.
+                each step that has ``draws``, in the order of the steps: one for the operator, three for ``augment``.
 
         Returns:
             float32 tensor, (C, S, S) for one image and (B, C, S, S) for a batch, on the device of ``x``.
@@ -220,6 +235,8 @@ class Pipeline(nn.Module):
         radiometry: str | None = None,
         full_scale: float | None = None,
         geometry: str = "flip_rotate",
+        window: Window | None = None,
+        speckle: Speckle | None = None,
         training: bool = False,
         validate: bool = True,
         nodata: str = "refuse",
@@ -233,6 +250,8 @@ class Pipeline(nn.Module):
                 the weights expect.
             full_scale: the digital number that stands for amplitude 1; by default that of the weights' own data.
             geometry: kind of :class:`Geometry` in training mode.
+            window: what is cut at random in training mode, in place of resizing.
+            speckle: what is multiplied in training mode.
             training: start in training mode.
             validate: look at the values.
             nodata: what masked, NaN and infinite values do (:func:`~sarhub_models.io.raster.fill_nodata`).
@@ -257,12 +276,14 @@ class Pipeline(nn.Module):
             ),
             "clip": Clip(*p["clip"]) if p.get("clip") is not None else None,
             "crop": Crop(p["crop"]) if p.get("crop") is not None else None,
+            "window": window,
+            "speckle": speckle,
             "operator": operator and DRAA(operator, p["low"], p["high"], eval_value=p["eval_value"]),
             "normalize": Normalize(p["mean"][0], p["std"][0]) if same else Normalize(p["mean"], p["std"]),
             "resize": None
-            if p.get("size") is None
+            if p.get("size") is None or window is not None
             else Resize(p["size"], interpolation=p.get("interpolation", "antialias")),
-            "final_crop": FinalCrop(p["final_crop"]) if p.get("final_crop") is not None else None,
+            "final_crop": FinalCrop(p["final_crop"]) if p.get("final_crop") is not None and window is None else None,
             "augment": Geometry(geometry),
             "repeat": Repeat(channels) if len(bands) == 1 and (same or channels != 1) else None,
         }

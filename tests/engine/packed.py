@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sarhub_models.engine.readers import open_split
-from sarhub_models.engine.recipe import Data
+from sarhub_models.engine.sections import Data
 from sarhub_models.engine.shards import Index
 from tests.datasets.scenes import pixels, write_bigearthnet_patch, write_npy, write_png
 from training.pack import pack_split

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from sarhub_models.engine.augment import DRAWS, cutmix, draw, make_transform
-from sarhub_models.engine.recipe import Preprocess
+from sarhub_models.engine.sections import Augment, Preprocess
 from sarhub_models.engine.seeds import generator, key
 from sarhub_models.transforms import OPERATORS
 from training.recipes import load_recipe
@@ -26,7 +26,7 @@ def numbers(count: int, step: int = 0) -> Tensor:
 def test_draa_draws_the_parameter_of_each_sample_from_the_range(operator: str) -> None:
     recipe = preprocess(operator)
     chips = torch.rand(3, 1, 24, 24, generator=generator(1, "chips"))
-    transform = make_transform(recipe, MEAN, STD, geometry="none")
+    transform = make_transform(recipe, MEAN, STD, augment=Augment(geometry="none"))
     drawn = torch.zeros(DRAWS, 3)
     drawn[0] = torch.tensor([0.0, 0.5, 0.999])
     made = transform(chips, numbers=drawn)
@@ -42,7 +42,7 @@ def test_draa_draws_the_parameter_of_each_sample_from_the_range(operator: str) -
 def test_without_anything_random_training_sees_what_evaluation_sees(operator: str) -> None:
     recipe = preprocess(operator, draa=False, size=32)
     chips = torch.rand(5, 1, 24, 40, generator=generator(2, "chips"))
-    made = make_transform(recipe, MEAN, STD, geometry="none")(chips, numbers=numbers(5))
+    made = make_transform(recipe, MEAN, STD, augment=Augment(geometry="none"))(chips, numbers=numbers(5))
     assert made.shape == (5, 3, 32, 32) and made.dtype == torch.float32
     torch.testing.assert_close(made, make_transform(recipe, MEAN, STD)(chips))
 
@@ -53,7 +53,9 @@ def test_training_and_evaluation_cut_out_the_same_middle() -> None:
     chips = torch.rand(2, 1, 24, 40, generator=generator(4, "chips"))
     expected = ((chips[:, :, 4:20, 12:28] - MEAN) / STD).expand(-1, 3, -1, -1)
     torch.testing.assert_close(make_transform(recipe, MEAN, STD)(chips), expected)
-    torch.testing.assert_close(make_transform(recipe, MEAN, STD, geometry="none")(chips, numbers=numbers(2)), expected)
+    torch.testing.assert_close(
+        make_transform(recipe, MEAN, STD, augment=Augment(geometry="none"))(chips, numbers=numbers(2)), expected
+    )
 
 
 def test_evaluation_uses_the_parameter_of_the_recipe() -> None:
@@ -64,7 +66,7 @@ def test_evaluation_uses_the_parameter_of_the_recipe() -> None:
 
 
 def test_images_of_several_sizes_keep_their_places_and_their_numbers() -> None:
-    transform = make_transform(preprocess(), MEAN, STD, geometry="flip")
+    transform = make_transform(preprocess(), MEAN, STD, augment=Augment(geometry="flip"))
     shapes = [(20, 20), (30, 20), (20, 20), (24, 24), (30, 20)]
     chips = [torch.rand(1, *shape, generator=generator(4, index)) for index, shape in enumerate(shapes)]
     drawn = numbers(len(chips))

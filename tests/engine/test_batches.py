@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sarhub_models.engine.batches import Batch, Files, Plan, Rank, StepSampler, class_weights, steps_per_epoch
 from sarhub_models.engine.readers import open_split, stratified
-from sarhub_models.engine.recipe import Data, Optim
+from sarhub_models.engine.sections import Data, Optim
 from sarhub_models.engine.splits import mean_std, open_source, open_training
 from sarhub_models.errors import DataError, InputError, OptionError
 from sarhub_models.transforms import OPERATORS

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from torch import Tensor, nn
 
 import sarhub_models as sarhub
 from sarhub_models import networks
-from sarhub_models.engine.initialization import build_network
+from sarhub_models.engine.initialization import build_network, starting_weights
 from sarhub_models.engine.optimizer import parameter_groups
-from sarhub_models.engine.recipe import Model, Optim
+from sarhub_models.engine.sections import Model, Optim
 from sarhub_models.engine.trainer import convert_sync_batchnorm
 from sarhub_models.errors import CheckpointError, DownloadError, OfflineError, OptionError, UnknownNameError
 from sarhub_models.networks import names
@@ -190,3 +191,16 @@ def test_synchronized_batch_norms_compute_the_same(network: str) -> None:
         expected = model(images)
         converted = convert_sync_batchnorm(model)
         torch.testing.assert_close(converted(images), expected)
+
+
+def test_imagenet_weights_of_an_installed_package_need_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    there = networks.build("efficientnet_lite0", num_classes=1000).state_dict()
+    file = tmp_path / "weights.pth"
+    torch.save(there, file)
+    spec = replace(networks.spec("efficientnet_lite0"), imagenet=lambda: file)
+    monkeypatch.setattr(networks, "spec", lambda name: spec)
+    found = starting_weights("efficientnet_lite0", "imagenet")
+    assert found.keys() == there.keys() and all(torch.equal(found[name], there[name]) for name in there)

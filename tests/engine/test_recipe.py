@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sarhub_models.engine.recipe import Range, Recipe, completed, from_dict, list_recipes, override
+from sarhub_models.engine.recipe import completed, from_dict, list_recipes, override
+from sarhub_models.engine.sections import Range, Recipe
 from sarhub_models.errors import ManifestError, OptionError, UnknownNameError
 from sarhub_models.networks import names
 from sarhub_models.transforms import OPERATORS
@@ -52,6 +53,11 @@ OTHER_VALUES: dict[str, Any] = {
     "preprocess.given": {"mean": None, "std": None, "size": 32},
     "augment.geometry": "dihedral",
     "augment.cutmix": 0.25,
+    "augment.window": 48,
+    "augment.window_scale": 0.5,
+    "augment.looks": 2.0,
+    "contrast.temperature": 0.1,
+    "contrast.width": 64,
     "loss.name": "cbl",
     "loss.beta": 0.99,
     "loss.gamma": 2.0,
@@ -146,11 +152,12 @@ def test_the_values_of_one_recipe_come_before_those_of_its_network_and_data() ->
 def test_every_value_can_be_overridden() -> None:
     plain = leaves(load_recipe("resnet18_ben"))
     given_by_the_name = {"model.network", "data.name"}
-    assert set(plain) == set(OTHER_VALUES) | given_by_the_name
+    of_several_sources = {"contrast.weight"}
+    assert set(plain) == set(OTHER_VALUES) | given_by_the_name | of_several_sources
     assert [key for key, value in OTHER_VALUES.items() if plain[key] == value] == []
     texts = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in OTHER_VALUES.items()]
     changed = load_recipe("resnet18_ben", texts)
-    assert leaves(changed) == OTHER_VALUES | {key: plain[key] for key in given_by_the_name}
+    assert leaves(changed) == OTHER_VALUES | {key: plain[key] for key in given_by_the_name | of_several_sources}
     for text in texts:  # and each on its own leaves all others alone
         key = text.partition("=")[0]
         single = leaves(load_recipe("resnet18_ben", [text]))

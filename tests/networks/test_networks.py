@@ -234,3 +234,22 @@ def test_networks_dilate(network, output_stride):
 def test_an_impossible_output_stride(network):
     with pytest.raises(OptionError, match="output_stride"):
         networks.build(network, num_classes=2, output_stride=4)
+
+
+def test_the_imagenet_package_of_efficientnet_has_the_same_tensors_under_other_names():
+    layout = networks.tensor_layout("efficientnet_lite0", num_classes=1000)
+    ours = {name: torch.full(shape, float(number)) for number, (name, (shape, _)) in enumerate(layout.items())}
+    theirs = dict(zip(_names_of_the_package(), ours.values(), strict=True))  # its file has them in this order
+    renamed = networks.rename_checkpoint("efficientnet_lite0", theirs)
+    assert renamed.keys() == ours.keys()
+    assert all(torch.equal(renamed[name], tensor) for name, tensor in ours.items())
+
+
+def _names_of_the_package() -> list[str]:
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    names = ["_conv_stem.weight", *(f"_bn0.{leaf}" for leaf in norm)]
+    for block in range(16):
+        layers = [("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
+        for conv, bn in [("_expand_conv", "_bn0"), *layers] if block else layers:
+            names += [f"_blocks.{block}.{conv}.weight", *(f"_blocks.{block}.{bn}.{leaf}" for leaf in norm)]
+    return [*names, "_conv_head.weight", *(f"_bn1.{leaf}" for leaf in norm), "_fc.weight", "_fc.bias"]

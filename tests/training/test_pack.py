@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from sarhub_models.engine import run
 from sarhub_models.engine.readers import open_split
-from sarhub_models.engine.recipe import Data
+from sarhub_models.engine.sections import Data
 from sarhub_models.engine.splits import open_training
 from sarhub_models.errors import DataError, OptionError
 from tests.engine.packed import data_of, flip, names_in, pack, write_bigearthnet, write_folder

@@ -314,7 +314,7 @@ def test_a_part_of_a_chain_has_a_mode_of_its_own() -> None:
 
 def test_steps_that_are_not_there_are_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'normalize'"):
-        transform().without("normalize")
+        transform().without("normalized")
     with pytest.raises(UnknownNameError, match="no step 'clip'"):
         transform().until("clip")
     with pytest.raises(ValueError, match="different names, got resize, resize"):
