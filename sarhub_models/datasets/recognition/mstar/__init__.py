@@ -1,4 +1,4 @@
-"""MSTAR: chips of military vehicles, as Phoenix files or in .zip archives."""
+"""MSTAR: chips of military vehicles, as Phoenix files or pictures, unpacked or in .zip archives."""
 
 from .reader import DATASET
 

@@ -21,8 +21,8 @@ from ...lists import AnyPath
 
 __all__ = ["CHIP", "find_files", "list_members", "open_file"]
 
-CHIP = re.compile(r"HB\d+\.\d{3}", re.IGNORECASE)
-"""Pattern of the name of a chip."""
+CHIP = re.compile(r"(HB\d+\.\d{3})(?:\.(?:jpe?g|png))?", re.IGNORECASE)
+"""Pattern of the name of a chip, a Phoenix file or a picture; its group is the name of the Phoenix file."""
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 # RuntimeError: NotImplementedError of zipfile for its other methods
 _FAULTS = (OSError, EOFError, RuntimeError, ValueError, zlib.error, zipfile.BadZipFile)

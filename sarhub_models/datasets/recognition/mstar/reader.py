@@ -4,7 +4,8 @@ Published by the US Air Force Research Laboratory; Ross, Worrell, Velten, Mossin
 experiments using the MSTAR public release data set. SPIE 3370, 1998. On disk: Phoenix files (see
 :mod:`.mstar.phoenix`) called ``HB19868.000``, in any folders below the root, unpacked or in the .zip archives
 themselves (see :mod:`.mstar.archives`). Their headers, not their names, tell the vehicle and the depression angle:
-chips taken at 17° are for training, those at 15° for the test. Or ``.npy`` files, such as
+chips taken at 17° are for training, those at 15° for the test. Or the same as pictures, ``HB19868.000.jpeg``, in the
+folders of the CDs (see :mod:`.mstar.pictures`). Or ``.npy`` files, such as
 ``train/2S1/HB19868.000_Mag.npy``, and lists.
 """
 
@@ -25,6 +26,7 @@ from ...lists import AnyPath, ImageIndex, Listed, label_array, read_list
 from ..base import SceneDataset
 from .archives import CHIP, find_files, list_members
 from .phoenix import read_header, read_phoenix
+from .pictures import is_picture, picture_folders, picture_size, read_picture
 
 __all__ = ["CLASS_NAMES", "DATASET", "DEPRESSION", "MSTAR"]
 
@@ -38,25 +40,27 @@ _TARGETS = {re.sub(r"\W", "", name).lower(): label for label, name in enumerate(
 
 @dataclass(frozen=True)
 class _Chip:
-    """A Phoenix file of one of the ten vehicles."""
+    """A Phoenix file, or a picture, of one of the ten vehicles."""
 
     file: Path  # of a member: ARCHIVE/path/in/it
     packed: bool
     label: int
     serial: str
-    depression: int
+    depression: int | None
     azimuth: str
 
 
 class MSTAR(SceneDataset):
     """The chips of one split.
 
-    Images are magnitude, float32, in the values of the file: about 0.05 on average, above 1 at bright scatterers.
+    Images are magnitude, float32, in the values of the file: about 0.05 on average, above 1 at bright scatterers; those
+    of pictures are divided by their maximum.
     Chips differ in size from class to class (128 by 128 to 193 by 192 pixels).
 
     Args:
-        root: folder of the archives, unpacked or not; or of the ``.npy`` files and lists. Phoenix files come first. A
-            chip in an archive is called ``ARCHIVE/path/in/it``; one that lies unpacked beside it is read from there.
+        root: folder of the archives, unpacked or not; or of the ``.npy`` files and lists. Phoenix files come first,
+            then pictures. A chip in an archive is called ``ARCHIVE/path/in/it``; one that lies unpacked beside it is
+            read from there.
         split: ``"train"`` (17°), ``"test"`` (15°), or the name of a list. The paper's lists are ``train``,
             ``train_30``, ``train_10`` and ``test``.
         lists: folder of the lists; by default ``root``. With Phoenix files, ``"train"`` and ``"test"`` take a list
@@ -77,6 +81,8 @@ class MSTAR(SceneDataset):
             raise DataError(f"{root}: no such folder; expected one with the archives of MSTAR, or .npy files")
         unpacked, archives, others = find_files(root)
         phoenix = [*((file, False) for file in unpacked), *((file, True) for file in _packed_files(archives))]
+        if not all(is_picture(file) for file, _ in phoenix):
+            phoenix = [(file, packed) for file, packed in phoenix if not is_picture(file)]
         listed = lists is not None or (root / f"{split}.txt").is_file()
         if others and not unpacked and (phoenix or not listed):
             raise DataError(f"{others[0]}: only .zip archives are read in place; unpack it, or pack its files as .zip")
@@ -99,11 +105,15 @@ class MSTAR(SceneDataset):
         super().__init__(root, files, labels, CLASS_NAMES)
 
     def _read(self, file: Path) -> np.ndarray:
+        if is_picture(file):
+            return read_picture(file)
         return read_image(file) if file.suffix == ".npy" else read_phoenix(file).magnitude
 
     @staticmethod
     def header_size(file: Path) -> tuple[int, int]:
         """Return height and width of a chip in pixels, from its header."""
+        if is_picture(file):
+            return picture_size(file)
         if file.suffix == ".npy":
             return image_size(file)
         header = read_header(file)
@@ -160,13 +170,13 @@ def _chips(
     chips, damaged = [], {}
     for file, packed in files:
         try:
-            chip = _read_chip(file, packed)
+            chip = _picture(root, file, packed) if is_picture(file) else _read_chip(file, packed)
         except ImageError as err:
             damaged[file] = str(err)
             continue
         if chip is not None and (variants or _STANDARD.get(CLASS_NAMES[chip.label], chip.serial) == chip.serial):
             chips.append(chip)
-    angles = sorted({chip.depression for chip in chips})
+    angles = sorted({chip.depression for chip in chips if chip.depression is not None})
     chips = [chip for chip in chips if depression in (None, chip.depression)]
     if damaged:
         first = next(iter(damaged.values()))
@@ -195,27 +205,40 @@ def _read_chip(file: Path, packed: bool) -> _Chip | None:
     return _Chip(file, packed, label, serial, depression, fields.get("TargetAz", ""))
 
 
+def _picture(root: Path, file: Path, packed: bool) -> _Chip | None:
+    names, serial, depression = picture_folders(file.relative_to(root).parts[:-1])
+    folded = (re.sub(r"[\W_]", "", name).lower() for name in names)
+    label = next((_TARGETS[name] for name in folded if name in _TARGETS), None)
+    return None if label is None else _Chip(file, packed, label, serial, depression, "")
+
+
 def _unique(chips: Sequence[_Chip]) -> list[_Chip]:
     """Return the chips without those in archives that also lie unpacked, which come first; any other twin is wrong."""
-    seen: dict[tuple[str, int, str, int, str], _Chip] = {}
+    seen: dict[tuple[str, int, str, int | None, str], _Chip] = {}
     for chip in chips:
-        key = (chip.file.name.lower(), chip.label, chip.serial, chip.depression, chip.azimuth)
+        key = (_name(chip.file), chip.label, chip.serial, chip.depression, chip.azimuth)
         twin = seen.setdefault(key, chip)
         if twin is not chip and twin.packed == chip.packed:
             raise DataError(f"{twin.file} and {chip.file} are the same chip; remove one of them")
     return list(seen.values())
 
 
+def _name(file: Path) -> str:
+    match = CHIP.fullmatch(file.name)
+    assert match is not None  # chips were found by it
+    return match[1].lower()
+
+
 def _listed_chips(root: Path, chips: Sequence[_Chip], entries: Sequence[Listed]) -> list[Path]:
     """Return the Phoenix file of each line of a list; within a class, the name tells a chip."""
     named = defaultdict(list)
     for chip in chips:
-        named[chip.file.name.lower(), chip.label].append(chip.file)
+        named[_name(chip.file), chip.label].append(chip.file)
     found: list[Path] = []
     missing = []
     for entry in entries:
         match = CHIP.match(re.split(r"[/\\]", entry.path)[-1])
-        files = named[match.group().lower(), entry.labels[0]] if match else []
+        files = named[match[1].lower(), entry.labels[0]] if match else []
         if len(files) > 1:
             raise DataError(f"{entry.path!r} of the list could be {files[0]} or {files[1]}; remove one of them")
         if files:
