@@ -106,8 +106,10 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> Recipe:
 
 def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested values in which each layer overrides those before it."""
-    values: Any = OmegaConf.to_container(OmegaConf.merge(*(OmegaConf.create(dict(layer)) for layer in layers)))
-    return values
+    try:
+        return dict(OmegaConf.to_container(OmegaConf.merge(*(OmegaConf.create(dict(one)) for one in layers))))  # type: ignore
+    except (OmegaConfBaseException, ValueError, TypeError, AssertionError) as err:  # a list in place of a section
+        raise ManifestError(f"the recipe does not hold: {str(err).strip().partition(chr(10))[0]}") from err
 
 
 def completed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ an epoch, its first samples are read and dropped.
 
 from __future__ import annotations
 
+import io
+import json
 import random
 import tarfile
 import tempfile
@@ -43,6 +45,7 @@ from ..errors import (
     SarHubError,
 )
 from ..io.files import digests
+from ..io.limits import check_array
 from ..weights.http import download
 from ..weights.hub import offline
 from .batches import Batch, Batches, Item, Plan, Rank, collate, damaged
@@ -55,11 +58,14 @@ Raw = dict[str, Any]
 """A sample of a tar: ``__key__``, ``__url__``, and bytes or what they were decoded to by suffix."""
 
 
+Size = Annotated[int, Field(ge=0, le=1 << 53)]
+
+
 class Shard(Section):
     """One tar."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
-    samples: Annotated[int, Field(ge=0)]
+    samples: Size
     bytes: Count
     sha256: str
 
@@ -88,8 +94,8 @@ class Index(Section):
     settings: Settings
     class_names: list[str]
     multilabel: bool
-    counts: list[int]
-    samples: Annotated[int, Field(ge=0)]
+    counts: list[Size]
+    samples: Size
     skipped: list[str]
     shards: list[Shard]
 
@@ -130,8 +136,23 @@ def check_shard(file: Path, where: str, shard: Shard, *, content: bool = True) -
     kind = IntegrityError if _is_web(where) else DataError
     if (size := file.stat().st_size) != shard.bytes:
         raise kind(f"{where} is damaged: expected {shard.bytes} bytes, found {size}; {fix}")
-    if content and digests(file).sha256 != shard.sha256:
+    if not content:
+        return
+    if digests(file).sha256 != shard.sha256:
         raise kind(f"{where} is damaged: its SHA-256 is not the index's; {fix}")
+    try:
+        _check_members(file)
+    except (tarfile.TarError, ValueError, OverflowError) as err:
+        raise kind(f"{where} is damaged: {err}; {fix}") from err
+
+
+def _check_members(file: Path) -> None:
+    """Check that a tar is not compressed, and that its members lie within it: a stream follows whatever they claim."""
+    size = file.stat().st_size
+    with tarfile.open(file, "r:") as tar:
+        for member in tar:
+            if member.issparse() or not 0 <= member.size <= size - member.offset_data:
+                raise tarfile.ReadError(f"its member {member.name!r} claims {member.size} bytes")
 
 
 def _is_web(where: str) -> bool:
@@ -282,8 +303,8 @@ class Shards:
             with file.open("rb") as stream:
                 try:
                     yield from group_by_keys(tar_file_expander([{"url": where, "stream": stream}]), suffixes=_SUFFIXES)
-                except (tarfile.TarError, ValueError) as err:
-                    raise DataError(f"{where} is damaged ({err.args[0]})") from err
+                except (tarfile.TarError, ValueError, EOFError, AssertionError) as err:
+                    raise DataError(f"{where} is damaged ({err.args[0] if err.args else err!r})") from err
 
     def _evaluation(
         self, shards: Sequence[tuple[Shard, int]], batch_size: int, share: Rank, worker: int, workers: int
@@ -296,15 +317,29 @@ class Shards:
         )
         return self._batches(raws, batch_size, len(self))
 
+    def _decoded(self, raw: Raw) -> tuple[str, Any, np.ndarray]:
+        """Return name, label and image of a sample."""
+        classes = len(self.class_names)
+        try:
+            name, image = json.loads(raw["json"])["name"], _array(raw["npy"])
+            label = _array(raw["labels.npy"]) if self.multilabel else int(raw["cls"])
+            fits = label.shape == (classes,) if isinstance(label, np.ndarray) else 0 <= label < classes
+            if not isinstance(name, str) or not fits:
+                raise ValueError("its label is not of these classes, or its name is no text")
+        except (LookupError, ValueError, TypeError, EOFError, RecursionError) as err:
+            where = raw.get("__url__", self.location)
+            raise DataError(f"{where} is damaged: sample {raw.get('__key__')!r} cannot be decoded ({err!r})") from err
+        return name, label, image
+
     def _batches(self, raws: Iterable[Raw], batch_size: int, patience: int) -> Iterator[Batch]:
         """Yield mini-batches; the names of damaged samples go with the batch before the next good one."""
         items: list[Item] = []
         skipped: list[str] = []
         in_a_row = 0
-        for raw in webdataset.decode()(raws):
-            name, label = raw["json"]["name"], raw["labels.npy" if self.multilabel else "cls"]
+        for raw in raws:
+            name, label, image = self._decoded(raw)
             try:
-                item = Item(amplitude(raw["npy"], self.data.full_scale), label, name)
+                item = Item(amplitude(image, self.data.full_scale), label, name)
             except (ImageError, DataError) as err:
                 if self.data.on_error == "stop":
                     raise damaged(f"{name} in {raw['__url__']}", err) from err
@@ -320,6 +355,13 @@ class Shards:
             items.append(item)
         if items:
             yield collate(items)._replace(skipped=skipped)
+
+
+def _array(content: bytes) -> np.ndarray:
+    stream = io.BytesIO(content)
+    check_array(stream, len(content))
+    stream.seek(0)
+    return np.lib.format.read_array(stream, allow_pickle=False)
 
 
 class _Stream(IterableDataset[Any]):

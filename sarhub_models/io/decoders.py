@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import ImageError
+from .files import open_file
 from .limits import check_array, check_member, check_size, max_pixels
 from .raster import Raster, polarization
 
@@ -245,7 +246,7 @@ def _open_picture(file: Path) -> Iterator[Any]:
             if allowed is not None and max_pixels() > 2 * allowed:
                 Image.MAX_IMAGE_PIXELS = max_pixels()
             # Only these: Pillow goes by content, not suffix, and hands PostScript to Ghostscript
-            with Image.open(file, formats=("PNG", "JPEG")) as picture:
+            with open_file(file) as stream, Image.open(stream, formats=("PNG", "JPEG")) as picture:
                 check_size((picture.height, picture.width))
                 yield picture
         finally:

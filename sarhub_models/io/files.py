@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import io
 import json
 import os
 import re
@@ -92,6 +93,16 @@ def check_name(name: str) -> str:
     return name
 
 
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more than it has: Python would reserve memory for all that a length claims."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return so many bytes, or what is left."""
+        if size is not None and size > _CHUNK:
+            size = min(size, max(os.fstat(self.fileno()).st_size - self.tell(), 0))
+        return super().read(size)
+
+
 def open_file(path: Path) -> BinaryIO:
     """Open a regular file for reading.
 
@@ -104,7 +115,7 @@ def open_file(path: Path) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise CheckpointError(f"{path} is no regular file but a folder, pipe, socket or device")
-    return os.fdopen(handle, "rb")
+    return _Bounded(io.FileIO(handle))
 
 
 def no_links(path: str, flags: int) -> int:

@@ -7,14 +7,24 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from tokenize import TokenError
+from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipInfo
 
 import numpy as np
 
 from ..errors import ImageError, OptionError
 
-__all__ = ["MAX_PIXELS", "check_array", "check_member", "check_regular", "check_scene", "check_size", "max_pixels"]
+__all__ = [
+    "MAX_PIXELS",
+    "check_array",
+    "check_member",
+    "check_regular",
+    "check_scene",
+    "check_size",
+    "max_pixels",
+    "read_array_header",
+]
 
 MAX_PIXELS = 2 * 89_478_485
 """Values in one image, all bands together, that are read at most; that of Pillow for pictures."""
@@ -54,6 +64,22 @@ def check_size(shape: Sequence[int]) -> None:
         )
 
 
+def read_array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the shape, whether it is in Fortran's order, and the dtype that the header of a NumPy file says.
+
+    Raises:
+        ValueError: it is no NumPy file, or one of a version for structured arrays.
+    """
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ImageError(f"expected an array of numbers, got version {version} of the format")
+    try:
+        return readers[version](stream)
+    except (SyntaxError, TokenError, TypeError, RecursionError) as err:  # it is Python's syntax
+        raise ValueError(f"its header cannot be parsed ({type(err).__name__})") from err
+
+
 def check_array(stream: IO[bytes], size: int) -> tuple[int, ...]:
     """Return the shape that the header of a NumPy file says, and check it before memory for it is asked for.
 
@@ -65,11 +91,7 @@ def check_array(stream: IO[bytes], size: int) -> tuple[int, ...]:
         ImageError: it is of Python objects, has more values than the limit, or takes more bytes than there are.
         ValueError: it is no NumPy file.
     """
-    version = np.lib.format.read_magic(stream)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise ImageError(f"expected an array of numbers, got version {version} of the format")
-    shape, _, dtype = readers[version](stream)
+    shape, _, dtype = read_array_header(stream)
     if dtype.hasobject:
         raise ImageError("no array of numbers; Python objects (pickle) can run code and are never loaded")
     if min(shape, default=0) < 0:

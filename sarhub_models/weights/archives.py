@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError
+from ..io.limits import read_array_header
 
 __all__ = ["opened_zip", "read_npz", "record_named", "whole_records"]
 
@@ -78,9 +79,7 @@ def read_npz(path: Path, archive: zipfile.ZipFile) -> dict[str, torch.Tensor]:
     tensors = {}
     for info in archive.infolist():
         with archive.open(info) as record:
-            version = np.lib.format.read_magic(record)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(record)
+            shape, fortran, dtype = read_array_header(record)
             if dtype.kind not in "fiub" or min(shape, default=0) < 0:
                 raise CheckpointError(f"{path.name}: {info.filename} holds {dtype}, expected numbers")
             data = record.read()

@@ -204,7 +204,10 @@ def _torch_load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on the age of the format, which the checks below settle
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with open_file(path) as file:
+                zipped = file.read(2) == b"PK"  # which torch reads by itself, and faster
+                file.seek(0)
+                return torch.load(path if zipped else file, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as err:  # damaged bytes make torch raise almost anything

@@ -363,11 +363,15 @@ def source_from(entry: Mapping[str, Any]) -> Source:
     Raises:
         ManifestError: the type is unknown, a field is missing or unknown, or a file name is unsafe.
     """
-    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in entry.items()}
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list | tuple) else v for key, v in entry.items()}
     kind = fields.pop("type", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ManifestError(f"unknown type of source {kind!r}; expected one of {', '.join(sorted(KINDS))}")
     try:
+        for one in getattr(KINDS[kind], "__dataclass_fields__", {}).values():
+            texts = fields.get(one.name, "") if "tuple" in str(one.type) else (fields.get(one.name, ""),)
+            if "str" in str(one.type) and not all(isinstance(text, str) for text in texts):
+                raise TypeError(f"{one.name} must be text, found {texts!r}")
         return KINDS[kind](**fields)
     except TypeError as err:
         raise ManifestError(f"source of type {kind!r}: {err}") from err

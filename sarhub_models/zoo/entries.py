@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ManifestError, UnknownNameError
+from ..transforms.radiometry import RADIOMETRIES
 
 __all__ = [
     "LICENSES",
@@ -43,6 +44,10 @@ LICENSES = {
 """Licenses that the license text of a set of weights may begin with, and their ids on the Hugging Face Hub."""
 
 
+_LARGEST = 1e300  # what floating point holds, NaN and infinity excluded
+_SHOWN = 60  # characters of a value in a message
+
+
 def _check_texts(**fields: Any) -> None:
     for name, value in fields.items():
         texts = value if isinstance(value, tuple) else (value,)
@@ -54,8 +59,21 @@ def _check_numbers(kind: type | tuple[type, ...], **fields: Any) -> None:
     """Check numbers and tuples of numbers; ``None`` stands for one that is not there."""
     for name, value in fields.items():
         numbers = value if isinstance(value, tuple) else () if value is None else (value,)
-        if not all(isinstance(number, kind) and not isinstance(number, bool) for number in numbers):
-            raise ManifestError(f"{name} must be a number or numbers, found {value!r}")
+        if not all(_is_number(number, kind) for number in numbers):
+            raise ManifestError(f"{name} must be a number or numbers, found {str(value)[:_SHOWN]}")
+
+
+def _check_single(kind: type | tuple[type, ...], **fields: Any) -> None:
+    """Check numbers; ``None`` stands for one that is not there."""
+    for name, value in fields.items():
+        if value is not None and not _is_number(value, kind):
+            raise ManifestError(f"{name} must be a number, found {str(value)[:_SHOWN]}")
+
+
+def _is_number(value: Any, kind: type | tuple[type, ...]) -> bool:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return False
+    return bool(-_LARGEST < value < _LARGEST)  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -79,9 +97,13 @@ class Input:
     def __post_init__(self) -> None:
         _check_texts(bands=self.bands, radiometry=self.radiometry or "")
         _check_numbers((int, float), range=self.range)
-        _check_numbers(int, channels=self.channels)
-        if not isinstance(self.bands, tuple) or not self.bands or not self.channels:
+        _check_single(int, channels=self.channels)
+        if not isinstance(self.bands, tuple) or not self.bands or not self.channels or self.channels < 1:
             raise ManifestError(f"expected bands and channels, found {self.bands!r} and {self.channels!r}")
+        if self.range is not None and not (isinstance(self.range, tuple) and len(self.range) == 2):
+            raise ManifestError(f"expected a range from and to, found {self.range!r}")
+        if self.radiometry is not None and self.radiometry not in RADIOMETRIES:
+            raise ManifestError(f"expected a radiometry of {', '.join(RADIOMETRIES)}, found {self.radiometry!r}")
 
 
 @dataclass(frozen=True)
@@ -132,12 +154,21 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if not (isinstance(self.mean, tuple) and isinstance(self.std, tuple) and len(self.mean) == len(self.std) > 0):
             raise ManifestError(f"expected one mean and one std a band, found {self.mean!r} and {self.std!r}")
-        _check_numbers((int, float), mean=self.mean, std=self.std, full_scale=self.full_scale)
-        _check_numbers((int, float), low=self.low, high=self.high, eval_value=self.eval_value)
-        _check_numbers(int, size=self.size, crop=self.crop, final_crop=self.final_crop)
-        for ends in self.clip or ():
-            _check_numbers((int, float), clip=ends)
-        _check_texts(operator=self.operator or "", source=self.source or "", note=self.note or "")
+        _check_numbers((int, float), mean=self.mean, std=self.std)
+        _check_single((int, float), full_scale=self.full_scale)
+        _check_single((int, float), low=self.low, high=self.high, eval_value=self.eval_value)
+        _check_single(int, size=self.size, crop=self.crop, final_crop=self.final_crop)
+        if self.clip is not None and not (isinstance(self.clip, tuple) and len(self.clip) == 2):
+            raise ManifestError(f"expected to clip between two values, found {self.clip!r}")
+        for ends in (self.mean, self.std, *(self.clip or ())):
+            if ends is None or (isinstance(ends, tuple) and None in ends):
+                raise ManifestError(f"expected numbers to clip or to normalize with, found {ends!r}")
+            _check_numbers((int, float), numbers=ends)
+        if self.operator is not None and None in (self.low, self.high, self.eval_value):
+            raise ManifestError(f"the operator {self.operator!r} needs low, high and eval_value")
+        _check_texts(
+            operator="" if self.operator is None else self.operator, source=self.source or "", note=self.note or ""
+        )
         _check_texts(interpolation=self.interpolation)
         if self.vouched_by not in VOUCHERS:
             raise ManifestError(f"vouched_by must be one of {', '.join(VOUCHERS)}, found {self.vouched_by!r}")
@@ -171,6 +202,9 @@ class Checksum:
     algorithm: str
     value: str
 
+    def __post_init__(self) -> None:
+        _check_texts(algorithm=self.algorithm, value=self.value)
+
 
 @dataclass(frozen=True)
 class DatasetInfo:
@@ -196,7 +230,10 @@ class DatasetInfo:
     other_sensors: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_texts(name=self.name, title=self.title, sensor=self.sensor, **self.other_sensors)
+        _check_texts(name=self.name, title=self.title, sensor=self.sensor, class_names=self.class_names or ())
+        for sensors in dict(self.other_sensors).values():
+            _check_texts(other_sensors=sensors)
+        _check_single(int, num_classes=self.num_classes)
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -261,8 +298,10 @@ class ModelInfo:
         _check_texts(name=self.name, network=self.network, method=self.method, class_names=self.class_names or ())
         _check_texts(citation=self.citation, license_text=self.license_text, code_license=self.code_license or "")
         _check_texts(unverified=self.unverified or "", access=self.access or "")
-        _check_numbers(int, file_size=self.file_size)
-        _check_numbers(int, num_classes=self.num_classes, params=self.params)
+        _check_single(int, num_classes=self.num_classes, params=self.params, file_size=self.file_size)
+        for entry in (*self.sources, self.training or {}, self.answers or {}):
+            if not isinstance(entry, Mapping):
+                raise ManifestError(f"sources, training and answers must be objects, found {str(entry)[:_SHOWN]}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as JSON-ready data, for :meth:`from_dict`."""

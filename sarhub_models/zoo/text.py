@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..errors import ManifestError
 from ..transforms.radiometry import RADIOMETRIES
 from .entries import SINGLE, ModelInfo, Preprocessing
 from .manifest import load_manifest
@@ -102,6 +103,8 @@ def vouched(info: ModelInfo) -> str:
 def _operator(p: Preprocessing) -> list[str]:
     from ..transforms.operators import OPERATORS
 
+    if str(p.operator) not in OPERATORS:
+        raise ManifestError(f"expected an operator of {', '.join(OPERATORS)}, found {p.operator!r}")
     row = OPERATORS[str(p.operator)]
     drawn = f"; in training {row.parameter} is drawn from U({p.low:g}, {p.high:g})" if p.low != p.high else ""
     return [f"{row.title}, {row.parameter} = {p.eval_value:g}{drawn}"] if row.title else []

@@ -132,7 +132,7 @@ def building_mask(file: AnyPath, shape: tuple[int, int], transform: Any, crs: An
             return mask
         _check_crs(content["crs"]["properties"]["name"] if content.get("crs") else _GEOJSON_CRS, crs)
         return rasterize(polygons, out=mask, transform=transform, default_value=1)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as err:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as err:
         reason = f"no {err}" if isinstance(err, KeyError) else str(err)
         raise DataError(f"{file} holds no footprints for this tile: {reason}") from err
 
