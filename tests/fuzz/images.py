@@ -21,7 +21,7 @@ from PIL import Image
 
 from sarhub_models.datasets.recognition.mstar.archives import list_members
 from sarhub_models.datasets.recognition.mstar.phoenix import parse_phoenix, read_header, read_phoenix
-from sarhub_models.engine.recipe import Data
+from sarhub_models.engine.sections import Data
 from sarhub_models.engine.shards import Shards
 from sarhub_models.errors import SarHubError
 from sarhub_models.io.images import image_size, read_bands, read_image, read_raster
