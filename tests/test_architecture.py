@@ -42,6 +42,7 @@ BENCHMARKS = {
     "recognition": {"experiments"},
     "detection": {"experiments", "mm"},
     "segmentation": {"experiments", "mm"},
+    "transfer": {"experiments"},
     "explanation": {"experiments"},
     "ablation": {"experiments"},
     "composed": {"experiments", "mm", "detection", "segmentation"},
