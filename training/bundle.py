@@ -9,34 +9,78 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 from rich import print as show
 from safetensors.torch import load_file
+from torch import Tensor
 
 from sarhub_models.engine.augment import describe
 from sarhub_models.engine.run import Run, load_model, load_run
 from sarhub_models.engine.scoring import score
 from sarhub_models.engine.splits import open_source
-from sarhub_models.errors import CheckpointError, SarHubError
+from sarhub_models.errors import CheckpointError, DataError, SarHubError
+from sarhub_models.io.tables import read_table
+from sarhub_models.networks import spec
 from sarhub_models.weights import write_weights
 from sarhub_models.zoo.description import BEST, require_description, to_metadata
 from sarhub_models.zoo.manifest import manifest_path
 
 BUNDLED = Path(__file__).resolve().parents[1] / "sarhub_models" / "bundled"
-LARGEST = 4_000_000  # bytes; the wheel carries this file
+LARGEST = 7_000_000  # bytes; the wheel carries this file
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a run does not know of its data.
+
+    Attributes:
+        title: of the data set.
+        sensor: that took it.
+        citation: key of the manifest.
+        license: key of the manifest.
+        data: what was trained on; by default the parts of the data set.
+        note: on the input.
+        keep_head: the classes are worth keeping; else the weights give features.
+        method: how it was pre-trained.
+    """
+
+    title: str
+    sensor: str
+    citation: str
+    license: str
+    data: str = ""
+    note: str = ""
+    keep_head: bool = True
+    method: str = "supervised"
+
+
 _DATASETS = {
-    "dsn": {
-        "title": "DSN-SLC patches",
-        "sensor": "Sentinel-1 and TerraSAR-X",
-        "citation": "dsn2020",
-        "license": "apache",
-    }
+    "dsn": _About(
+        title="DSN-SLC patches",
+        sensor="Sentinel-1 and TerraSAR-X",
+        citation="dsn2020",
+        license="apache",
+        note="Input: magnitude of single-look complex digital numbers, divided by full_scale.",
+    ),
+    "sar": _About(
+        title="Five sources of chips and simulated vehicles",
+        sensor="Sentinel-1, TerraSAR-X, RadarSat-2, Gaofen-3; simulated X band",
+        citation="sar_sources",
+        license="sar-sources",
+        data="DSN-SLC train (s1, tsx, opensarship), SAR-ACD train, SSDD train (chips of 128 pixels), tiles of "
+        "Sentinel-1 GRD without labels, simulated vehicles",
+        note="Input: amplitude of any scale; PTLS stretches each chip by itself.",
+        keep_head=False,
+        method="supervised-simclr",
+    ),
 }
-_NOTE = "Input: magnitude of single-look complex digital numbers, divided by full_scale."
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -49,13 +93,19 @@ def main(
     target: Annotated[
         Path, typer.Option(help="Folder of the bundled files.", show_default="that of the package")
     ] = BUNDLED,
+    transfer: Annotated[
+        Path | None, typer.Option(help="Table of benchmarks.transfer with rows of these weights, for the manifest.")
+    ] = None,
     assignments: Annotated[list[str] | None, typer.Argument(help="data.root=DIR where the data have moved.")] = None,
 ) -> None:
     """Store a run's weights in half precision, score them on val and test, and enter them in the manifest."""
     try:
         run = load_run(folder, assignments or [])
-        file = write_half(folder / BEST, target / f"{name}.safetensors", name=name)
-        scores = _scores(run, file)
+        about = _DATASETS[run.recipe.data.name]
+        head = spec(run.recipe.model.network).head if not about.keep_head else None
+        file = write_half(folder / BEST, target / f"{name}.safetensors", name=name, without=head)
+        scores: dict[str, Any] = _scores(run, file) if about.keep_head else {}
+        scores |= _transferred(transfer, folder.name) if transfer is not None else {}
         update_manifest(manifest or manifest_path(), name, run, file, scores, command)
     except SarHubError as err:
         typer.echo(f"error: {err}", err=True)
@@ -63,13 +113,14 @@ def main(
     show(f"{file}: {file.stat().st_size} bytes, {scores}")
 
 
-def write_half(source: Path, target: Path, *, name: str) -> Path:
+def write_half(source: Path, target: Path, *, name: str, without: str | None = None) -> Path:
     """Write a safetensors file with its floating-point tensors in half precision, and what it says of itself.
 
     Args:
         source: the weights of a run.
         target: the file to write.
         name: name of the weights from now on.
+        without: name of the head, to be left out.
 
     Raises:
         CheckpointError: a value is out of half precision's range, or the file is larger than the package may carry.
@@ -77,12 +128,30 @@ def write_half(source: Path, target: Path, *, name: str) -> Path:
     tensors = {key: t.half() if t.is_floating_point() else t for key, t in load_file(source).items()}
     if wrong := [key for key, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]:
         raise CheckpointError(f"{source}: {', '.join(wrong[:3])} cannot be stored in half precision")
-    write_weights(tensors, target, info=to_metadata(dataclasses.replace(require_description(source), name=name)))
+    info = dataclasses.replace(require_description(source), name=name)
+    if without is not None:
+        tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{without}.")}
+        dataset = dataclasses.replace(info.dataset, num_classes=0, class_names=None)
+        info = dataclasses.replace(info, dataset=dataset, num_classes=0, class_names=None, params=_params(tensors))
+    write_weights(tensors, target, info=to_metadata(info))
     if target.stat().st_size > LARGEST:
         raise CheckpointError(
             f"{target} has {target.stat().st_size} bytes, more than the {LARGEST} the package may carry"
         )
     return target
+
+
+def _params(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for key, tensor in tensors.items() if not key.endswith(_BUFFERS))
+
+
+def _transferred(table: Path, weights: str) -> dict[str, Any]:
+    """Return the scores of weights on other tasks, by task."""
+    rows = read_table(table, text=("weights", "start", "task", "digest"))
+    own = [row for row in rows if (row["weights"], row["start"]) == (weights, "sar")]
+    if not own:
+        raise DataError(f"{table} has no row of {weights}: python -m benchmarks.transfer --weights {weights}")
+    return {"transfer": {row["task"]: {name: row[name] for name in ("knn", "probe", "few")} for row in own}}
 
 
 def _scores(run: Run, file: Path) -> dict[str, dict[str, float]]:
@@ -98,37 +167,37 @@ def _scores(run: Run, file: Path) -> dict[str, dict[str, float]]:
     return scores
 
 
-def update_manifest(
-    path: Path, name: str, run: Run, file: Path, scores: dict[str, dict[str, float]], command: str
-) -> None:
+def update_manifest(path: Path, name: str, run: Run, file: Path, scores: Mapping[str, Any], command: str) -> None:
     """Enter the weights and their data set in a manifest, in place of what it held under these names."""
     manifest = json.loads(path.read_text(encoding="utf-8"))
     recipe, about = run.recipe, _DATASETS[run.recipe.data.name]
     manifest["datasets"][recipe.data.name] = {
-        "title": about["title"],
-        "sensor": about["sensor"],
-        "num_classes": len(run.class_names),
-        "class_names": list(run.class_names),
+        "title": about.title,
+        "sensor": about.sensor,
+        "num_classes": len(run.class_names) if about.keep_head else 0,
+        "class_names": list(run.class_names) if about.keep_head else None,
         "multilabel": False,
         "preprocessing": {
             **describe(recipe.preprocess, run.mean, run.std, full_scale=recipe.data.full_scale),
-            "note": _NOTE,
+            "source": f"training/recipes/{name}.yaml",
+            "vouched_by": "authors",
+            "note": about.note,
         },
         "input": {"bands": ["single"], "radiometry": "amplitude", "range": [0, 1], "channels": 3},
     }
-    tensors = load_file(file)
-    buffers = ("running_mean", "running_var", "num_batches_tracked")
     manifest["models"][name] = {
         "network": recipe.model.network,
         "dataset": recipe.data.name,
         "sources": [{"type": "bundled", "file": file.name}],
         "checksum": {"algorithm": "sha256", "value": hashlib.sha256(file.read_bytes()).hexdigest()},
-        "citation": about["citation"],
-        "license": about["license"],
-        "params": sum(tensor.numel() for key, tensor in tensors.items() if not key.endswith(buffers)),
+        "citation": about.citation,
+        "license": about.license,
+        "code_license": "Apache-2.0 (this project).",
+        "params": _params(load_file(file)),
+        **({} if about.method == "supervised" else {"method": about.method}),
         "training": {
             "command": command,
-            "data": f"DSN-SLC, {recipe.data.train} of {' and '.join(recipe.data.options['parts'])}",
+            "data": about.data or f"DSN-SLC, {recipe.data.train} of {' and '.join(recipe.data.options['parts'])}",
             "seed": recipe.runtime.seed,
             "epochs": recipe.optim.epochs,
             "torch": torch.__version__.partition("+")[0],

@@ -2,9 +2,10 @@
 
 The defaults are SAR-HUB's pre-training (Remote Sensing 15(23), 5534, 2023). The recipe ``<network>_<data>`` of a folder
 puts the values of the data set in the catalog, ``network/<family>.yaml`` and, where there is one,
-``<network>_<data>.yaml`` over them; for fine-tuning, then ``finetune/base.yaml`` and ``finetune/<family>.yaml``. Each
-overrides the ones before, and assignments such as ``optim.epochs=10`` override all of them. A data set may have
-``variants``, which belong to one choice of a value, such as ``data.train``.
+``<network>_<data>.yaml`` over them; several sources, whose name is free, are those of ``data/<data>.yaml``. For
+fine-tuning, ``finetune/base.yaml`` and ``finetune/<family>.yaml`` follow. Each overrides the ones before, and
+assignments such as ``optim.epochs=10`` override all of them. A data set may have ``variants``, which belong to one
+choice of a value, such as ``data.train``.
 """
 
 from __future__ import annotations
@@ -133,8 +134,10 @@ def _named(name: str, folder: Path | None) -> dict[str, Any]:
     if folder is None:
         raise OptionError(f"expected a YAML file, got {name!r}; a recipe's name needs the folder of the recipes")
     if name not in (known := list_recipes()):
-        if (folder / f"{name}.yaml").is_file():  # of several sources: its name is free
-            return _read(folder / f"{name}.yaml")
+        if (folder / f"{name}.yaml").is_file():  # of several sources, whose name is free
+            network, _, data = name.rpartition("_")
+            own = {"model": {"network": network}, "data": {"name": data}}
+            return merged(*(_read(folder / f"{file}.yaml") for file in (f"data/{data}", name)), own)
         raise UnknownNameError(
             f"no recipe is called {name!r}{closest(name, known)}; a recipe is <network>_<data>, such as "
             f"{known[0]}, or a YAML file; networks: {', '.join(networks.names())}; data: {', '.join(data_names())}"

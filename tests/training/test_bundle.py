@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+import sarhub_models
 from sarhub_models.engine.run import load_run, train
-from sarhub_models.errors import CheckpointError
+from sarhub_models.errors import CheckpointError, DataError
+from sarhub_models.io.tables import write_table
 from sarhub_models.networks import build
 from sarhub_models.zoo.manifest import load_manifest, model_info
 from training import bundle
@@ -67,3 +70,49 @@ def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.tensor([1e6])}, tmp_path / "w.safetensors")
     with pytest.raises(CheckpointError, match="half precision"):
         bundle.write_half(tmp_path / "w.safetensors", tmp_path / "h.safetensors", name="mobilenetv3_dsn")
+
+
+def test_weights_of_several_sources_are_stored_without_their_heads(tiny_dsn: Path, tmp_path: Path) -> None:
+    roots = [f"data.sources.{name}.root={tiny_dsn}" for name in ("a", "b")]
+    section = {"name": "dsn", "full_scale": 65535, "workers": 0}
+    parts = {"a": section | {"options": {"parts": ["s1"]}}, "b": section | {"options": {"parts": ["tsx"]}}}
+    recipe = tmp_path / "mobilenetv3_sar.yaml"
+    values = {
+        "model": {"network": "mobilenetv3"},
+        "data": {"name": "sar", "sources": parts},
+        "preprocess": {"size": 32},
+        "optim": {"epochs": 1, "epoch_steps": 2, "batch_size": 6},
+        "evaluation": {"split": None},
+        "runtime": {"precision": "fp32", "threads": 1},
+    }
+    recipe.write_text(yaml.safe_dump(values))
+    assert train(load_recipe(str(recipe), roots), tmp_path / "run")
+    manifest, table = tmp_path / "manifest.json", tmp_path / "transfer.csv"
+    manifest.write_text(load_manifest().path.read_text(encoding="utf-8"), encoding="utf-8")
+    row = {"weights": "run", "start": "sar", "task": "mstar", "knn": 0.5, "probe": 0.6, "few": 0.4, "digest": "x"}
+    write_table([row], table)
+    arguments = ["mobilenetv3_sar", str(tmp_path / "run"), "--manifest", str(manifest), "--command", "train it"]
+    arguments += ["--target", str(tmp_path / "bundled"), "--transfer", str(table)]
+    result = CliRunner().invoke(bundle.app, arguments)
+    assert result.exit_code == 0, result.output
+
+    info = load_manifest(manifest).models["mobilenetv3_sar"]
+    file = tmp_path / "bundled" / "mobilenetv3_sar.safetensors"
+    assert (
+        (info.num_classes, info.class_names)
+        == (model_info(file).num_classes, model_info(file).class_names)
+        == (0, None)
+    )
+    assert info.preprocessing.mean == model_info(file).preprocessing.mean
+    assert info.training is not None and info.training["transfer"] == {"mstar": {"knn": 0.5, "probe": 0.6, "few": 0.4}}
+    model = sarhub_models.create_model(file, pretrained=True).eval()
+    chip = torch.rand(40, 40)
+    with torch.inference_mode():
+        assert model(sarhub_models.create_transform(file)(chip)[None]).shape == (1, 1024)
+
+
+def test_a_table_without_the_weights_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "transfer.csv"
+    write_table([{"weights": "other", "start": "sar", "task": "mstar", "digest": "x"}], table)
+    with pytest.raises(DataError, match="no row of run"):
+        bundle._transferred(table, "run")

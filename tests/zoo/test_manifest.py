@@ -58,7 +58,7 @@ def test_every_network_of_every_data_set_is_listed():
     expected = {f"{network}_{data}" for network in NETWORKS for data in ("tsx", "ben", "osu")}
     assert expected <= set(manifest.list_models())
     assert {"resnet18_tsx.grsl2020", "mobilenetv3_dsn"} <= set(manifest.list_models())
-    assert manifest.list_networks() == sorted(NETWORKS + FIELD_NETWORKS)
+    assert manifest.list_networks() == sorted([*NETWORKS, *FIELD_NETWORKS, "efficientnet_lite0"])
     assert {"tsx", "ben", "osu", "dsn", "ssl4eo", "crisislandmark", "satlas"} <= set(manifest.list_datasets())
 
 
