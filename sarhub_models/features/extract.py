@@ -300,13 +300,11 @@ class _Images(Dataset[_Sample]):
             return _Sample(index, file, None, str(err), left_out)
         try:
             check_scene(image.shape, getattr(self.transform, "size", None))
-            values = (
-                normalize_amplitude(image, full_scale=self.full_scale) if _takes_amplitude(self.transform) else image
-            )
-            if (values == values.flat[0]).all():
-                raise ImageError("all pixels are equal, so its features would mean nothing")
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", RadiometryWarning)
+                values = self._amplitude(image) if _takes_amplitude(self.transform) else image
+                if (values == values.flat[0]).all():
+                    raise ImageError("all pixels are equal, so its features would mean nothing")
                 prepared = self.transform(values)
         except ImageError as err:
             return _Sample(index, file, None, f"{file}: {err}")
@@ -317,6 +315,10 @@ class _Images(Dataset[_Sample]):
             else:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
         return _Sample(index, file, prepared, None, doubt=doubt)
+
+    def _amplitude(self, image: np.ndarray) -> np.ndarray:
+        trained = getattr(self.transform, "trained_full_scale", None)
+        return normalize_amplitude(image, full_scale=self.full_scale, trained=trained)
 
 
 def _takes_amplitude(transform: Transform) -> bool:

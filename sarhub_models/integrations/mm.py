@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..errors import ImageError, MissingDependencyError, OptionError
+from ..models.choice import find_info
 from ..models.create import create_model, create_transform
-from ..networks import on_meta_device
+from ..networks import build, on_meta_device
 from ..transforms import normalize_amplitude
 
 try:
@@ -79,7 +80,8 @@ class SARHubBackbone(BaseModule):
     Weights are loaded when the module is built; ``init_weights`` leaves them as they are.
 
     Args:
-        name: a name of :func:`~sarhub_models.list_models`, or ``hf-hub:org/repo`` for a published one.
+        name: a name of :func:`~sarhub_models.list_models`, or ``hf-hub:org/repo`` for a published one; or a file that
+            describes itself, or the folder of a run, whose weights are always loaded.
         pretrained: whether, or with which tag or file, as for :func:`~sarhub_models.create_model`; offline use and
             mirrors work as for that function.
         out_indices: stages whose maps are returned, of 0, 1, 2 and 3 with strides 4, 8, 16 and 32, in rising order.
@@ -211,8 +213,9 @@ def _check_stages(out_indices: Sequence[int], frozen_stages: int) -> None:
 @lru_cache(maxsize=64)
 def _stages(name: str) -> tuple[int, list[int]]:
     """Return timm's index of the map with stride 4, and the channels of that map and the next three."""
+    info = find_info(name)
     with on_meta_device():
-        network: Any = create_model(name, num_classes=0, features_only=True)
+        network: Any = build(info.network, num_classes=0, features_only=True)
     maps = network.feature_info.info
     strides = [m["reduction"] for m in maps]
     first = strides.index(STRIDES[0]) if STRIDES[0] in strides else 0
@@ -286,7 +289,7 @@ class SARHubPreprocess(BaseTransform):
     float32.
 
     Args:
-        name: a name of :func:`~sarhub_models.list_models`; where only the initialization is another, that of the
+        name: as for :class:`SARHubBackbone`; where only the initialization is another, that of the
             weights one compares with.
         training: draw the operator's parameter anew for every image (DRAA), from torch's random numbers.
         in_channels: as for :class:`SARHubBackbone`.
@@ -326,7 +329,8 @@ class SARHubPreprocess(BaseTransform):
         return results
 
     def _amplitude(self, image: np.ndarray) -> np.ndarray:
-        return normalize_amplitude(self._values(image), full_scale=self.full_scale)
+        trained = self.chain.trained_full_scale
+        return normalize_amplitude(self._values(image), full_scale=self.full_scale, trained=trained)
 
     def _values(self, image: np.ndarray) -> np.ndarray:
         """Return (H, W) of weights for one band, else (C, H, W)."""

@@ -327,7 +327,8 @@ def load_tensors(
     """
     info = choice.info
     if choice.file is not None:
-        return load_checkpoint(choice.file, spec_of(info, released=choice.described))
+        spec = spec_of(info, released=choice.described)
+        return load_checkpoint(choice.file, spec, tensors_only=info.tensors_only)
     if choice.name.startswith(HUB):
         if cache_dir is not None:
             raise OptionError("published weights are kept in the Hugging Face cache: set HF_HOME, not cache_dir")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ImageError, NodataError, OptionError
+from ..errors import ImageError, NodataError, OptionError, RadiometryWarning
 
 __all__ = ["as_tensor", "check_range", "normalize_amplitude", "real_amplitude"]
 
@@ -17,9 +18,10 @@ Array = TypeVar("Array", np.ndarray, Tensor)
 
 # |z| of a complex chip that was scaled to 1 can exceed 1 by rounding; so much is clipped in silence
 _ROUNDING = 1e-6
+_TO_CALLER = 3  # from a warning to the line that calls normalize_amplitude
 
 
-def normalize_amplitude(x: Array, *, full_scale: float | None = None) -> Array:
+def normalize_amplitude(x: Array, *, full_scale: float | None = None, trained: float | None = None) -> Array:
     """Return the amplitude of an image in [0, 1].
 
     Complex values are replaced by their magnitude. Then, without ``full_scale``, the dtype alone decides, so that
@@ -32,6 +34,7 @@ def normalize_amplitude(x: Array, *, full_scale: float | None = None) -> Array:
         x: image or images, a NumPy array (of any byte and memory order) or tensor of any shape, zero-dimensional
             ones included; integer, floating point or complex.
         full_scale: amplitude that becomes 1, in the units of ``x``.
+        trained: amplitude that became 1 in the data that the weights were trained on, where it is known.
 
     Returns:
         Array of the same shape in [0, 1]: float32 for integers, else the precision of ``x``.
@@ -41,6 +44,9 @@ def normalize_amplitude(x: Array, *, full_scale: float | None = None) -> Array:
             value; or, without ``full_scale``, it holds a value above 1 or integers of more than 16 bits.
         OptionError: ``full_scale`` is not a positive number.
 
+    Warns:
+        RadiometryWarning: integers are divided by the largest value of their dtype, which is above ``trained``.
+
     >>> normalize_amplitude(np.array([[0, 255]], dtype=np.uint8))
     array([[0., 1.]], dtype=float32)
     """
@@ -49,7 +55,7 @@ def normalize_amplitude(x: Array, *, full_scale: float | None = None) -> Array:
     tensor = as_tensor(x)
     if tensor.numel() == 0:
         raise ImageError(f"expected an image with at least one pixel, got shape {tuple(tensor.shape)}")
-    values, largest = real_amplitude(tensor, full_scale=full_scale)
+    values, largest = real_amplitude(tensor, full_scale=full_scale, trained=trained)
     check_range(values, bounded=largest is None)
     amplitude = (values if largest is None else values / largest).clamp(0, 1)
     return amplitude.numpy() if isinstance(x, np.ndarray) else amplitude
@@ -80,10 +86,12 @@ def as_tensor(x: Any) -> Tensor:
     return torch.from_numpy(np.array(x, dtype=f"={kind}{width}", order="C"))
 
 
-def real_amplitude(x: Tensor, *, full_scale: float | None = None) -> tuple[Tensor, float | None]:
+def real_amplitude(
+    x: Tensor, *, full_scale: float | None = None, trained: float | None = None
+) -> tuple[Tensor, float | None]:
     """Return floating-point values and what they must be divided by; ``None``: they are in [0, 1] already.
 
-    No value is looked at.
+    No value is looked at. Arguments and warnings are those of :func:`normalize_amplitude`.
 
     Raises:
         ImageError: ``x`` is boolean, or holds integers of more than 16 bits and there is no ``full_scale``.
@@ -100,6 +108,14 @@ def real_amplitude(x: Tensor, *, full_scale: float | None = None) -> tuple[Tenso
             f"expected full_scale for integers wider than 16 bits, got {str(x.dtype).removeprefix('torch.')} without; "
             "give the value that stands for amplitude 1: normalize_amplitude(x, full_scale=...), 65535 if these are "
             "16-bit digital numbers"
+        )
+    if full_scale is None and trained is not None and limits.max > trained:
+        warnings.warn(
+            f"integers are divided by {limits.max}, the largest of their type, but these weights were trained with "
+            f"amplitude / {trained:.10g}: if these images are such digital numbers, say radiometry='dn' or "
+            f"full_scale={trained:.10g} (--radiometry dn, --full-scale {trained:.10g})",
+            RadiometryWarning,
+            stacklevel=_TO_CALLER,
         )
     return x.float(), limits.max if full_scale is None else full_scale
 

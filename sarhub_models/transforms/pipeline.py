@@ -186,6 +186,12 @@ class Pipeline(nn.Module):
         """It wants amplitude in [0, 1], not the values of the file."""
         return bool(self.steps["radiometry"].takes_amplitude)
 
+    @property
+    def trained_full_scale(self) -> float | None:
+        """The digital number that stood for amplitude 1 in the data of the weights, where it is known."""
+        full_scale: float | None = self.steps["radiometry"].trained_full_scale
+        return full_scale
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return the fields ``input`` and ``preprocessing`` of the manifest, JSON-ready, for :meth:`from_dict`.
 

@@ -146,7 +146,7 @@ class ToRadiometry(Step):
 
     def _real(self, x: Tensor) -> Tensor:
         if self.takes_amplitude:
-            values, largest = real_amplitude(x)
+            values, largest = real_amplitude(x, trained=self.trained_full_scale if self.validate else None)
             return values if largest is None else values / largest
         row = RADIOMETRIES.get(self.given or "")
         if x.is_complex() and row is not None and row.scale.magnitude:

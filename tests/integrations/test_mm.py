@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import sarhub_models as sarhub
 from sarhub_models.errors import ImageError, OptionError, UnknownNameError
+from sarhub_models.models.export import export_named
 from sarhub_models.transforms import ptls
 from sarhub_models.zoo.manifest import list_models
 from tests.models.test_create import release
@@ -365,3 +366,16 @@ def test_one_preprocessing_serves_all_networks_of_one_pre_training():
     for data in ("tsx", "ben", "osu"):
         found = {sarhub.model_info(name).preprocessing for name in list_models(dataset=data) if "." not in name}
         assert len(found) == 1
+
+
+def test_a_file_that_describes_itself_is_backbone_and_preprocessing(tmp_path):
+    file = tmp_path / "mine.safetensors"
+    export_named("resnet18_tsx", file, format="safetensors", pretrained=False)
+    backbone = mmengine_registry.MODELS.build({"type": "SARHubBackbone", "name": str(file), "out_indices": (3,)}).eval()
+    with torch.inference_mode():
+        (maps,) = backbone(image())
+        expected = sarhub.create_model(file, features_only=True).eval()(image())[-1]
+    torch.testing.assert_close(maps, expected)
+    assert mm.backbone_channels(str(file)) == [64, 128, 256, 512]
+    step = mmengine_registry.TRANSFORMS.build({"type": "SARHubPreprocess", "name": str(file)})
+    assert repr(step.chain.steps.operator) == repr(sarhub.create_transform("resnet18_tsx").steps.operator)

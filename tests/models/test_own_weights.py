@@ -128,6 +128,10 @@ def test_features_on_the_command_line_are_those_of_the_run(
         features = torch.from_numpy(np.stack([rows[name] for name in data.names]))
         logits = features @ head["classifier.weight"].T + head["classifier.bias"]
         assert (logits.argmax(1).numpy() == data.labels).mean() == pytest.approx(reported)
+    capsys.readouterr()
+    assert main(["features", str(chips), *place, "--out", str(out)]) == 0
+    warned = capsys.readouterr().err
+    assert "60 images" in warned and "trained with amplitude / 3000" in warned and "--full-scale 3000" in warned
 
 
 @pytest.mark.slow

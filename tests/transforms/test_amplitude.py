@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sarhub_models.errors import ImageError
+from sarhub_models.errors import ImageError, RadiometryWarning
 from sarhub_models.transforms import normalize_amplitude
 
 from .chains import VIEWS
@@ -155,3 +156,21 @@ def test_a_single_value_without_axes_stays_one(dtype: type) -> None:
         assert type(result) is type(x)
         assert result.shape == ()
         assert float(result) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("dtype", "trained", "warned"),
+    [(np.uint16, 3000, True), (np.uint16, 65535, False), (np.uint8, 3000, False), (np.uint16, None, False)],
+)
+def test_integers_that_would_be_divided_by_more_than_in_training_draw_a_warning(
+    dtype: type, trained: float | None, warned: bool
+) -> None:
+    image = np.arange(4, dtype=dtype).reshape(2, 2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        normalize_amplitude(image, trained=trained)
+    assert [warning.category for warning in caught] == [RadiometryWarning] * warned
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        normalize_amplitude(image, trained=trained, full_scale=3000)
+        normalize_amplitude(image / 4, trained=trained)
