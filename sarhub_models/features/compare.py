@@ -23,7 +23,8 @@ from ..errors import MissingDependencyError, OptionError
 from ..io.files import write_text
 from ..io.images import one_per_image
 from ..models.choice import choose
-from ..models.create import build_model, create_transform, load_tensors
+from ..models.create import build_model, create_transform
+from ..models.loading import load_tensors
 from ..weights import Store
 from ..weights.sources import source_from
 from ..zoo.entries import ModelInfo

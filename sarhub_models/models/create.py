@@ -10,30 +10,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import nn
 
 from .. import networks
 from ..errors import CheckpointError, OptionError
 from ..transforms import Pipeline
-from ..weights import CheckpointSpec, Store, fetch_hub_model, load_checkpoint, read_tensors
 from ..zoo.entries import SINGLE, ModelInfo
 from ..zoo.manifest import own_file
-from .choice import HUB, Choice, choose, find_info
+from .choice import Choice, choose, find_info
+from .loading import NO_HEAD, image_size, load_tensors
 
 __all__ = [
-    "NO_HEAD",
     "build_model",
     "create_model",
     "create_transform",
     "input_channels",
-    "load_tensors",
     "open_model",
     "select_channels",
-    "spec_of",
 ]
-
-NO_HEAD = 0  # number of classes of weights that were released without a head
 
 
 def create_model(
@@ -126,7 +120,7 @@ def build_model(
     """
     info = choice.info
     channels = input_channels(info, in_chans=in_chans, bands=bands)
-    options = {**_image_size(info), **options}
+    options = {**image_size(info), **options}
     if tensors is None:
         classes = info.num_classes if num_classes is None else num_classes
         if classes is None:
@@ -266,37 +260,6 @@ def input_channels(info: ModelInfo, *, in_chans: int | None = None, bands: Seque
     return [known.index(name) for name in names]
 
 
-def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
-    """Return how files of this model's network are renamed and what must be in them.
-
-    The file tells the number of classes, unless the entry is of the file and says it.
-
-    Args:
-        info: the model.
-        released: the entry is of the file: the published one, or one that describes itself. Then the head that some
-            files of weights without one still carry is left out; in another file of the user's own it was trained.
-    """
-    head = f"{networks.spec(info.network).head}."
-    known = released and info.num_classes is not None
-    size = _image_size(info) if released else {}
-
-    def rename(tensors: networks.Tensors) -> networks.Tensors:
-        renamed = networks.rename_checkpoint(info.network, tensors)
-        if released and info.num_classes == NO_HEAD:
-            return {name: tensor for name, tensor in renamed.items() if not name.startswith(head)}
-        return renamed
-
-    def expected(tensors: networks.Tensors) -> Mapping[str, tuple[tuple[int, ...], torch.dtype]]:
-        return networks.tensor_layout(
-            info.network,
-            num_classes=info.num_classes if known else networks.head_classes(info.network, tensors),
-            in_chans=info.input.channels,
-            **size,
-        )
-
-    return CheckpointSpec(rename=rename, expected=expected)
-
-
 def _tag_or_path(
     name: str | os.PathLike[str],
     pretrained: str | os.PathLike[str],
@@ -310,32 +273,6 @@ def _tag_or_path(
     if own_file(name) is not None:
         raise OptionError(f"{name} is a file of weights and has no others called {text!r}")
     return f"{str(name).partition('.')[0]}.{text}", checkpoint_path
-
-
-def _image_size(info: ModelInfo) -> dict[str, int]:
-    """Return the option of networks that are made for one size of the image: the size that they were trained with."""
-    side = info.preprocessing.side
-    return {} if side is None or "img_size" not in networks.spec(info.network).timm_args else {"img_size": side}
-
-
-def load_tensors(
-    choice: Choice, *, cache_dir: str | os.PathLike[str] | None = None, progress: bool = True
-) -> networks.Tensors:
-    """Return the tensors of weights by the network's names: from their file, the cache, or downloaded now.
-
-    Options and errors are those of :func:`create_model`.
-    """
-    info = choice.info
-    if choice.file is not None:
-        spec = spec_of(info, released=choice.described)
-        return load_checkpoint(choice.file, spec, tensors_only=info.tensors_only)
-    if choice.name.startswith(HUB):
-        if cache_dir is not None:
-            raise OptionError("published weights are kept in the Hugging Face cache: set HF_HOME, not cache_dir")
-        file = fetch_hub_model(choice.name.removeprefix(HUB), progress=progress)[1]
-        return load_checkpoint(file, spec_of(info))
-    # What the store hands out was checked when it was converted, so here it is only mapped into memory.
-    return read_tensors(Store(cache_dir).path(info, spec_of(info), progress=progress))
 
 
 def _assemble(

@@ -21,7 +21,8 @@ from ..weights import write_weights
 from ..zoo.description import to_metadata
 from ..zoo.entries import ModelInfo
 from .choice import choose
-from .create import build_model, create_model, input_channels, load_tensors, select_channels
+from .create import build_model, create_model, input_channels, select_channels
+from .loading import load_tensors
 
 __all__ = ["FORMATS", "Export", "describe_head", "export_model", "export_named"]
 

@@ -14,7 +14,7 @@ from ..weights import Store, read_tensors
 from ..weights.trust import matches
 from ..zoo.entries import ModelInfo
 from ..zoo.manifest import list_datasets, list_models, model_info
-from .create import NO_HEAD, spec_of
+from .loading import NO_HEAD, spec_of
 
 __all__ = ["Imported", "import_checkpoint"]
 

@@ -20,8 +20,9 @@ from ..zoo import text
 from ..zoo.description import to_metadata
 from ..zoo.entries import LICENSES, ModelInfo
 from .choice import Choice, choose, find_info
-from .create import build_model, load_tensors
+from .create import build_model
 from .export import describe_head
+from .loading import load_tensors
 
 __all__ = ["publish", "write_repository"]
 

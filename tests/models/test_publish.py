@@ -17,7 +17,7 @@ import sarhub_models
 from sarhub_models.cli import main
 from sarhub_models.errors import ManifestError, OfflineError, OptionError
 from sarhub_models.models import publish
-from sarhub_models.models.create import spec_of
+from sarhub_models.models.loading import spec_of
 from sarhub_models.weights import Store
 from sarhub_models.zoo.manifest import ModelInfo
 from tests.hub_server import use_hub

@@ -15,7 +15,7 @@ from torch import nn
 
 import sarhub_models as sarhub
 from sarhub_models import networks
-from sarhub_models.models.create import spec_of
+from sarhub_models.models.loading import spec_of
 from sarhub_models.weights import load_checkpoint
 
 from .released import value

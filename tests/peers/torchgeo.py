@@ -23,7 +23,7 @@ from torch import nn
 from torchvision.models import WeightsEnum
 
 from sarhub_models import networks
-from sarhub_models.models.create import spec_of
+from sarhub_models.models.loading import spec_of
 from sarhub_models.weights import CheckpointSpec, load_checkpoint
 from sarhub_models.zoo.manifest import ModelInfo, list_models, model_info
 

@@ -31,7 +31,7 @@ def command(
     if everything == bool(names):
         raise OptionError("give the names of models, or --all")
     infos = [model_info(name) for name in (list_models() if everything else names or [])]
-    from ...models.create import spec_of
+    from ...models.loading import spec_of
     from ...weights import Store
 
     results: list[dict[str, Any]] = []
