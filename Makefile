@@ -13,7 +13,7 @@ MM_TESTS = $(shell grep -rl --include='test_*.py' -E 'importorskip..(mmcv|pycoco
 LOWEST := .venv-lowest
 CORE_TESTS = tests/zoo tests/networks tests/weights tests/transforms tests/models
 
-.PHONY: help demo check test test-lowest test-mm lint docs renew bench build clean
+.PHONY: help demo check test test-lowest test-mm lint docs renew fuzz bench build clean
 
 help:
 	@echo "make demo    set up, then features of radar chips and what they are good for (DATA=folder of real patches)"
@@ -24,6 +24,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the documentation, to docs/_build/html"
 	@echo "make renew   what is generated from the code: tests/public_api.txt and the schema's enums"
+	@echo "make fuzz    changed files of every kind, for MINUTES (default 120); what breaks a reader goes to $(OUT)/fuzz"
 	@echo "make bench   speed, beside named peers; tables to $(OUT)/speed"
 	@echo "make build   source distribution and wheel, to dist/"
 
@@ -74,6 +75,9 @@ docs: $(VENV)/.ready-dev
 
 renew: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.renew
+
+fuzz: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),120) --out $(OUT)/fuzz
 
 bench: $(VENV)/.ready-dev
 	mkdir -p $(OUT)/speed

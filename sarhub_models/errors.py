@@ -27,6 +27,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 __all__ = [
+    "BandsWarning",
     "CheckpointError",
     "DataError",
     "DivergedError",
@@ -57,6 +58,10 @@ class SarHubError(Exception):
 
 class RadiometryWarning(UserWarning):
     """The radiometry of an image is plainly not what it was said to be; what follows is computed nonetheless."""
+
+
+class BandsWarning(UserWarning):
+    """An image has bands that the network does not take; they are left out."""
 
 
 class UnknownNameError(SarHubError, KeyError):

@@ -4,6 +4,13 @@ Needs the extra ``explain``: ``pip install 'sarhub-models[explain]'``. Pictures 
 :mod:`sarhub_models.explain.figures`, which loads matplotlib.
 """
 
+from ..errors import MissingDependencyError
+
+try:
+    import scipy  # noqa: F401
+except ImportError as err:
+    raise MissingDependencyError("explanations need scipy: pip install 'sarhub-models[explain]' brings it") from err
+
 from .cam import CAM_METHODS, class_activation_maps
 from .estimators import Amortized, Direct
 from .inputs import ChipBatch, check_chips, prepare, prepare_chips, read_chips

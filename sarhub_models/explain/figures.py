@@ -22,6 +22,7 @@ try:
 except ImportError as err:
     raise MissingDependencyError("pictures need matplotlib: pip install 'sarhub-models[explain]' brings it") from err
 
+from ..io.files import replacing
 from .knowledge import THRESHOLDS, knowledge_points
 from .measures import Interval
 from .regions import BACKGROUND, SHADOW, TARGET
@@ -220,10 +221,10 @@ def save_figure(figure: Figure, file: str | os.PathLike[str]) -> Path:
     target = Path(file)
     if target.suffix not in _SUFFIXES:
         raise OptionError(f"{target}: expected a picture that ends in {' or '.join(_SUFFIXES)}")
-    target.parent.mkdir(parents=True, exist_ok=True)
     # A fixed date keeps the same picture the same file
     metadata: dict[str, Any] = {"CreationDate": None} if target.suffix == ".pdf" else {"Software": None}
-    figure.savefig(target, dpi=120, metadata=metadata)
+    with replacing(target) as temporary:
+        figure.savefig(temporary, dpi=120, metadata=metadata)
     return target
 
 

@@ -97,7 +97,7 @@ def read_chips(
     *,
     names: Sequence[str] | None = None,
     full_scale: float | None = None,
-    band: int | None = None,
+    band: int | str | None = None,
     nodata: str = "refuse",
 ) -> ChipBatch:
     """Read and prepare images, of which all are in memory then.
@@ -107,7 +107,7 @@ def read_chips(
         transform: the network's preprocessing, in evaluation mode.
         names: of the chips; by default the files' paths as given.
         full_scale: amplitude that becomes 1 (:func:`~sarhub_models.transforms.normalize_amplitude`).
-        band: band to read, counted from 1.
+        band: band to read, counted from 1 or by the name that the files give it.
         nodata: what pixels without data do (:func:`~sarhub_models.io.images.read_image`); ``"skip"`` leaves out chips
             with more than a tenth of them, and a warning says how many.
 
@@ -129,7 +129,7 @@ def read_chips(
     return prepare_chips(images, kept, transform, full_scale=full_scale)
 
 
-def _read_or_skip(file: str | os.PathLike[str], band: int | None, nodata: str) -> np.ndarray | None:
+def _read_or_skip(file: str | os.PathLike[str], band: int | str | None, nodata: str) -> np.ndarray | None:
     try:
         return read_image(file, band=band, nodata=nodata)
     except NodataError:

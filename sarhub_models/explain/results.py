@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, OptionError
-from ..io.files import write_text
+from ..io.files import replacing, write_text
 from ..io.json_files import read_object
 from ..io.npz import read_arrays
 from ..io.tables import check_table, write_table
@@ -317,8 +317,8 @@ def _write_map(file: Path, found: Found, index: int) -> None:
         arrays |= {"entropy": found.maps[index], "points": np.stack(points), "thresholds": np.array(found.thresholds)}
     else:
         arrays["cam"] = found.maps[index]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(file, **arrays)
+    with replacing(file) as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 def _read_map(file: Path) -> dict[str, np.ndarray]:

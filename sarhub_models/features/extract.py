@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..errors import ImageError, NodataError, OptionError, RadiometryWarning
+from ..errors import BandsWarning, ImageError, NodataError, OptionError, RadiometryWarning
 from ..io.files import replacing
 from ..io.images import read_pixels
 from ..io.limits import check_scene
@@ -110,6 +110,7 @@ def extract_features(
 
     Warns:
         RadiometryWarning: values are plainly of another radiometry; once, with the number of images and the first.
+        BandsWarning: files have bands that the network does not take; once, too.
     """
     check_nodata(nodata)
     if band is not None and bands is not None:
@@ -156,7 +157,7 @@ def _fill(
     todo = Subset(images, [i for i in range(len(images)) if i not in rows])
     pin = torch.device(device).type == "cuda"
     skipped: dict[str, str] = {}
-    doubts: dict[str, str] = {}
+    doubts: dict[type[Warning], dict[str, str]] = {}
     for batch in DataLoader(todo, batch_size, num_workers=workers, collate_fn=_collate, pin_memory=pin):
         if batch.inputs is not None:
             values = _pooled(model, batch.inputs.to(device, non_blocking=True))
@@ -164,7 +165,9 @@ def _fill(
             if journal is not None:
                 journal.append(batch.indices, values)
         skipped.update((labels[index], reason) for index, reason in batch.failures.items())
-        doubts.update((labels[index], doubt) for index, doubt in batch.doubts.items())
+        for index, found in batch.doubts.items():
+            for category, doubt in found.items():
+                doubts.setdefault(category, {})[labels[index]] = doubt
         bad = batch.clash or (batch.bad if on_error == "stop" else None)
         if bad is not None:
             _warn(doubts)
@@ -174,12 +177,12 @@ def _fill(
     return skipped
 
 
-def _warn(doubts: dict[str, str]) -> None:
-    """Warn once of what was seen in images."""
-    if doubts:
-        name, doubt = next(iter(doubts.items()))
-        count = f"{len(doubts)} images, {name} first" if len(doubts) > 1 else name
-        warnings.warn(f"{count}: {doubt}", RadiometryWarning, stacklevel=4)
+def _warn(doubts: dict[type[Warning], dict[str, str]]) -> None:
+    """Warn once of each kind of thing that was seen in images."""
+    for category, found in doubts.items():
+        name, doubt = next(iter(found.items()))
+        count = f"{len(found)} images, {name} first" if len(found) > 1 else name
+        warnings.warn(f"{count}: {doubt}", category, stacklevel=4)
 
 
 def save_features(out: str | os.PathLike[str], names: Sequence[str], features: np.ndarray) -> Path:
@@ -254,7 +257,7 @@ class _Sample:
     image: Tensor | None
     failure: str | None
     left_out: bool = False
-    doubt: str | None = None
+    doubts: dict[type[Warning], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -264,7 +267,7 @@ class _Batch:
     failures: dict[int, str]
     clash: str | None
     bad: str | None = None
-    doubts: dict[int, str] = field(default_factory=dict)
+    doubts: dict[int, dict[type[Warning], str]] = field(default_factory=dict)
 
     def pin_memory(self) -> _Batch:
         """Let the loader copy the inputs to memory that the accelerator reads directly."""
@@ -294,7 +297,9 @@ class _Images(Dataset[_Sample]):
         file = self.files[index]
         try:
             wanted = getattr(self.transform, "bands", ())
-            image = read_pixels(file, wanted=wanted, given=self.bands, band=self.band, nodata=self.nodata)
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always", BandsWarning)
+                image = read_pixels(file, wanted=wanted, given=self.bands, band=self.band, nodata=self.nodata)
         except ImageError as err:
             left_out = self.nodata == "skip" and isinstance(err, NodataError)
             return _Sample(index, file, None, str(err), left_out)
@@ -308,13 +313,13 @@ class _Images(Dataset[_Sample]):
                 prepared = self.transform(values)
         except ImageError as err:
             return _Sample(index, file, None, f"{file}: {err}")
-        doubt: str | None = None
-        for warning in caught:
-            if issubclass(warning.category, RadiometryWarning):
-                doubt = str(warning.message)
+        doubts: dict[type[Warning], str] = {}
+        for warning in (*told, *caught):
+            if issubclass(warning.category, RadiometryWarning | BandsWarning):
+                doubts[warning.category] = str(warning.message)
             else:
                 warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-        return _Sample(index, file, prepared, None, doubt=doubt)
+        return _Sample(index, file, prepared, None, doubts=doubts)
 
     def _amplitude(self, image: np.ndarray) -> np.ndarray:
         trained = getattr(self.transform, "trained_full_scale", None)
@@ -329,7 +334,7 @@ def _collate(samples: list[_Sample]) -> _Batch:
     good = [sample for sample in samples if sample.image is not None]
     failures = {sample.index: sample.failure for sample in samples if sample.failure is not None}
     bad = next((sample.failure for sample in samples if sample.failure is not None and not sample.left_out), None)
-    doubts = {sample.index: sample.doubt for sample in samples if sample.doubt is not None}
+    doubts = {sample.index: sample.doubts for sample in samples if sample.doubts}
     shapes = [tuple(sample.image.shape) for sample in good if sample.image is not None]
     for sample, shape in zip(good, shapes, strict=True):
         if shape != shapes[0]:

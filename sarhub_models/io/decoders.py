@@ -249,6 +249,10 @@ def _open_picture(file: Path) -> Iterator[Any]:
             with open_file(file) as stream, Image.open(stream, formats=("PNG", "JPEG")) as picture:
                 check_size((picture.height, picture.width))
                 yield picture
+        except ValueError as err:
+            if "Decompressed data too large" not in str(err):
+                raise
+            raise ImageError(f"is refused: texts in it unpack to more than the limit of Pillow ({err})") from err
         finally:
             Image.MAX_IMAGE_PIXELS = allowed
 

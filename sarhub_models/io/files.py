@@ -264,9 +264,16 @@ def replacing(target: Path) -> Iterator[Path]:
     that no other process has and that holds whatever a library writes beside its output. The file gets the permissions
     of the user's umask whatever the block does: safetensors writes files that only their owner may read. If the block
     raises, ``target`` stays as it was. A killed process leaves the folder, which :func:`abandoned` finds.
+
+    Raises:
+        OSError: the disk refuses; the error names ``target``, or the folder where nothing can be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_TEMPORARY, dir=target.parent))
+    except OSError as err:
+        err.filename = str(target.parent)
+        raise
     temporary = folder / target.name
     try:
         temporary.touch()
@@ -274,6 +281,14 @@ def replacing(target: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(mode)
         replace_atomically(temporary, target)
+    except OSError as err:
+        if err.errno is not None and err.filename in (None, str(temporary)):
+            err.filename = str(target)
+        raise
+    except Exception as err:  # safetensors has an error of its own for what the disk refuses
+        if (code := re.search(r"os error (\d+)", str(err))) is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(target)) from err
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError
+from ..errors import BandsWarning, ImageError
 from .decoders import DECODERS, open_geotiff
 from .limits import check_regular
 from .raster import Raster, polarization
@@ -22,6 +22,7 @@ __all__ = [
     "SUFFIXES",
     "image_size",
     "list_images",
+    "named_images",
     "one_per_image",
     "open_tiff",
     "read_bands",
@@ -38,7 +39,7 @@ _NUMBER = re.compile(r"-\d{3}$")  # of a measurement in a SAFE folder, another o
 _MEASUREMENTS = 6  # in a SAFE folder, at most
 
 
-def read_image(path: str | os.PathLike[str], *, band: int | None = None, nodata: str = "refuse") -> np.ndarray:
+def read_image(path: str | os.PathLike[str], *, band: int | str | None = None, nodata: str = "refuse") -> np.ndarray:
     """Read one band of an image.
 
     ============== ====================================================================================
@@ -56,7 +57,8 @@ def read_image(path: str | os.PathLike[str], *, band: int | None = None, nodata:
 
     Args:
         path: the file; its suffix, in any case, tells the format.
-        band: which band to read, counted from 1; needed where the image has several that differ.
+        band: which band to read, counted from 1, or the name that the file gives it, such as ``"VH"``; needed where
+            the image has several that differ.
         nodata: what pixels without data do, see :func:`~sarhub_models.io.raster.fill_nodata`: those of the file's
             nodata value, outside of its mask, transparent, NaN or infinite.
 
@@ -72,7 +74,9 @@ def read_image(path: str | os.PathLike[str], *, band: int | None = None, nodata:
     """
     file = Path(path)
     with _naming(file):
-        raster = _read(file, None if band is None else [band])
+        raster = _read(file, [band] if isinstance(band, int) else None)
+        if isinstance(band, str):
+            return raster.named(band).filled(nodata)[0]
         count = len(raster.array)
         if count > 1 and raster.bands == ("red", "green", "blue"):
             raise ImageError("a color picture, not one band of amplitude; pick a channel with band=1, 2 or 3")
@@ -121,13 +125,21 @@ def read_bands(
     Raises:
         ImageError: as of :func:`read_raster` and :meth:`Raster.match`.
         NodataError: pixels have no data, and ``nodata`` refuses them.
+
+    Warns:
+        BandsWarning: the file has bands that are not used; it names them.
     """
     file = Path(path)
     with _naming(file):
         raster = _read(file, None)
         if len(wanted) > 1 and len(raster.array) == 1 and given is None:
             raster = _with_companions(file, raster, wanted)
-        return raster.match(wanted, given=given).filled(nodata)
+        matched = raster.match(wanted, given=given)
+        names, taken = given or raster.bands, {name.upper() for name in wanted}
+        left_out = [name or "?" for name in names if name.upper() not in taken]
+        if left_out and len(matched.array) < len(names):
+            warnings.warn(f"has bands that are not used: {', '.join(left_out)}", BandsWarning, stacklevel=2)
+        return matched.filled(nodata)
 
 
 def read_pixels(
@@ -292,6 +304,20 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     if not found:
         raise ImageError(f"{root}: no images in this folder or below; expected files named {', '.join(SUFFIXES)}")
     return sorted(found, key=lambda file: file.relative_to(root).parts)
+
+
+def named_images(path: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the images of a folder by their paths in it, as :func:`list_images` finds them, or one image by its name.
+
+    Raises:
+        ImageError: there is nothing at ``path``, or the folder holds no image.
+    """
+    place = Path(path)
+    if place.is_file():
+        return {place.name: place}
+    if not place.exists():
+        raise ImageError(f"{place}: no such file or folder")
+    return {file.relative_to(place).as_posix(): file for file in list_images(place)}
 
 
 @contextmanager

@@ -58,6 +58,21 @@ class Raster:
             bands=tuple(self.bands[index] for index in chosen) if self.bands else (),
         )
 
+    def named(self, band: str) -> Raster:
+        """Return the one band of a name, in any case.
+
+        Raises:
+            ImageError: the file gives no band, or several, that name.
+        """
+        names = [name.upper() for name in self.bands or ("",) * len(self.array)]
+        if names.count(band.upper()) != 1:
+            said = f"calls them {', '.join(name or '?' for name in self.bands)}" if any(names) else "does not say which"
+            raise ImageError(
+                f"has no band of its own called {band!r}; it holds {len(names)} and {said}; a number from 1 to "
+                f"{len(names)} picks one, too"
+            )
+        return self.select([names.index(band.upper())])
+
     def match(self, wanted: Sequence[str], *, given: Sequence[str] | None = None) -> Raster:
         """Return the bands that a network takes, in its order; others, such as the angle, are left out.
 

@@ -6,7 +6,6 @@ Pickle is opened here and nowhere else, once for each file, and never allowed to
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 import zipfile
@@ -309,12 +308,7 @@ def write_weights(tensors: Mapping[str, torch.Tensor], path: Path, *, info: Mapp
         OSError: the disk refuses; nothing is left behind.
     """
     with replacing(path) as temporary:
-        try:
-            save_file(_separate(tensors), temporary, metadata={**info, "format": "pt", CONTENT: _UNKNOWN})
-        except Exception as err:
-            if (code := re.search(r"os error (\d+)", str(err))) is None:
-                raise
-            raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from err
+        save_file(_separate(tensors), temporary, metadata={**info, "format": "pt", CONTENT: _UNKNOWN})
         read_header(temporary)  # a short write that nobody reported ends here
         _finish_header(temporary)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import re
 import time
 from dataclasses import asdict, dataclass
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import requests
 
 __all__ = ["download", "reason", "without_credentials"]
+
+_log = logging.getLogger(__name__)
 
 RETRY_WAITS = (0.5, 1.0, 2.0)  # seconds before the second, third and fourth attempt
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two reads
@@ -69,7 +72,7 @@ def download(url: str, destination: Path, *, progress: Progress | None = None) -
     """
     part = destination.with_name(destination.name + ".part")
     note = destination.with_name(destination.name + ".part.json")
-    for wait in (*RETRY_WAITS, None):
+    for attempt, wait in enumerate((*RETRY_WAITS, None)):
         try:
             _attempt(url, part, note, progress)
             break
@@ -78,6 +81,8 @@ def download(url: str, destination: Path, *, progress: Progress | None = None) -
                 kept = part.stat().st_size if note.exists() and part.exists() else 0
                 later = f"; {kept} bytes are kept and the next run resumes there" if kept else ""
                 raise DownloadError(f"{err} (attempt {len(RETRY_WAITS) + 1}){later}") from err
+            if attempt == 0:  # one line, however many attempts follow
+                _log.warning("%s: %s; trying again", without_credentials(url), err)
             time.sleep(wait)
     replace_atomically(part, destination)
     note.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,8 +13,11 @@ from typing import Any
 from .._version import __version__
 from ..errors import CheckpointError, DownloadError, OfflineError
 from ..io.files import read_header
+from .http import reason
 
 __all__ = ["fetch_hub_config", "fetch_hub_model", "hub_file", "offline"]
+
+_log = logging.getLogger(__name__)
 
 
 def offline() -> bool:
@@ -89,7 +93,7 @@ def hub_file(
     from huggingface_hub import hf_hub_download
 
     try:
-        with nullcontext() if progress else _no_bars():
+        with nullcontext() if progress else _no_bars(), _one_line_of_retries():
             path = hf_hub_download(
                 repo,
                 filename,
@@ -113,8 +117,39 @@ def hub_file(
 
 
 def _reason(err: BaseException) -> str:
+    cause: BaseException | None = err
+    while cause is not None:
+        if type(cause).__module__.startswith("httpx") and not hasattr(cause, "response"):
+            return f"connection failed: {reason(cause)}"
+        cause = cause.__cause__ or cause.__context__
     lines = [line.strip() for line in str(err).splitlines() if line.strip()]
     return lines[0].rstrip(".") if lines else type(err).__name__
+
+
+class _Retries(logging.Filter):
+    """One line in place of two for every attempt of the client."""
+
+    told = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Drop what the client says of its attempts, but for the first."""
+        message = record.getMessage()
+        if "Retrying in" not in message and "thrown while requesting" not in message:
+            return True
+        if not self.told:
+            self.told = True
+            _log.warning("the Hugging Face Hub does not answer; trying again for some seconds")
+        return False
+
+
+@contextmanager
+def _one_line_of_retries() -> Iterator[None]:
+    client, retries = logging.getLogger("huggingface_hub.utils._http"), _Retries()
+    client.addFilter(retries)
+    try:
+        yield
+    finally:
+        client.removeFilter(retries)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -19,6 +20,8 @@ from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.explain.cam import CAM_METHODS
 from sarhub_models.explain.results import read_folder
 from sarhub_models.io.tables import read_table
+
+from .conftest import child, only_line
 
 MODEL = "mobilenetv3_dsn"
 
@@ -162,6 +165,40 @@ def test_wrong_calls_are_one_line(
 def test_a_folder_without_explanation_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "compare", str(tmp_path), str(tmp_path), "--out", str(tmp_path)]) == 1
     assert "sarhub explain kp" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", ["scipy", "matplotlib"])
+def test_missing_packages_are_named_with_their_extra(package: str) -> None:
+    code = (
+        "import sys; sys.modules[sys.argv.pop(1)] = None; from sarhub_models.cli import main;"
+        "sys.exit(main(['explain', 'compare', 'a', 'b', '--out', 'c']))"
+    )
+    done = child(code, package)
+    assert done.returncode == 1
+    assert package in only_line(done.stderr) and "pip install 'sarhub-models[explain]'" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_band_is_chosen_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).random((2, 64, 64), dtype=np.float32)
+    profile = {"driver": "GTiff", "height": 64, "width": 64, "count": 2, "dtype": "float32", "crs": "EPSG:32631"}
+    with rasterio.open(tmp_path / "a.tif", "w", transform=rasterio.Affine(1, 0, 0, 0, -1, 0), **profile) as dataset:
+        dataset.write(pixels)
+        dataset.descriptions = ("VV", "VH")
+    np.save(tmp_path / "vh.npy", pixels[1])
+    out = tmp_path / "out"
+    arguments = ["explain", "cam", "--model", MODEL, "--method", "eigencam"]
+    for name, image, *more in (
+        ("named", "a.tif", "--band", "VH"),
+        ("numbered", "a.tif", "--band", "2"),
+        ("one", "vh.npy"),
+    ):
+        assert main([*arguments, "--images", str(tmp_path / image), "--out", str(out / name), *more]) == 0
+    maps = [read_folder(out / name).maps for name in ("named", "numbered", "one")]
+    assert np.array_equal(maps[0], maps[1]) and np.array_equal(maps[0], maps[2])
+    capsys.readouterr()
+    assert main([*arguments, "--images", str(tmp_path / "a.tif"), "--out", str(out), "--band", "HH"]) == 1
+    assert "no band of its own called 'HH'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["", "[" * 200_000, "[]", '{"format": "sarhub-explanation-1"}', "{names}"])

@@ -85,6 +85,43 @@ def test_features_of_digital_numbers_says_what_to_do(
     assert "--full-scale" not in message
 
 
+def test_one_image_is_an_input_too(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "features.safetensors"
+    command = ["--model", "mobilenetv3_dsn", "--out", str(out), "--device", "cpu"]
+    assert main(["features", str(images / "a.npy"), *command]) == 0
+    with safe_open(out, "np") as file:
+        assert json.loads(file.metadata()["names"]) == ["a.npy"]
+    capsys.readouterr()
+    assert main(["features", str(images / "none.npy"), *command]) == 1
+    assert "none.npy: no such file or folder" in only_line(capsys.readouterr().err)
+
+
+def test_untrained_features_are_the_same_every_time(images: Path, tmp_path: Path) -> None:
+    def features(name: str, *more: str) -> np.ndarray:
+        out = tmp_path / f"{name}.safetensors"
+        assert main(["features", str(images), "--model", "mobilenetv3_dsn", "--out", str(out), *more]) == 0
+        with safe_open(out, "np") as file:
+            return file.get_tensor("features")
+
+    one, other = features("one", "--untrained"), features("other", "--untrained")
+    np.testing.assert_array_equal(one, other)
+    assert not np.allclose(one, features("trained"), atol=0.1)
+    assert main(["features", "x", "--model", "y", "--out", "z", "--untrained", "--checkpoint", "w"]) == 2
+
+
+def test_the_scale_is_advised_only_where_it_is_missing(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["features", str(images), "--model", "mobilenetv3_dsn", "--out", str(tmp_path / "o.safetensors")]
+    for content, advised in ((np.full((32, 32), np.nan), False), (np.zeros((32, 32)), False), (np.arange(64.0), False)):
+        np.save(images / "b.npy", content)
+        assert main(command) == 1
+        assert ("--full-scale" in only_line(capsys.readouterr().err)) is advised
+    np.save(images / "b.npy", np.arange(1024.0).reshape(32, 32))
+    assert main(command) == 1
+    assert "--full-scale" in only_line(capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [(["--device", "tpu"], "tpu"), (["--out", "features.npz"], ".safetensors"), (["--model", "nonsense"], "nonsense")],

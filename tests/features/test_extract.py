@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import sarhub_models as sarhub
-from sarhub_models.errors import ImageError, MissingDependencyError, OptionError, RadiometryWarning
+from sarhub_models.errors import BandsWarning, ImageError, MissingDependencyError, OptionError, RadiometryWarning
 from sarhub_models.features.extract import extract_features, save_features
 from sarhub_models.features.journal import journal_path
 from sarhub_models.transforms import Pipeline
@@ -454,6 +454,21 @@ def test_a_scene_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((20, 129)))
     with pytest.raises(ImageError, match=r"a\.npy: a scene of 20 x 129 pixels would be squeezed to 16 x 16; cut it"):
         extract_features(Moments(), transform(16), [tmp_path / "a.npy"], progress=False)
+
+
+def test_bands_that_are_left_out_are_told_once(tmp_path: Path) -> None:
+    rng, files = np.random.default_rng(0), []
+    for number in range(3):
+        file = tmp_path / f"{number}.tif"
+        profile = {"driver": "GTiff", "height": 8, "width": 8, "count": 3, "dtype": "float32"}
+        with rasterio.open(file, "w", **profile) as dataset:
+            dataset.write(rng.normal(-10, 2, (3, 8, 8)).astype(np.float32))
+            dataset.descriptions = ("angle", "VV", "VH") if number else ("VV", "VH", "other")
+        files.append(file)
+    with pytest.warns(BandsWarning) as caught:
+        extract_features(Moments(), dual(), files, progress=False, batch_size=2)
+    (message,) = [str(warning.message) for warning in caught if warning.category is BandsWarning]
+    assert message.startswith("3 images, ") and "has bands that are not used: " in message
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -17,6 +17,7 @@ from .running import Target, check, inputs
 from .targets import TARGETS
 
 _ROUND = 200  # inputs of a target before the next one has its turn
+_TURN = 4.0  # seconds of a turn, at most, where the time is given: some readers are slow
 _KEPT = 20  # inputs of a target that are kept at most
 
 
@@ -47,6 +48,8 @@ def main() -> int:
                 for _ in range(count):
                     content = next(streams[target.name])
                     _try(target, content, Path(folder), counts[target.name], arguments.out)
+                    if arguments.minutes is not None and time.monotonic() - began > _TURN:
+                        break
                 seconds[target.name] += time.monotonic() - began
                 if time.monotonic() > until:
                     break

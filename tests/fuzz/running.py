@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
 import resource
@@ -56,6 +57,9 @@ def _limits() -> Iterator[None]:
     def ring(*_: Any) -> None:
         raise Hang(f"not read within {_HANG} s")
 
+    # The limit on pixels is that of whole scenes; with a small one, memory beyond it shows
+    given = os.environ.get("SARHUB_MAX_PIXELS")
+    os.environ["SARHUB_MAX_PIXELS"] = str(MEMORY // 128)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     before = signal.signal(signal.SIGALRM, ring)
@@ -67,6 +71,9 @@ def _limits() -> Iterator[None]:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        del os.environ["SARHUB_MAX_PIXELS"]
+        if given is not None:
+            os.environ["SARHUB_MAX_PIXELS"] = given
 
 
 def check(target: Target, content: bytes, file: Path) -> str:

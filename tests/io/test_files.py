@@ -6,15 +6,16 @@ import hashlib
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sarhub_models.errors import CheckpointError, ManifestError
+from sarhub_models.errors import CheckpointError, DataError, ManifestError
 from sarhub_models.io import progress
-from sarhub_models.io.files import check_name, content_digest, digests, read_header, write_text
+from sarhub_models.io.files import check_name, content_digest, digests, open_file, read_header, replacing, write_text
 
 
 @given(st.binary(max_size=5000))
@@ -108,3 +109,33 @@ def test_progress_is_silent_without_a_terminal(
 def test_asking_the_cache_needs_no_torch() -> None:
     code = "import sys, sarhub_models.weights as w; w.Store().entries(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    for error in (OSError(28, "No space left on device"), RuntimeError("I/O error: No space left (os error 28)")):
+        with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "a.json"):
+            raise error
+        assert caught.value.filename == str(tmp_path / "a.json") and caught.value.errno == 28
+    with pytest.raises(DataError, match="as it was") as other, replacing(tmp_path / "a.json"):
+        raise DataError("as it was")
+    assert other.value.filename is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(tmp_path / "x" / ".a.json.random.tmp"))
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(PermissionError) as caught:
+        write_text(tmp_path / "x" / "a.json", "")
+    assert caught.value.filename == str(tmp_path / "x")
+
+
+def test_a_length_that_is_claimed_reserves_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    tracemalloc.start()
+    with open_file(tmp_path / "a") as file:
+        assert file.read(1 << 40) == b"abc" and file.read(1 << 40) == b"" and file.read() == b""
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()

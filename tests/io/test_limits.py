@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from sarhub_models.errors import ImageError, OptionError
 from sarhub_models.io.images import image_size, list_images, read_image
@@ -146,6 +146,14 @@ def test_a_pipe_beside_a_tiff_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(f"{path}.aux.xml")
     with pytest.raises(ImageError, match=r"a\.tif\.aux\.xml beside it is no regular file"):
         read_image(path)
+
+
+def test_a_limit_of_unpacking_is_called_that(tmp_path: Path) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("comment", "a" * 3_000_000, zip=True)
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png", pnginfo=info)
+    with pytest.raises(ImageError, match=r"a\.png: is refused: texts in it unpack to more than the limit of Pillow"):
+        read_image(tmp_path / "a.png")
 
 
 def test_a_scene_is_no_chip() -> None:

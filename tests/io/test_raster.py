@@ -196,6 +196,20 @@ def test_files_of_one_polarization_each_are_one_image(tmp_path: Path, vv: str, v
         read_bands(files[0], ("VV", "VH"))
 
 
+def test_a_band_is_picked_by_its_name(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", VV, VH, names=("Sigma0_VV", "Sigma0_VH"))
+    np.testing.assert_array_equal(read_image(path, band="VH"), VH)
+    np.testing.assert_array_equal(read_image(path, band="vv"), VV)
+    with pytest.raises(ImageError, match="no band of its own called 'HH'; it holds 2 and calls them VV, VH; a number"):
+        read_image(path, band="HH")
+    np.save(tmp_path / "a.npy", np.stack([VV, VH]))
+    with pytest.raises(ImageError, match="no band of its own called 'VH'; it holds 2 and does not say which"):
+        read_image(tmp_path / "a.npy", band="VH")
+    single = write_tiff(tmp_path / "b_VV.tif", VV)
+    with pytest.raises(ImageError, match="no band of its own called 'VH'; it holds 1 and calls them VV"):
+        read_image(single, band="VH")
+
+
 def test_other_files_of_a_large_folder_are_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"S1A_33UUP_{number}_{name}.tif" for number in range(3) for name in ("VV", "VH")]
     for number, name in enumerate(names):

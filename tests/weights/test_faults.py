@@ -46,6 +46,16 @@ def test_a_cut_connection_is_resumed_within_one_run(server: FileServer, store: S
     assert 0 < start <= 150_000
 
 
+def test_several_attempts_are_one_line(
+    server: FileServer, store: Store, model: ModelInfo, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.faults["/w.pth"] = [Fault(after=100), Fault(status=503), Fault(after=100)]
+    with pytest.raises(DownloadError):
+        store.path(model, SPEC)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"{server.url}/w.pth: ") and line.endswith("; trying again")
+
+
 def test_a_cut_connection_is_resumed_by_the_next_run(server: FileServer, store: Store, model: ModelInfo) -> None:
     server.faults["/w.pth"] = [Fault(after=100_000), Fault(after=10), Fault(after=10)]
     with pytest.raises(DownloadError, match=r"bytes are kept.*sarhub download tiny_toy"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save
 
 from sarhub_models.errors import CheckpointError, DownloadError, OfflineError
 from sarhub_models.weights import fetch_hub_config, fetch_hub_model, offline
-from tests.hub_server import HubServer
+from tests.hub_server import HubServer, use_hub
 
 from . import tiny
 
@@ -123,3 +124,17 @@ def test_the_offline_switch_is_off(monkeypatch: pytest.MonkeyPatch, value: str) 
     monkeypatch.setenv("SARHUB_OFFLINE", value)
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     assert not offline()
+
+
+@pytest.mark.slow
+def test_a_hub_that_cannot_be_reached_is_one_sentence_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_hub(monkeypatch, "http://127.0.0.1:9", tmp_path / "hf")
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(DownloadError, match=r"config\.json of a/b .*: connection failed: Connection refused") as caught:
+        fetch_hub_config("a/b")
+    assert not re.search(r"httpx|urllib3|Error\(|http://", str(caught.value))
+    assert [record.getMessage() for record in caplog.records] == [
+        "the Hugging Face Hub does not answer; trying again for some seconds"
+    ]

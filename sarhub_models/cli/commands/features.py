@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ...errors import ImageError
+from ...errors import ImageError, OptionError
 from ...zoo.entries import ModelInfo
 from .. import console
 from ..arguments import (
@@ -26,13 +26,23 @@ from ..arguments import (
 )
 from ..local import usable_device
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ...transforms import Pipeline
+
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images; its subfolders are read, too.")],
+    images: Annotated[
+        Path, typer.Argument(metavar="DIR|FILE", help="Folder of images, read with its subfolders, or one image.")
+    ],
     model: Model,
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, .safetensors or .parquet.")],
     checkpoint: Checkpoint = None,
     preprocessing: Preprocessing = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Random weights, the same every time, to compare with.")
+    ] = False,
     full_scale: FullScale = None,
     radiometry: Radiometry = None,
     band: Annotated[
@@ -47,7 +57,7 @@ def command(
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="Stop at a bad image, or skip it.")] = "stop",
     as_json: Json = False,
 ) -> None:
-    """Compute the features of a folder of images.
+    """Compute the features of images.
 
     One row per image, named by its path in the folder. Start an interrupted run again and it resumes. Reads .npy, .npz,
     GeoTIFF, PNG and JPEG.
@@ -61,15 +71,20 @@ def command(
       sarhub features chips/ --model mine.pth --preprocessing resnet50_ben --out features.safetensors
     """
     from ...features.extract import extract_features
-    from ...io.images import list_images, one_per_image
+    from ...io.images import named_images, one_per_image
     from ...models.create import open_model
 
-    files = list_images(folder)
-    network, transform, info = open_model(
-        model, checkpoint_path=checkpoint, preprocessing=preprocessing, radiometry=radiometry, full_scale=full_scale
+    if untrained and checkpoint is not None:
+        raise OptionError("give --checkpoint or --untrained, not both")
+    found = {file: name for name, file in named_images(images).items()}
+    network, transform, info = (
+        _untrained(model, radiometry, full_scale)
+        if untrained
+        else open_model(
+            model, checkpoint_path=checkpoint, preprocessing=preprocessing, radiometry=radiometry, full_scale=full_scale
+        )
     )
-    if bands is None and not band:
-        files = one_per_image(files, transform.bands)
+    files = one_per_image(list(found), transform.bands) if bands is None and not band else list(found)
     hint = _full_scale_hint(info) if full_scale is None else None
     try:
         features = extract_features(
@@ -77,7 +92,7 @@ def command(
             transform,
             files,
             out=out,
-            names=[file.relative_to(folder).as_posix() for file in files],
+            names=[found[file] for file in files],
             full_scale=full_scale if transform.takes_amplitude else None,
             band=band[0] if band and len(band) == 1 else band or None,
             bands=split_bands(bands),
@@ -89,7 +104,8 @@ def command(
             progress=not as_json,
         )
     except ImageError as err:
-        advice = "; ".join(filter(None, ["--on-error skip leaves bad images out", hint]))
+        scale = hint if _of_scale(str(err)) else None
+        advice = "; ".join(filter(None, ["--on-error skip leaves bad images out", scale]))
         raise ImageError(f"{err}. On the command line, {advice}") from err
     rows, columns = features.values.shape
     if as_json:
@@ -97,9 +113,26 @@ def command(
         return
     for name, reason in features.skipped.items():
         console.note(f"skipped {name}: {reason}")
-    if features.skipped and hint is not None:
+    if hint is not None and any(map(_of_scale, features.skipped.values())):
         console.note(hint)
     print(f"{out}: {rows} images, {columns} features each")
+
+
+def _untrained(model: str, radiometry: str | None, full_scale: float | None) -> tuple[nn.Module, Pipeline, ModelInfo]:
+    """Return a network with random weights that are the same every time, its preprocessing and its entry."""
+    import torch
+
+    from ...models.choice import find_info
+    from ...models.create import create_model, create_transform
+
+    torch.manual_seed(0)
+    transform = create_transform(model, radiometry=radiometry, full_scale=full_scale)
+    return create_model(model, num_classes=0), transform, find_info(model)
+
+
+def _of_scale(reason: str) -> bool:
+    """Tell whether an image is refused for want of its scale."""
+    return "full_scale" in reason
 
 
 def _full_scale_hint(info: ModelInfo) -> str:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 group = typer.Typer(rich_markup_mode=None)
 
-Images = Annotated[Path, typer.Option(metavar="DIR", help="Folder of chips; its subfolders are read, too.")]
+Images = Annotated[
+    Path, typer.Option(metavar="DIR|FILE", help="Folder of chips, read with its subfolders, or one chip.")
+]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for tables, maps and pictures.")]
 Label = Annotated[str | None, typer.Option(help="Name of the network in them. Default: --model.")]
 Layer = Annotated[
@@ -34,7 +36,9 @@ Masks = Annotated[
         "Default: SAR-HUB's rules.",
     ),
 ]
-Band = Annotated[int | None, typer.Option(min=1, help="Band to read, counted from 1.")]
+Band = Annotated[
+    str | None, typer.Option(metavar="N|NAME", help="Band to read, counted from 1 or by its name in the files: VH.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first so many chips.")]
 Table = Annotated[Literal["csv", "parquet"], typer.Option(help="Format of the tables.")]
 Figures = Annotated[Literal["png", "pdf"], typer.Option("--pictures", help="Format of the figures.")]
@@ -66,15 +70,17 @@ def open_network(model: str, preprocessing: str | None) -> tuple[nn.Module, Pipe
 
 
 def open_chips(
-    folder: Path, transform: Pipeline, full_scale: float | None, band: int | None, nodata: str, limit: int | None
+    images: Path, transform: Pipeline, full_scale: float | None, band: str | None, nodata: str, limit: int | None
 ) -> ChipBatch:
     """Read the first ``limit`` chips of a folder, named by their paths in it."""
     from ....explain import read_chips
-    from ....io.images import list_images
+    from ....io.images import named_images
 
-    files = list_images(folder)[:limit]
-    names = [file.relative_to(folder).as_posix() for file in files]
-    return read_chips(files, transform, names=names, full_scale=full_scale, band=band, nodata=nodata)
+    found = dict(list(named_images(images).items())[:limit])
+    number = int(band) if band is not None and band.isdecimal() else band
+    return read_chips(
+        list(found.values()), transform, names=list(found), full_scale=full_scale, band=number, nodata=nodata
+    )
 
 
 def chip_regions(chips: ChipBatch, masks: Path | None, patch: int) -> Regions:
