@@ -72,8 +72,8 @@ def prepare_chips(
     for name, image in zip(names, images, strict=True):
         try:
             check_scene(image.shape, transform.size)
-            values = normalize_amplitude(image, full_scale=full_scale, trained=transform.trained_full_scale)
-            amplitude = np.asarray(values, dtype=np.float32)
+            given = normalize_amplitude(image, full_scale=full_scale, trained=transform.trained_full_scale)
+            amplitude = np.asarray(given, dtype=np.float32)
             if (amplitude == amplitude[0, 0]).all():
                 raise ImageError("all pixels are equal, so there is nothing to look at")
             chip = prepare(transform, amplitude)

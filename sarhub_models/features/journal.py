@@ -41,7 +41,7 @@ def maker_digest(*parts: Any) -> str:
         for name, tensor in (part.state_dict() if isinstance(part, nn.Module) else tensors).items():
             values = tensor.detach().cpu().contiguous()
             digest.update(f"\0{name} {values.dtype} {tuple(values.shape)}".encode())
-            digest.update(values.reshape(-1).view(torch.uint8).numpy())
+            digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
