@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..zoo.entries import DatasetInfo, Input, ModelInfo, Preprocessing, with_tuples
+from ..zoo.entries import NOT_STATED, DatasetInfo, Input, ModelInfo, Preprocessing, with_tuples
 from ..zoo.manifest import load_manifest
 from .augment import INPUT, Numbers, describe
 from .provenance import comparable
 from .sections import Recipe
-
-_UNKNOWN = "not stated"
 
 
 def run_info(
@@ -46,7 +44,7 @@ def run_info(
         dataset=DatasetInfo(
             name=name,
             title=name if known is None else known.title,
-            sensor=f"sensor {_UNKNOWN}" if known is None else known.sensor,
+            sensor=f"sensor {NOT_STATED}" if known is None else known.sensor,
             num_classes=len(names),
             class_names=names,
             multilabel=multilabel,
@@ -64,8 +62,8 @@ def run_info(
         ),
         sources=(),
         checksum=None,
-        citation=_UNKNOWN,
-        license_text=_UNKNOWN,
+        citation=NOT_STATED,
+        license_text=NOT_STATED,
         training={
             "recipe": recipe.name,
             "seed": recipe.runtime.seed,

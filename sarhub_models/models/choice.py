@@ -12,7 +12,7 @@ from .. import networks
 from ..errors import CheckpointError, OptionError
 from ..weights import fetch_hub_config, read_tensors
 from ..zoo.description import read_description, require_description, weights_file
-from ..zoo.entries import ModelInfo
+from ..zoo.entries import NOT_STATED, DatasetInfo, ModelInfo
 from ..zoo.manifest import model_info, own_file
 
 __all__ = ["HUB", "Choice", "choose", "find_info"]
@@ -90,7 +90,10 @@ def choose(
     described = named if file is None else read_description(file)
     if described is None:
         assert file is not None
-        return _undescribed(file, named, named.name if named is not None and by_name else preprocessing)
+        same = named if by_name else None
+        if same is None:  # a file that says nothing is refused here, where nothing else says it
+            same = require_description(file) if preprocessing is None else find_info(preprocessing)
+        return Choice(str(file), _undescribed(file, named, same), file, described=False)
     if preprocessing is not None:
         raise OptionError(f"{file or name} has its own preprocessing: that of {preprocessing} is not for it")
     if file is not None and named is not None:
@@ -98,22 +101,23 @@ def choose(
     return Choice(os.fspath(name), described, file)
 
 
-def _undescribed(file: Path, named: ModelInfo | None, preprocessing: str | None) -> Choice:
-    """Return the weights of a file that says nothing of itself, with the preprocessing that the caller says."""
-    other = require_description(file) if preprocessing is None else find_info(preprocessing)  # the first one raises
-    about = named or dataclasses.replace(other, name=file.stem, network=networks.identify(read_tensors(file)))
-    info = dataclasses.replace(
-        about,
-        preprocessing=other.preprocessing,
-        input=other.input,
+def _undescribed(file: Path, named: ModelInfo | None, same: ModelInfo) -> ModelInfo:
+    """Return all that is known of a file that says nothing of itself, but has the preprocessing of an entry."""
+    return dataclasses.replace(
+        same,
+        name=file.stem if named is None else named.name,
+        network=networks.identify(read_tensors(file)) if named is None else named.network,
+        dataset=DatasetInfo("unknown", "data that are not stated", "sensor not stated", 0, None, False),
         num_classes=None,
         class_names=None,
         params=None,
         sources=(),
         checksum=None,
+        citation=NOT_STATED,
+        license_text=NOT_STATED,
         training=None,
+        method=NOT_STATED,
     )
-    return Choice(str(file), info, file, described=False)
 
 
 def _check_agreement(named: ModelInfo, described: ModelInfo, file: Path, by_name: bool) -> None:

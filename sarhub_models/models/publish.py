@@ -201,10 +201,10 @@ def _chosen(
         SarHubError: as :func:`~sarhub_models.models.choice.choose` says.
     """
     choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
-    if checkpoint_path is None or not choice.described:
+    if checkpoint_path is None:
         return choice
     own, named = choice.info, find_info(name)
-    if own.dataset.name != named.dataset.name:
+    if choice.described and own.dataset.name != named.dataset.name:
         raise OptionError(f"{checkpoint_path} holds {own.network}_{own.dataset.name}, not {named.name}")
     dataset = dataclasses.replace(named.dataset, num_classes=own.num_classes or 0, class_names=own.class_names)
     info = dataclasses.replace(
@@ -212,6 +212,7 @@ def _chosen(
         name=named.name,
         dataset=dataset,
         citation=named.citation,
+        method=named.method,
         license_text=named.license_text,
         preprocessing=dataclasses.replace(own.preprocessing, note=own.preprocessing.note or named.preprocessing.note),
     )

@@ -12,6 +12,7 @@ from ..transforms.radiometry import RADIOMETRIES
 
 __all__ = [
     "LICENSES",
+    "NOT_STATED",
     "SINGLE",
     "VOUCHERS",
     "Checksum",
@@ -26,6 +27,9 @@ __all__ = [
 
 SINGLE = "single"
 """Stands for one polarization whose name was not published."""
+
+NOT_STATED = "not stated"
+"""Stands for what weights of one's own do not say of themselves."""
 
 VOUCHERS = ("authors", "peer", "assumed")
 """Who may say which preprocessing a set of weights wants."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 
 import hubconf
 import sarhub_models as sarhub
+from sarhub_models import networks
 from sarhub_models.cli import main
 from sarhub_models.cli.commands.explain import open_network
 from sarhub_models.datasets.recognition.folder import FolderDataset
@@ -267,6 +269,7 @@ def test_a_preprocessing_that_is_given_is_used_and_no_other(tmp_path: Path) -> N
     torch.save(model.state_dict(), tmp_path / "mine.pth")
     again, transform, info = open_model(tmp_path / "mine.pth", preprocessing="mobilenetv3_dsn")
     assert (info.network, info.class_names, again.num_classes) == ("resnet18", None, 5)
+    assert (info.dataset.name, info.citation, info.license) == ("unknown", "not stated", None), "they are not of dsn"
     assert repr(transform) == repr(sarhub.create_transform("mobilenetv3_dsn"))
     for name in ("mobilenetv3_dsn", "resnet18_tsx"):
         with pytest.raises(OptionError, match="has its own preprocessing"):
@@ -317,6 +320,20 @@ def test_a_file_without_description_needs_a_name(tmp_path: Path) -> None:
     model = sarhub.create_model("mobilenetv3_dsn", checkpoint_path=file, num_classes=3)
     assert torch.equal(model.classifier.weight, mine.classifier.weight)
     assert "label_names" not in model.pretrained_cfg
+
+
+@pytest.mark.slow
+def test_networks_made_for_one_size_of_the_image_get_that_of_their_file(tmp_path: Path) -> None:
+    info = sarhub.model_info("vit_small_patch16_ssl4eo.mae")
+    torch.manual_seed(0)
+    trained = networks.build(info.network, num_classes=0, in_chans=2, img_size=64).eval()
+    small = dataclasses.replace(info, preprocessing=dataclasses.replace(info.preprocessing, size=64, crop=None))
+    write_weights(trained.state_dict(), tmp_path / "small.safetensors", info=to_metadata(small))
+    model, x = sarhub.create_model(tmp_path / "small.safetensors").eval(), torch.rand(1, 2, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), trained(x))
+        larger = sarhub.create_model(tmp_path / "small.safetensors", img_size=96).eval()
+        assert larger(torch.rand(1, 2, 96, 96)).shape == (1, 384)
 
 
 def test_a_folder_without_weights_and_a_missing_file_are_named(tmp_path: Path) -> None:
