@@ -1,4 +1,5 @@
 from ._version import __version__ as __version__
+from .features.predict import Predictor as Predictor
 from .models.create import create_model as create_model
 from .models.create import create_transform as create_transform
 from .models.importing import import_checkpoint as import_checkpoint

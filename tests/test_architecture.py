@@ -31,7 +31,7 @@ BESIDE = {
     "zoo": {"transforms"},  # its tables of operators and radiometry, which need no torch
     "datasets": {"weights"},  # downloads go through its HTTP client
     "features": {"models"},
-    "engine": {"models", ""},
+    "engine": {"models", "features", ""},
     "benchmarks": {"training", "integrations"},
     "docs": {"cli", "integrations", "training", "benchmarks"},
 }

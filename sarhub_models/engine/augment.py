@@ -67,7 +67,8 @@ def describe(preprocess: Preprocess, mean: Numbers, std: Numbers, *, full_scale:
     """
     p, limits = preprocess, preprocess.range
     if p.given is not None:
-        return {**p.given, "mean": _listed(mean), "std": _listed(std)}
+        said = {} if full_scale is None else {"full_scale": full_scale}
+        return {**p.given, "mean": _listed(mean), "std": _listed(std), **said}
     return {
         "mean": [mean],
         "std": [std],

@@ -59,3 +59,29 @@ def plot_confusion(counts: Tensor, class_names: Sequence[str], file: Path) -> No
     axes.set(xlabel="predicted", ylabel="true")
     figure.savefig(file, dpi=150)
     plt.close(figure)
+
+
+def plot_calibration(chances: Mapping[str, Tensor], labels: Tensor, file: Path, *, bins: int = 10) -> None:
+    """Draw the share of what is right over the confidence, which both should be.
+
+    Args:
+        chances: probabilities (N, C), by what they are called.
+        labels: int64 (N,), or zeros and ones (N, C).
+        file: to write.
+        bins: of the confidence.
+    """
+    figure, axes = plt.subplots(figsize=(4, 4), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
+    for name, values in chances.items():
+        if labels.ndim == 2:
+            confidence, right = values.flatten(), labels.flatten().float()
+        else:
+            confidence, predicted = values.max(dim=1)
+            right = (predicted == labels).float()
+        place = (confidence * bins).long().clamp(max=bins - 1)
+        points = [(confidence[place == b].mean(), right[place == b].mean()) for b in range(bins) if (place == b).any()]
+        axes.plot(*zip(*points, strict=True), marker=".", label=name)
+    axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    axes.legend()
+    figure.savefig(file, dpi=150)
+    plt.close(figure)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,37 +12,20 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..errors import BandsWarning, ImageError, NodataError, OptionError, RadiometryWarning
+from ..errors import OptionError
 from ..io.files import replacing
-from ..io.images import read_pixels
-from ..io.limits import check_scene
-from ..io.progress import progress_bar
-from ..io.raster import check_nodata
 from ..io.tables import check_table, write_table
-from ..transforms import normalize_amplitude
-from .journal import Journal, maker_digest
+from .journal import Journal
+from .stream import Images, Rows, Transform, image_names, stream
 
 __all__ = ["Features", "extract_features", "save_features"]
 
-Transform = Callable[[np.ndarray], Tensor]
 _SUFFIXES = (".safetensors", ".parquet")
 
 
-@dataclass(frozen=True)
-class Features:
-    """Feature vectors of images.
-
-    Attributes:
-        names: one for each row, in the order in which the images were given.
-        values: float32 (N, D).
-        skipped: by name, why an image has no row.
-    """
-
-    names: tuple[str, ...]
-    values: np.ndarray
-    skipped: dict[str, str] = field(default_factory=dict)
+Features = Rows
+"""Feature vectors of images: ``names``, ``values`` float32 (N, D), and by name why an image was ``skipped``."""
 
 
 def extract_features(
@@ -112,77 +93,30 @@ def extract_features(
         RadiometryWarning: values are plainly of another radiometry; once, with the number of images and the first.
         BandsWarning: files have bands that the network does not take; once, too.
     """
-    check_nodata(nodata)
-    if band is not None and bands is not None:
-        raise OptionError("band and bands both say which bands to read: give one of them")
-    if on_error not in ("stop", "skip"):
-        raise OptionError(f"expected on_error to be 'stop' or 'skip', got {on_error!r}")
     if not (callable(getattr(model, "forward_features", None)) and callable(getattr(model, "forward_head", None))):
         raise OptionError(
             f"expected a network with timm's forward_features and forward_head, got {type(model).__name__}"
         )
-    if full_scale is not None and not _takes_amplitude(transform):
-        raise OptionError("this transform converts by itself: give full_scale to create_transform")
-    images = _Images([Path(path) for path in paths], transform, full_scale, band, bands, nodata)
-    labels = _labels(images.files, names)
+    images = Images(paths, transform, full_scale=full_scale, band=band, bands=bands, nodata=nodata)
+    labels = image_names(images.files, names)
     target = _checked_target(out) if out is not None else None
     model = model.to(device).eval()
-    journal = None if target is None else Journal(target, images.files, labels, maker=_maker(model, images))
-    rows = {} if journal is None else journal.read()
-    with progress_bar("images", len(images), done=len(rows), show=progress) as advance:
-        skipped = _fill(rows, model, images, labels, journal, batch_size, workers, device, on_error, advance)
-    if not rows:
-        raise ImageError(f"none of the {len(images)} images could be used: {next(iter(skipped.values()))}")
-    order = sorted(rows)
-    features = Features(tuple(labels[i] for i in order), np.stack([rows[i] for i in order]), skipped)
+    journal = None if target is None else Journal(target, images.files, labels, maker=images.maker(model))
+    features = stream(
+        lambda inputs: _pooled(model, inputs),
+        images,
+        labels,
+        journal=journal,
+        batch_size=batch_size,
+        workers=workers,
+        device=device,
+        on_error=on_error,
+        progress=progress,
+    )
     if target is not None and journal is not None:
         save_features(target, features.names, features.values)
         journal.file.unlink(missing_ok=True)
     return features
-
-
-def _fill(
-    rows: dict[int, np.ndarray],
-    model: nn.Module,
-    images: _Images,
-    labels: Sequence[str],
-    journal: Journal | None,
-    batch_size: int,
-    workers: int,
-    device: str | torch.device,
-    on_error: str,
-    advance: Callable[[int], None],
-) -> dict[str, str]:
-    """Compute the rows that are not there yet, in place; return the skipped images with the reason."""
-    todo = Subset(images, [i for i in range(len(images)) if i not in rows])
-    pin = torch.device(device).type == "cuda"
-    skipped: dict[str, str] = {}
-    doubts: dict[type[Warning], dict[str, str]] = {}
-    for batch in DataLoader(todo, batch_size, num_workers=workers, collate_fn=_collate, pin_memory=pin):
-        if batch.inputs is not None:
-            values = _pooled(model, batch.inputs.to(device, non_blocking=True))
-            rows.update(zip(batch.indices, values, strict=True))
-            if journal is not None:
-                journal.append(batch.indices, values)
-        skipped.update((labels[index], reason) for index, reason in batch.failures.items())
-        for index, found in batch.doubts.items():
-            for category, doubt in found.items():
-                doubts.setdefault(category, {})[labels[index]] = doubt
-        bad = batch.clash or (batch.bad if on_error == "stop" else None)
-        if bad is not None:
-            _warn(doubts)
-            raise ImageError(_stop_message(bad, len(rows), journal))
-        advance(len(batch.indices) + len(batch.failures))
-    _warn(doubts)
-    return skipped
-
-
-def _warn(doubts: dict[type[Warning], dict[str, str]]) -> None:
-    """Warn once of each kind of thing that was seen in images."""
-    for category, found in doubts.items():
-        name, doubt = next(iter(found.items()))
-        count = f"{len(found)} images, {name} first" if len(found) > 1 else name
-        warnings.warn(f"{count}: {doubt}", category, stacklevel=4)
 
 
 def save_features(out: str | os.PathLike[str], names: Sequence[str], features: np.ndarray) -> Path:
@@ -220,131 +154,6 @@ def _checked_target(out: str | os.PathLike[str]) -> Path:
     if not target.parent.is_dir():
         raise OptionError(f"{target}: there is no folder {target.parent}; create it first")
     return target
-
-
-def _labels(files: Sequence[Path], names: Sequence[str] | None) -> list[str]:
-    labels = [str(file) for file in files] if names is None else list(names)
-    if not labels:
-        raise OptionError("expected at least one image, got none")
-    if len(labels) != len(files) or len(set(labels)) != len(labels):
-        raise OptionError(f"expected {len(files)} different names, got {len(set(labels))}")
-    return labels
-
-
-def _stop_message(reason: str, done: int, journal: Journal | None) -> str:
-    kept = (
-        f"; the features of {done} images are kept in {journal.file}, and the next run resumes there" if journal else ""
-    )
-    advice = "fix or remove the image, or skip bad images with on_error='skip'"
-    return f"{reason} ({advice}{kept if done else ''})"
-
-
-def _maker(model: nn.Module, images: _Images) -> str:
-    """Return the digest of all that decides the features of an image."""
-    how = images.transform if isinstance(images.transform, nn.Module) else images[0].image  # a function has no digest
-    band = images.band if images.band is None or isinstance(images.band, int) else tuple(images.band)
-    bands = None if images.bands is None else tuple(images.bands)
-    return maker_digest(model, how, images.full_scale, band, bands, images.nodata)
-
-
-# ------------------------------------------------------------------------------------------- reading and running
-
-
-@dataclass(frozen=True)
-class _Sample:
-    index: int
-    file: Path
-    image: Tensor | None
-    failure: str | None
-    left_out: bool = False
-    doubts: dict[type[Warning], str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Batch:
-    indices: list[int]
-    inputs: Tensor | None
-    failures: dict[int, str]
-    clash: str | None
-    bad: str | None = None
-    doubts: dict[int, dict[type[Warning], str]] = field(default_factory=dict)
-
-    def pin_memory(self) -> _Batch:
-        """Let the loader copy the inputs to memory that the accelerator reads directly."""
-        inputs = self.inputs.pin_memory() if self.inputs is not None else None
-        return _Batch(self.indices, inputs, self.failures, self.clash, self.bad, self.doubts)
-
-
-class _Images(Dataset[_Sample]):
-    """Prepared images; a bad one is a sample with its failure, as an exception would end the worker."""
-
-    def __init__(
-        self,
-        files: Sequence[Path],
-        transform: Transform,
-        full_scale: float | None,
-        band: int | Sequence[int] | None,
-        bands: Sequence[str] | None,
-        nodata: str,
-    ) -> None:
-        self.files, self.transform, self.full_scale = files, transform, full_scale
-        self.band, self.bands, self.nodata = band, bands, nodata
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> _Sample:
-        file = self.files[index]
-        try:
-            wanted = getattr(self.transform, "bands", ())
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter("always", BandsWarning)
-                image = read_pixels(file, wanted=wanted, given=self.bands, band=self.band, nodata=self.nodata)
-        except ImageError as err:
-            left_out = self.nodata == "skip" and isinstance(err, NodataError)
-            return _Sample(index, file, None, str(err), left_out)
-        try:
-            check_scene(image.shape, getattr(self.transform, "size", None))
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", RadiometryWarning)
-                values = self._amplitude(image) if _takes_amplitude(self.transform) else image
-                if (values == values.flat[0]).all():
-                    raise ImageError("all pixels are equal, so its features would mean nothing")
-                prepared = self.transform(values)
-        except ImageError as err:
-            return _Sample(index, file, None, f"{file}: {err}")
-        doubts: dict[type[Warning], str] = {}
-        for warning in (*told, *caught):
-            if issubclass(warning.category, RadiometryWarning | BandsWarning):
-                doubts[warning.category] = str(warning.message)
-            else:
-                warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-        return _Sample(index, file, prepared, None, doubts=doubts)
-
-    def _amplitude(self, image: np.ndarray) -> np.ndarray:
-        trained = getattr(self.transform, "trained_full_scale", None)
-        return normalize_amplitude(image, full_scale=self.full_scale, trained=trained)
-
-
-def _takes_amplitude(transform: Transform) -> bool:
-    return bool(getattr(transform, "takes_amplitude", True))
-
-
-def _collate(samples: list[_Sample]) -> _Batch:
-    good = [sample for sample in samples if sample.image is not None]
-    failures = {sample.index: sample.failure for sample in samples if sample.failure is not None}
-    bad = next((sample.failure for sample in samples if sample.failure is not None and not sample.left_out), None)
-    doubts = {sample.index: sample.doubts for sample in samples if sample.doubts}
-    shapes = [tuple(sample.image.shape) for sample in good if sample.image is not None]
-    for sample, shape in zip(good, shapes, strict=True):
-        if shape != shapes[0]:
-            clash = (
-                f"{good[0].file} became {shapes[0]} and {sample.file} {shape}: images of different sizes cannot share "
-                "a batch; use a transform that resizes to one size, or batch_size=1"
-            )
-            return _Batch([], None, failures, clash, bad, doubts)
-    inputs = torch.stack([sample.image for sample in good if sample.image is not None]) if good else None
-    return _Batch([sample.index for sample in good], inputs, failures, None, bad, doubts)
 
 
 @torch.inference_mode()

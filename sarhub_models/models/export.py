@@ -24,9 +24,11 @@ from .choice import choose
 from .create import build_model, create_model, input_channels, select_channels
 from .loading import load_tensors
 
-__all__ = ["FORMATS", "Export", "describe_head", "export_model", "export_named"]
+__all__ = ["EXPORTED", "FORMATS", "Export", "describe_head", "export_model", "export_named", "load_exported"]
 
 FORMATS = ("onnx", "pt2")
+EXPORTED = tuple(f".{name}" for name in FORMATS)
+"""Suffixes of the files of which :func:`load_exported` makes a function."""
 _WEIGHTS = "safetensors"
 _INPUT, _OUTPUT = "image", "logits"
 # Relative to the largest logit: what reordered float32 sums leave behind in a hundred layers, and nothing more.
@@ -232,6 +234,25 @@ def _write_pt2(model: nn.Module, input_shape: tuple[int, int, int], file: Path, 
 
 def _load_pt2(file: Path) -> Run:
     return torch.export.load(file).module()
+
+
+def load_exported(file: str | os.PathLike[str]) -> Run:
+    """Return the network of an exported file as a function on the CPU: prepared images (B, C, S, S) → logits.
+
+    Args:
+        file: ``.onnx`` or ``.pt2``, as :func:`export_named` writes it.
+
+    Raises:
+        OptionError: it is neither.
+        MissingDependencyError: it is an ONNX file, and onnxruntime is not installed.
+    """
+    path = Path(file)
+    if path.suffix not in EXPORTED:
+        raise OptionError(f"{path}: expected a file that ends in {' or '.join(EXPORTED)}")
+    run = _load_onnx(path) if path.suffix == ".onnx" else _load_pt2(path)
+    if run is None:
+        raise MissingDependencyError(f"running {path} needs onnxruntime: pip install 'sarhub-models[export]'")
+    return run
 
 
 def _compare(model: nn.Module, run: Run, input_shape: tuple[int, int, int]) -> float:

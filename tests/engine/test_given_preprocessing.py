@@ -40,7 +40,8 @@ def recipe(tiles: Path, **sections: dict[str, object]) -> Recipe:
             "name": "chips",
             "root": str(tiles),
             "workers": 0,
-            "options": {"table": str(tiles / "chips.csv"), "bands": ["VV", "VH"], "given": ["VV", "VH"]},
+            "lists": str(tiles),
+            "options": {"bands": ["VV", "VH"], "given": ["VV", "VH"]},
             "input": INPUT,
         },
         "preprocess": {"given": GIVEN},
@@ -73,7 +74,8 @@ def test_intensity_is_converted_to_what_the_weights_expect(tiles: Path, tmp_path
     data = {
         "name": "chips",
         "root": str(tmp_path),
-        "options": {"table": str(tiles / "chips.csv"), "bands": ["VV", "VH"], "given": ["VV", "VH"]},
+        "lists": str(tiles),
+        "options": {"bands": ["VV", "VH"], "given": ["VV", "VH"]},
         "input": INPUT,
     }
     sources = [

@@ -14,7 +14,10 @@ from ..catalog import CatalogEntry
 from ..lists import AnyPath
 from .base import SceneDataset
 
-__all__ = ["DATASET", "SEPARATOR", "ChipsDataset"]
+__all__ = ["DATASET", "SEPARATOR", "TABLE", "ChipsDataset"]
+
+TABLE = "chips.csv"
+"""Name of the table."""
 
 SEPARATOR = ";"
 """Stands between the labels of an image that has several."""
@@ -26,8 +29,9 @@ class ChipsDataset(SceneDataset):
     Args:
         root: folder of the images.
         split: take only the rows of this split.
-        table: CSV file with a header, and the columns ``name`` (path below the root), ``label`` (a class by name, or
-            several with ``;`` between them) and ``split``. The classes are those of the whole table, sorted.
+        lists: folder of the table ``chips.csv``, by default the root: a header, and the columns ``name`` (path below
+            the root), ``label`` (a class by name, or several with ``;`` between them) and ``split``. The classes are
+            those of the whole table, sorted.
         bands: names of the bands to read, in their order (:func:`~sarhub_models.io.images.read_bands`); by default the
             only one.
         given: names of the bands in the files, where these do not say them.
@@ -44,13 +48,14 @@ class ChipsDataset(SceneDataset):
         root: AnyPath,
         split: str | None = None,
         *,
-        table: AnyPath,
+        lists: AnyPath | None = None,
         bands: Sequence[str] = (),
         given: Sequence[str] | None = None,
         band: Sequence[int] | None = None,
         nodata: str = "refuse",
         multilabel: bool | None = None,
     ) -> None:
+        table = Path(root if lists is None else lists) / TABLE
         rows = read_table(table)
         if missing := [name for name in ("name", "label", "split") if rows and name not in rows[0]]:
             raise DataError(f"{table}: expected a column {missing[0]}, got {', '.join(rows[0])}")

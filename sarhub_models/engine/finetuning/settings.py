@@ -1,0 +1,215 @@
+"""The start of a fine-tuning with its preprocessing, and a learning rate and length for the size of the data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import OptionError
+from ...io.images import read_raster
+from ...models.choice import find_info
+from ...networks import spec
+from ...transforms import Pipeline
+from ...zoo.entries import SINGLE, ModelInfo
+from ...zoo.manifest import own_file
+from ..augment import INPUT
+from ..initialization import INITIALIZATIONS
+
+_FREE_SIZE = 128  # of chips, where neither weights nor the caller say one
+_FIELDS = ("size", "crop", "clip", "operator", "low", "high", "eval_value", "final_crop", "interpolation", "note")
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a fine-tuning starts.
+
+    Attributes:
+        network: architecture.
+        init: ``model.init`` of the recipe.
+        input: ``data.input`` of the recipe; ``None`` for one band of amplitude.
+        given: ``preprocess.given`` of the recipe.
+        bands: that the network takes, by name; empty for one without a name.
+        info: what is known of the weights; ``None`` without any.
+    """
+
+    network: str
+    init: str
+    input: dict[str, Any] | None
+    given: dict[str, Any]
+    bands: tuple[str, ...]
+    info: ModelInfo | None = None
+
+    @property
+    def pretrained(self) -> bool:
+        """There are weights to start from."""
+        return self.init != "none"
+
+    def transform(self, *, radiometry: str | None, full_scale: float | None) -> Pipeline:
+        """Return the chain of evaluation for such images; statistics that are yet to be measured are 0 and 1."""
+        entry = self.input or INPUT
+        count = len(entry["bands"])
+        numbers: dict[str, Any] = {
+            "mean": self.given["mean"] or [0.0] * count,
+            "std": self.given["std"] or [1.0] * count,
+        }
+        if self.info is not None:
+            numbers["full_scale"] = self.info.preprocessing.full_scale  # wider integers draw a warning
+        fields = {"input": entry, "preprocessing": {**self.given, **numbers}}
+        return Pipeline.from_dict(fields, radiometry=radiometry, full_scale=full_scale)
+
+
+def choose_start(
+    model: str,
+    *,
+    network: str | None,
+    first: Path,
+    bands: Sequence[str] | None,
+    band: Sequence[int] | None,
+    radiometry: str | None,
+    size: int | None,
+) -> Start:
+    """Return where a fine-tuning starts, and the preprocessing that goes with it.
+
+    Args:
+        model: a name, a file or a run of weights that describe themselves; or ``"none"`` or ``"imagenet"``.
+        network: for these two.
+        first: a chip, which tells the number of bands where no weights do.
+        bands: names of the bands in the files.
+        band: positions of those to read.
+        radiometry: what they hold.
+        size: side of the input, in place of that of the weights.
+
+    Raises:
+        OptionError: a network is missing or too much, or the bands are not known.
+        SarHubError: as :func:`~sarhub_models.model_info` says.
+    """
+    if model in INITIALIZATIONS:
+        if network is None:
+            raise OptionError(
+                f"model={model!r} needs a network: network='resnet18' (--network), a name of list_networks()"
+            )
+        spec(network)
+        return _from_nothing(model, network, first, bands, band, radiometry, size)
+    if network is not None:
+        raise OptionError(f"network={network!r} is for model='none' and 'imagenet'; {model} says its own")
+    info = find_info(model)
+    given = {name: value for name, value in dataclasses.asdict(info.preprocessing).items() if name in _FIELDS}
+    given |= {"mean": list(info.preprocessing.mean), "std": list(info.preprocessing.std)}
+    if radiometry == "dn":
+        given["full_scale"] = info.preprocessing.full_scale
+    if given.get("clip") is not None:
+        given["clip"] = [list(end) if isinstance(end, tuple) else end for end in given["clip"]]
+    if size is not None or info.preprocessing.side is None:
+        given["size"] = size or _FREE_SIZE
+        given["crop"] = given["final_crop"] = None
+    entry = dataclasses.asdict(info.input)
+    entry |= {"bands": list(info.input.bands), "range": None if info.input.range is None else list(info.input.range)}
+    names = () if info.input.bands == (SINGLE,) else info.input.bands
+    file = own_file(model)
+    init = str(file.resolve()) if file is not None else model
+    return Start(info.network, init, entry, {k: v for k, v in given.items() if v is not None}, names, info)
+
+
+def _from_nothing(
+    model: str,
+    network: str,
+    first: Path,
+    bands: Sequence[str] | None,
+    band: Sequence[int] | None,
+    radiometry: str | None,
+    size: int | None,
+) -> Start:
+    side = size or spec(network).timm_args.get("img_size", _FREE_SIZE)
+    raster = read_raster(first, bands=band)
+    count = len(raster.array)
+    known = tuple(bands or (name for name in raster.bands if name))
+    if count == 1 and radiometry in (None, "amplitude", "dn", "intensity"):
+        entry = None if radiometry is None else INPUT
+        return Start(network, model, entry, {**_amplitude(), "size": side}, ())
+    if count > 1 and (len(known) != count or known == ("red", "green", "blue")):
+        raise OptionError(
+            f"{first} holds {count} bands: name them with bands=('VV', 'VH') (--bands VV,VH), or read one with band=1"
+        )
+    names = known if count > 1 else ()
+    entry = {
+        "bands": list(names or (SINGLE,)),
+        "radiometry": radiometry or "amplitude",
+        "range": None,
+        "channels": count if count > 1 else 3,
+    }
+    return Start(network, model, entry, {"mean": None, "std": None, "size": side}, names)
+
+
+def _amplitude() -> dict[str, Any]:
+    """Return the chain for amplitude without a name: the percentiles of each chip, as SAR-HUB's weights have them."""
+    return {"mean": None, "std": None, "operator": "ptls", "low": 1.0, "high": 1.0, "eval_value": 1.0}
+
+
+@dataclass(frozen=True)
+class Length:
+    """Learning rates and steps for so many chips.
+
+    Attributes:
+        steps: of the optimizer.
+        epochs: times that the validation split is scored.
+        batch_size: chips of a step.
+        max_lr: peak of the learning rate, of the head.
+        backbone_factor: factor on it, for the rest.
+        patience: scores without a better one after which the run ends.
+    """
+
+    steps: int
+    epochs: int
+    batch_size: int
+    max_lr: float
+    backbone_factor: float
+    patience: int
+
+    def optim(self) -> dict[str, Any]:
+        """Return the section of the recipe."""
+        return {
+            "epochs": self.epochs,
+            "epoch_steps": self.steps // self.epochs,
+            "batch_size": self.batch_size,
+            "max_lr": self.max_lr,
+            "backbone_factor": self.backbone_factor,
+            "patience": self.patience,
+            "decay_vectors": False,
+        }
+
+
+def choose_length(
+    samples: int,
+    *,
+    pretrained: bool,
+    freeze: bool,
+    lora: int | None,
+    steps: int | None = None,
+    max_lr: float | None = None,
+    batch_size: int | None = None,
+) -> Length:
+    """Choose learning rates and steps by the size of the data; what is given is kept.
+
+    Args:
+        samples: chips to train on.
+        pretrained: there are weights to start from.
+        freeze: the head alone is trained.
+        lora: rank of the adapters, if any.
+        steps: of the optimizer.
+        max_lr: peak of the learning rate.
+        batch_size: chips of a step.
+    """
+    size = batch_size or max(4, min(32, samples // 8))
+    passes = 20 if freeze else 30
+    steps = steps or min(max(_FEWEST, passes * samples // size), _MOST_STEPS)
+    epochs = max(1, min(20, steps // 20))
+    rate = max_lr or (1e-2 if freeze else 2e-3)
+    factor = 0.0 if freeze else 1.0 if lora is not None or not pretrained else _BACKBONE
+    return Length(steps // epochs * epochs, epochs, size, rate, factor, patience=max(5, epochs // 3))
+
+
+_FEWEST, _MOST_STEPS = 300, 6000
+_BACKBONE = 1.0

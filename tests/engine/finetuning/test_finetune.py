@@ -1,0 +1,343 @@
+"""Fine-tuning from a folder of chips to answers, on chips made up so that a network learns them within seconds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sarhub_models as sarhub
+from sarhub_models import engine
+from sarhub_models.engine.finetuning.report import fit_temperature
+from sarhub_models.engine.finetuning.table import Chip, class_counts, divide, find_chips
+from sarhub_models.errors import DataError, ImageError, OptionError
+from sarhub_models.features.predict import Predictor
+
+QUICK = ("runtime.threads=1", "augment.geometry=none")
+
+
+def write_chips(root: Path, *, classes: tuple[str, ...] = ("ship", "tank"), count: int = 24, bands: int = 1) -> Path:
+    """Write speckle, one class with a bright square; several bands are decibels."""
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            chip = 0.2 * rng.random((bands, 40, 40))
+            chip[:, 10:30, 10 : 12 + 9 * label] += 0.7
+            chip = np.clip(chip, 1e-3, 1) if bands == 1 else 20 * np.log10(np.clip(chip, 1e-3, 1))
+            np.save(root / name / f"{index}.npy", (chip[0] if bands == 1 else chip).astype(np.float32))
+    return root
+
+
+def start(data: Path, out: Path, **options: object) -> engine.Finetuned:
+    values: dict[str, object] = {
+        "model": "mobilenetv3_dsn", "steps": 8, "batch_size": 8, "size": 32, "say": lambda line: None,
+        "assignments": QUICK,
+    }  # fmt: skip
+    return engine.finetune(data, out=out, **{**values, **options})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_chips(tmp_path_factory.mktemp("chips") / "chips")
+
+
+@pytest.fixture(scope="module")
+def done(chips: Path, tmp_path_factory: pytest.TempPathFactory) -> engine.Finetuned:
+    return start(chips, tmp_path_factory.mktemp("run") / "run")
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_score_of_the_report_is_that_of_the_predictions(
+    done: engine.Finetuned, chips: Path, tmp_path: Path
+) -> None:
+    table = rows(done.folder / "chips.csv")
+    held = {row["name"]: row["label"] for row in table if row["split"] == "test"}
+    found = Predictor(done.folder).predict_files(
+        [chips / name for name in held], names=list(held), out=tmp_path / "p.csv", batch_size=3
+    )
+    written = {row["name"]: row for row in rows(tmp_path / "p.csv")}
+    right = [written[name]["class"] == label for name, label in held.items()]
+    assert done.test["overall_accuracy"] == pytest.approx(sum(right) / len(right))
+    sums = [float(row["probability: ship"]) + float(row["probability: tank"]) for row in written.values()]
+    assert sums == pytest.approx([1] * len(held), abs=1e-5)
+    assert found.labels == tuple(row["class"] for row in rows(done.folder / "test_predictions.csv"))
+
+
+def test_the_folder_holds_a_report_and_one_file_that_describes_itself(done: engine.Finetuned, chips: Path) -> None:
+    info = sarhub.model_info(done.weights)
+    assert info.class_names == ("ship", "tank") and info.training is not None
+    assert info.training["temperature"] == done.temperature
+    assert str(chips) not in json.dumps(info.to_dict()) and str(done.folder) not in json.dumps(info.to_dict())
+    files = {file.name for file in done.folder.iterdir()}
+    report = {f"test{end}" for end in ("_scores.csv", "_classes.csv", "_predictions.csv", ".png", "_calibration.png")}
+    assert report | {"curves.png", "metrics.csv", "recipe.yaml"} <= files
+    assert [row["class"] for row in rows(done.folder / "test_classes.csv")] == ["ship", "tank"]
+
+
+def test_the_chain_is_that_of_the_starting_weights(done: engine.Finetuned) -> None:
+    theirs = sarhub.create_transform("mobilenetv3_dsn").to_dict()["preprocessing"]
+    ours = sarhub.create_transform(done.folder).to_dict()["preprocessing"]
+    assert {**theirs, "size": 32, "full_scale": None} == {**ours, "full_scale": None}
+
+
+def test_images_and_arrays_and_many_of_them_get_the_same_answer(done: engine.Finetuned, chips: Path) -> None:
+    predictor = Predictor(done.weights)
+    file = chips / "ship" / "3.npy"
+    one = predictor.predict(file)
+    array = predictor.predict(np.load(file))
+    many = list(predictor.predict((path for path in [file, chips / "tank" / "3.npy"]), batch_size=1, features=True))
+    np.testing.assert_allclose(one.probabilities, array.probabilities)
+    np.testing.assert_allclose(one.probabilities, many[0].probabilities, rtol=1e-5)
+    assert one.label == many[0].label and many[1].features is not None and many[1].features.ndim == 1
+
+
+def test_the_temperature_divides_the_logits(done: engine.Finetuned, chips: Path) -> None:
+    predictor = Predictor(done.folder)
+    logits = predictor.logits([chips / "ship" / "0.npy"])
+    expected = torch.from_numpy(logits / done.temperature).softmax(dim=1)[0].numpy()
+    np.testing.assert_allclose(predictor.predict(chips / "ship" / "0.npy").probabilities, expected, rtol=1e-4)
+
+
+def test_a_bad_image_is_named_and_stops_or_is_skipped(done: engine.Finetuned, chips: Path, tmp_path: Path) -> None:
+    bad, good = tmp_path / "bad.npy", chips / "ship" / "0.npy"
+    bad.write_bytes(b"no array")
+    predictor = Predictor(done.folder)
+    with pytest.raises(ImageError, match=r"bad\.npy"):
+        predictor.predict_files([good, bad])
+    found = predictor.predict_files([good, bad], on_error="skip")
+    assert found.names == (str(good),) and list(found.skipped) == [str(bad)]
+    with pytest.raises(ImageError, match=r"bad\.npy"):
+        list(predictor.predict([good, bad]))
+    skipped = list(predictor.predict([bad, good], on_error="skip"))
+    assert skipped[0].label == "" and "bad.npy" in str(skipped[0].error) and skipped[1].label
+
+
+def test_predictions_resume_from_their_journal(done: engine.Finetuned, chips: Path, tmp_path: Path) -> None:
+    files, out = sorted((chips / "ship").iterdir())[:6], tmp_path / "p.csv"
+    bad = tmp_path / "bad.npy"
+    bad.write_bytes(b"no array")
+    with pytest.raises(ImageError, match="resumes"):
+        Predictor(done.folder).predict_files([*files, bad], out=out, batch_size=2)
+    assert not out.exists()
+    np.save(bad, np.load(files[0]))
+    Predictor(done.folder).predict_files([*files, bad], out=out)
+    assert len(rows(out)) == 7 and [file.name for file in tmp_path.iterdir() if "partial" in file.name] == []
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+@pytest.mark.slow
+def test_exported_files_predict_alike(done: engine.Finetuned, chips: Path, tmp_path: Path, suffix: str) -> None:
+    from sarhub_models.models.export import export_named
+
+    file = tmp_path / f"chips{suffix}"
+    export_named(done.folder, file, format=suffix[1:])
+    chip = chips / "tank" / "1.npy"
+    expected, got = Predictor(done.folder).predict(chip), Predictor(file).predict(chip)
+    assert got.label == expected.label
+    np.testing.assert_allclose(got.probabilities, expected.probabilities, atol=1e-4)
+    with pytest.raises(OptionError, match="features"):
+        Predictor(file).predict(chip, features=True)
+
+
+def test_the_same_call_again_changes_nothing_and_another_is_refused(done: engine.Finetuned, chips: Path) -> None:
+    before = done.weights.read_bytes()
+    again = start(chips, done.folder)
+    assert again.test == done.test and done.weights.read_bytes() == before
+    with pytest.raises(OptionError, match=r"other options.*freeze"):
+        start(chips, done.folder, freeze=True)
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_the_whole_one(done: engine.Finetuned, chips: Path, tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from sarhub_models.engine import trainer\n"
+        "save = trainer.Trainer.save\n"
+        "def killed(self):\n"
+        "    save(self)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "trainer.Trainer.save = killed\n"
+        "from pathlib import Path\n"
+        "from tests.engine.finetuning.test_finetune import start\n"
+        "start(Path(sys.argv[1]), Path(sys.argv[2]), steps=40)\n"
+    )
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    start(chips, whole, steps=40)
+    run = subprocess.run([sys.executable, "-c", code, chips, cut], env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+    assert run.returncode == -9 and not (cut / "run.json").exists()
+    start(chips, cut, steps=40)
+    assert (cut / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
+
+
+def test_two_bands_in_decibels(tmp_path: Path) -> None:
+    data = write_chips(tmp_path / "chips", bands=2)
+    done = start(
+        data, tmp_path / "run", model="none", network="mobilenetv3", bands=("VV", "VH"), radiometry="db", steps=4
+    )
+    model, info = sarhub.create_model(done.folder), sarhub.model_info(done.folder)
+    assert info.input.bands == ("VV", "VH") and info.input.radiometry == "db"
+    assert model.eval()(torch.zeros(1, 2, 32, 32)).shape == (1, 2)
+    assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
+
+
+def test_several_labels_a_chip(tmp_path: Path) -> None:
+    data = write_chips(tmp_path / "chips")
+    lines = ["name,label"]
+    for index in range(24):
+        lines += [f"ship/{index}.npy,sea;bright", f"tank/{index}.npy,land{';bright' if index % 2 else ''}"]
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    done = start(data, tmp_path / "run", labels=tmp_path / "labels.csv", steps=4)
+    assert sarhub.model_info(done.folder).dataset.multilabel and "mean_average_precision" in done.test
+    found = Predictor(done.folder).predict(data / "ship" / "0.npy")
+    assert (
+        set(found.label.split(";"))
+        == {name for name, p in zip(("bright", "land", "sea"), found.probabilities, strict=True) if p >= 0.5}
+        or found.label == ""
+    )
+
+
+def test_frozen_backbones_keep_their_weights(chips: Path, tmp_path: Path) -> None:
+    done = start(chips, tmp_path / "run", freeze=True, steps=4)
+    theirs, ours = sarhub.create_model("mobilenetv3_dsn", pretrained=True).state_dict(), None
+    ours = sarhub.create_model(done.folder).state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs if not key.startswith("classifier"))
+
+
+def test_groups_stay_together_and_classes_have_their_share() -> None:
+    made = [Chip(str(i), "ab"[i % 2], group=f"g{i // 5}") for i in range(400)]
+    divided = divide(made, val=0.15, test=0.15, seed=0)
+    sides = {split: {chip.group for chip in divided if chip.split == split} for split in ("train", "val", "test")}
+    assert not sides["train"] & sides["val"] and not sides["train"] & sides["test"] and not sides["val"] & sides["test"]
+    for split in ("val", "test"):
+        counts = class_counts([chip for chip in divided if chip.split == split])
+        assert all(20 <= count <= 40 for count in counts.values())
+    assert divided == divide(made, val=0.15, test=0.15, seed=0) != divide(made, val=0.15, test=0.15, seed=1)
+
+
+def test_chips_on_both_sides_that_are_nearly_alike_draw_a_warning(tmp_path: Path) -> None:
+    data = write_chips(tmp_path / "chips")
+    for index in range(12, 24):
+        np.save(data / "ship" / f"{index}.npy", np.load(data / "ship" / f"{index - 12}.npy") * 0.9)
+    with pytest.warns(UserWarning, match="held out of training nearly equal"):
+        start(data, tmp_path / "run", steps=2)
+
+
+def test_chips_that_differ_draw_none(chips: Path, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*nearly equal.*")
+        start(chips, tmp_path / "run", steps=2)
+
+
+def test_temperature_of_too_sure_logits() -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(4000, 3, generator=rng) * 2
+    labels = torch.multinomial(logits.softmax(dim=1), 1, generator=rng)[:, 0]
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.1)
+
+
+def _one_class(root: Path) -> dict[str, object]:
+    write_chips(root / "chips", classes=("ship",))
+    return {}
+
+
+def _empty_class(root: Path) -> dict[str, object]:
+    (write_chips(root / "chips") / "plane").mkdir()
+    return {}
+
+
+def _single_chip(root: Path) -> dict[str, object]:
+    write_chips(root / "chips")
+    (root / "chips" / "plane").mkdir()
+    np.save(root / "chips" / "plane" / "0.npy", np.eye(9))
+    return {}
+
+
+def _label_without_image(root: Path) -> dict[str, object]:
+    write_chips(root / "chips", count=2)
+    names = [f"{c}/{i}.npy,{c}" for c in ("ship", "tank") for i in range(3)]
+    (root / "labels.csv").write_text("\n".join(["name,label", *names]) + "\n")
+    return {"labels": root / "labels.csv"}
+
+
+def _image_without_label(root: Path) -> dict[str, object]:
+    write_chips(root / "chips", count=3)
+    names = [f"{c}/{i}.npy,{c}" for c in ("ship", "tank") for i in range(2)]
+    (root / "labels.csv").write_text("\n".join(["name,label", *names]) + "\n")
+    return {"labels": root / "labels.csv"}
+
+
+def _other_bands(root: Path) -> dict[str, object]:
+    np.save(write_chips(root / "chips") / "tank" / "7.npy", np.random.default_rng(0).random((3, 40, 40)))
+    return {}
+
+
+def _one_pixel(root: Path) -> dict[str, object]:
+    np.save(write_chips(root / "chips") / "tank" / "7.npy", np.ones((1, 1), np.float32))
+    return {}
+
+
+def _other_product(root: Path) -> dict[str, object]:
+    write_chips(root / "chips")
+    (root / "run").mkdir()
+    (root / "run" / "weights.pt").write_bytes(b"")
+    return {}
+
+
+def _no_network(root: Path) -> dict[str, object]:
+    write_chips(root / "chips")
+    return {"model": "none"}
+
+
+def _parents_are_classes(root: Path) -> dict[str, object]:
+    write_chips(root / "chips")
+    return {"group_by": "parent"}
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (_one_class, DataError, "at least two classes, found ship"),
+        (_empty_class, DataError, "plane holds no image"),
+        (_single_chip, DataError, "class plane has a single chip"),
+        (_label_without_image, DataError, r"2 of 6 chips .* are not below .*: ship/2\.npy"),
+        (_image_without_label, DataError, r"2 of 6 images .* have no label .*: ship/2\.npy"),
+        (_other_bands, ImageError, r"tank/7\.npy: holds 3 bands"),
+        (_one_pixel, ImageError, r"tank/7\.npy: all pixels are equal"),
+        (_other_product, OptionError, "holds something that 'sarhub finetune' did not make"),
+        (_no_network, OptionError, "needs a network"),
+        (_parents_are_classes, OptionError, "each class is one folder"),
+    ],
+)
+def test_bad_input_is_one_error_that_says_what_is_wrong(tmp_path: Path, make: object, error: type, text: str) -> None:
+    options = make(tmp_path)  # type: ignore[operator]
+    with pytest.raises(error, match=text):
+        start(tmp_path / "chips", tmp_path / "run", **options)
+    assert not (tmp_path / "run" / "chips.csv").exists()
+
+
+def test_bad_chips_are_left_out_on_request(tmp_path: Path) -> None:
+    _one_pixel(tmp_path)
+    done = start(tmp_path / "chips", tmp_path / "run", on_error="skip", steps=2)
+    assert list(done.skipped) == ["tank/7.npy"] and "tank/7.npy" not in (done.folder / "chips.csv").read_text()
+
+
+def test_splits_may_be_folders(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_chips(tmp_path / split, count=2)
+    found = find_chips(tmp_path)
+    assert {(chip.split, chip.label) for chip in found} == {
+        (split, label) for split in ("train", "val", "test") for label in ("ship", "tank")
+    }
