@@ -24,7 +24,7 @@ _FIELDS = ("size", "crop", "clip", "operator", "low", "high", "eval_value", "fin
 
 @dataclass(frozen=True)
 class Start:
-    """Where a fine-tuning starts.
+    """The start of a fine-tuning.
 
     Attributes:
         network: architecture.
