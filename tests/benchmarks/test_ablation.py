@@ -38,6 +38,7 @@ def experiment(data: Path, out: Path, *assignments: str) -> TrainingExperiment:
     return TrainingExperiment(out, Recipes(data, 1, (1, 1), (32, 32), assignments))
 
 
+@pytest.mark.slow
 def test_every_trial_is_a_recipe_of_its_own(tmp_path: Path) -> None:
     trials = trials_of("mobilenetv3", itertools.product(LOSSES, MAPPINGS), 3)
     assert len(trials) == 60 and len({trial.folder for trial in trials}) == 60
@@ -86,6 +87,7 @@ def test_a_folder_without_the_data_is_told_before_anything_runs(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_where_it_was(tiny_dsn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "LOSSES", {"CBL": LOSSES["CBL"]})
     monkeypatch.setattr(study, "MAPPINGS", {"PTLS": MAPPINGS["PTLS"]})
@@ -112,6 +114,7 @@ def read_metrics(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "metrics.csv")
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again_and_another_recipe_is_refused(tiny_dsn: Path, tmp_path: Path) -> None:
     trials = trials_of("mobilenetv3", [("CBL", "PTLS")], 1)
     run_trials(experiment(tiny_dsn, tmp_path), trials)

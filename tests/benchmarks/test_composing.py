@@ -138,6 +138,7 @@ def test_a_ship_keeps_its_contrast_to_the_sea() -> None:
     assert scene.amplitude.max() / np.median(scene.amplitude) == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.slow
 def test_scenes_are_a_coco_data_set_that_depends_on_the_seed_alone(tmp_path: Path) -> None:
     assert compose_scenes(None, tmp_path / "a", FEW_SCENES, progress=False)
     assert compose_scenes(None, tmp_path / "b", FEW_SCENES, progress=False)

@@ -135,6 +135,7 @@ def test_the_neck_takes_the_channels_that_the_backbone_has(network):
             assert [step.name for step in steps] == [f"{network}_tsx"]
 
 
+@pytest.mark.slow
 def test_a_printed_configuration_is_one_for_the_own_tools(data, tmp_path):
     command = [sys.executable, "-m", "benchmarks.detection", "config", "resnet18_tsx", "ssdd", "--data", str(data)]
     done = subprocess.run(
@@ -186,6 +187,7 @@ def test_a_checkpoint_is_there_while_the_next_is_written(dataset):
     assert TASK.load_config("resnet18_ben", dataset).default_hooks.checkpoint.max_keep_ckpts == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_trained_some_steps_and_evaluated(network, data, tmp_path):
     config = small(TASK.load_config(f"{network}_tsx", "ssdd"))
@@ -206,6 +208,7 @@ def test_trained_some_steps_and_evaluated(network, data, tmp_path):
     DefaultScope._instance_dict.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "write"), [("hrsid", write_hrsid), ("ls_ssdd", write_ls_ssdd)])
 def test_the_other_data_sets_are_prepared_and_trained_on(dataset, write, tmp_path):
     ships = {"hrsid": 4, "ls_ssdd": 3}[dataset]
@@ -228,6 +231,7 @@ def test_the_other_data_sets_are_prepared_and_trained_on(dataset, write, tmp_pat
     DefaultScope._instance_dict.clear()
 
 
+@pytest.mark.slow
 def test_one_command_a_trial_by_the_tools_of_mmdetection(data, tmp_path):
     command = [sys.executable, "-m", "benchmarks.detection", "train", "mobilenetv3_dsn", "ssdd"]
     options = [
@@ -344,6 +348,7 @@ def distinct(model):
     return {k: torch.rand_like(t) if t.is_floating_point() else t for k, t in model.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["mobilenetv3", "senet50", "swin_t"])
 def test_a_checkpoint_with_another_head_is_loaded_to_the_bit(network, tmp_path):
     state = distinct(sarhub.create_model(f"{network}_tsx", num_classes=7))

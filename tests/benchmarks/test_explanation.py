@@ -95,6 +95,7 @@ def test_pretrained_weights_are_named_or_the_error_says_how(tmp_path: Path) -> N
         none_and_sar(["resnet18"], [f"resnet18={tmp_path}"])
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_where_it_was(tmp_path: Path) -> None:
     write_part(tmp_path / "opensarship.npz", ["Cargo", "Tanker"], per_split=6, seed=0)
     command = [

@@ -28,6 +28,7 @@ from tests.engine.conftest import CHILDREN
 from .recognition import CLASSES, arguments, rows_of, run, times
 
 
+@pytest.mark.slow
 def test_every_trial_is_scored_and_all_is_left_that_is_promised(done: Path) -> None:
     results = read_results(done / "results.csv")
     assert len(results) == 3 * 2 * 2 * 2 * 3  # methods, initializations, fractions, seeds, scores
@@ -76,6 +77,7 @@ def test_initializations_matter_and_so_do_seeds(done: Path) -> None:
     assert not torch.equal(mine[0], mine[1])
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_run_again(copy: Path, chips: Path, weights: Path) -> None:
     before = times(copy)
     shutil.rmtree(copy / "confusion")
@@ -100,6 +102,7 @@ def damage(copy: Path) -> set[str]:
     return {str(file.relative_to(copy)) for file in scores}
 
 
+@pytest.mark.slow
 def test_a_damaged_trial_is_run_again_and_no_other(copy: Path, chips: Path, weights: Path) -> None:
     before = times(copy)
     whole = {file: file.read_bytes() for file in copy.glob("trials/*/*/*/*/predictions.csv")}
@@ -110,6 +113,7 @@ def test_a_damaged_trial_is_run_again_and_no_other(copy: Path, chips: Path, weig
     assert {file: file.read_bytes() for file in whole} == whole
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_named_with_its_log_and_the_others_go_on(chips: Path, tmp_path: Path) -> None:
     cut = ("--init", "none", "--methods", "finetune", "--fractions", "1", "--seeds", "1")
     assert run(chips, tmp_path / "out", *cut).exit_code == 0
@@ -128,6 +132,7 @@ def test_a_failed_trial_is_named_with_its_log_and_the_others_go_on(chips: Path, 
     assert run(chips, tmp_path / "out", "--init", "none", "--methods", "finetune").exit_code == 0
 
 
+@pytest.mark.slow
 def test_other_settings_in_the_same_folder_are_refused(copy: Path, chips: Path, weights: Path) -> None:
     before = times(copy)
     for change in (("--steps", "20"), ("optim.max_lr=0.5",)):
@@ -152,6 +157,7 @@ def with_other_pixels(chips: Path, root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [with_other_names, with_other_pixels])
 def test_results_of_other_chips_are_not_taken_for_these(
     make: Callable[[Path, Path], Path], copy: Path, chips: Path, weights: Path, tmp_path: Path
@@ -187,6 +193,7 @@ def test_a_training_does_not_go_on_with_other_chips(copy: Path, chips: Path, tmp
     assert times(copy) == {}
 
 
+@pytest.mark.slow
 def test_the_same_chips_may_be_moved(copy: Path, chips: Path, weights: Path, tmp_path: Path) -> None:
     before = times(copy)
     moved = shutil.copytree(chips, tmp_path / "elsewhere" / "chips")
@@ -203,6 +210,7 @@ def test_weights_trained_anew_at_the_same_path_are_not_finished(chips: Path, wei
     assert result.exit_code == 1 and "holds results of other starting weights (weights: SHA-256 " in result.output
 
 
+@pytest.mark.slow
 def test_results_that_do_not_say_of_which_chips_are_refused(copy: Path, chips: Path, weights: Path) -> None:
     file = next(copy.glob("trials/*/*/none-*/probe/provenance.json"))
     file.unlink()
@@ -242,6 +250,7 @@ def as_before(out: Path) -> None:
     (out / "split" / "split.json").write_text(json.dumps({"share": split["test_share"], "chips": split["chips"]}))
 
 
+@pytest.mark.slow
 def test_results_of_earlier_versions_are_taken_over(copy: Path, chips: Path, weights: Path) -> None:
     before = {file.relative_to(copy): file.read_bytes() for file in copy.glob("trials/*/*/*/*/*.json")}
     as_before(copy)
@@ -269,6 +278,7 @@ def wait_for(files: Callable[[], Iterable[Path]], child: BaseProcess, seconds: f
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_or_killed_benchmark_goes_on_where_it_was(number: int, chips: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"

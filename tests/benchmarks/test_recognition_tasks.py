@@ -24,6 +24,7 @@ from tests.engine.conftest import write_part
 from .recognition import SMALL, grid, rows_of, runner, trial
 
 
+@pytest.mark.slow
 def test_frozen_features_of_dsn_patches(tmp_path: Path) -> None:
     write_part(tmp_path / "opensarship.npz", ["Cargo", "Tanker"], per_split=6, seed=0)
     made = grid(tmp_path, "dsn", 10, "data.options.parts=[opensarship]")
@@ -64,6 +65,7 @@ def write_ships(root: Path, lists: Sequence[str], classes: dict[str, int], size:
         (root / f"{split}.txt").write_text("".join(lines))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dataset", "assignments", "title", "classes"),
     [
@@ -104,6 +106,7 @@ def run_mstar(root: Path, out: Path, *more: str) -> str:
     return str(result.output)
 
 
+@pytest.mark.slow
 def test_mstar_with_the_list_of_ten_percent_and_without(tmp_path: Path) -> None:
     root, lists, out = tmp_path / "data", tmp_path / "lists", tmp_path / "out"
     write_mstar(root)

@@ -138,6 +138,7 @@ def test_the_constants_of_the_method() -> None:
     assert config.model.test_cfg == {"mode": "whole"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fresh_scope")
 @pytest.mark.parametrize("network", NETWORKS)
 def test_trained_some_steps_and_evaluated(network: str, data: Path, tmp_path: Path) -> None:
@@ -159,6 +160,7 @@ def test_trained_some_steps_and_evaluated(network: str, data: Path, tmp_path: Pa
     assert found["mIoU"] == pytest.approx((found["IoU background"] + found["IoU building"]) / 2, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_one_command_a_trial_by_the_tools_of_mmsegmentation(data: Path, tmp_path: Path) -> None:
     options = [
         "train_cfg.max_iters=2",

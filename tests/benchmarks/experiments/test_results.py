@@ -53,6 +53,7 @@ _rows = st.tuples(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(_rows, min_size=1, max_size=5))
 def test_rows_are_read_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[object, ...]]) -> None:
     file = tmp_path_factory.mktemp("table") / "results.csv"
