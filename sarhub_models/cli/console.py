@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, SarHubError, UnknownNameError
@@ -21,6 +21,7 @@ __all__ = ["FAILED", "INTERRUPTED", "MISUSED", "note", "print_facts", "print_jso
 
 FAILED = 1
 MISUSED = 2
+_GAP = 2  # columns between those of a table
 INTERRUPTED = 130  # what shells report for a process that SIGINT ended
 
 
@@ -86,16 +87,37 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, default=str))
 
 
-def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns; where a program reads them, no line is cut or wrapped."""
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Collection[str] = (), spare: Sequence[str] = ()
+) -> None:
+    """Print aligned columns; where a program reads them, no line is cut or wrapped.
+
+    Args:
+        header: names of the columns.
+        rows: their cells.
+        whole: columns whose cells are never broken.
+        spare: columns that are left out, the first one first, as long as the terminal is too narrow for a row.
+    """
+    from rich.cells import cell_len
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for label in header:
-        table.add_column(label, overflow="fold")
-    for row in rows:
-        table.add_row(*map(inert, row))
-    _print(table)
+    lines = [list(map(inert, row)) for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(header, *lines, strict=True)]
+    kept = list(range(len(header)))
+    room = _terminal_width()
+    for label in spare:
+        if sum(widths[index] + _GAP for index in kept) - _GAP > room:
+            kept.remove(header.index(label))
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP // 2), header_style="bold")
+    for index in kept:
+        broken = header[index] not in whole
+        table.add_column(
+            header[index], overflow="fold", no_wrap=not broken, min_width=None if broken else widths[index]
+        )
+    for row in lines:
+        table.add_row(*(row[index] for index in kept))
+    # A terminal narrower than a cell that must not be broken wraps it itself.
+    _print(table, least=max((widths[index] + _GAP for index in kept if header[index] in whole), default=0))
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
@@ -110,13 +132,21 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     _print(table)
 
 
-def _print(table: Table) -> None:
+def _terminal_width() -> int:
+    """Return the columns of the terminal; more than enough where there is none."""
+    from rich.console import Console
+
+    console = Console()
+    return console.width if console.is_terminal else 10_000
+
+
+def _print(table: Table, least: int = 0) -> None:
     from rich.console import Console
 
     options: dict[str, Any] = {"highlight": False, "markup": False}
     console = Console(**options)
-    if not console.is_terminal:
-        console = Console(width=10_000, **options)
+    if not console.is_terminal or console.width < least:
+        console = Console(width=max(least, _terminal_width()), **options)
     with console.capture() as capture:
         console.print(table)
     write = getattr(sys.stdout, "write_styled", sys.stdout.write)

@@ -48,18 +48,25 @@ def fit_positions(patch: int, prefix: int, tensors: Mapping[str, torch.Tensor], 
     return {**tensors, "pos_embed": resample_abs_pos_embed(embedding, grid, num_prefix_tokens=prefix)}
 
 
-def create_vit(name: str, settings: Mapping[str, Any], pretrained: bool = False, **options: Any) -> nn.Module:
+def create_vit(
+    name: str,
+    settings: Mapping[str, Any],
+    pretrained: bool = False,
+    cls: type[VisionTransformer] = VisionTransformer,
+    **options: Any,
+) -> nn.Module:
     """Build timm's vision transformer with settings that have no name there.
 
     Args:
         name: what timm's configuration calls it.
-        settings: for :class:`timm.models.vision_transformer.VisionTransformer`; ``options`` come first.
+        settings: for the class; ``options`` come first.
+        cls: timm's :class:`timm.models.vision_transformer.VisionTransformer` or one that differs in a detail.
         pretrained: for timm.
         **options: of the user.
     """
     out_indices = options.pop("out_indices", 3)
     return build_model_with_cfg(
-        VisionTransformer,
+        cls,
         name,
         pretrained,
         feature_cfg={"out_indices": out_indices, "feature_cls": "getter"},
@@ -75,6 +82,7 @@ def vit_spec(
     side: int = SIDE,
     prefix: int = 1,
     rename: Callable[[Mapping[str, torch.Tensor]], Tensors] = keep_names,
+    cls: type[VisionTransformer] = VisionTransformer,
 ) -> NetworkSpec:
     """Return the description of a vision transformer with one table of position embeddings.
 
@@ -85,6 +93,7 @@ def vit_spec(
         side: of the images that it was trained with.
         prefix: tokens with an embedding that are no patch.
         rename: as in :class:`NetworkSpec`.
+        cls: what to build with ``settings``.
     """
     return NetworkSpec(
         timm_name=timm_name,
@@ -92,7 +101,7 @@ def vit_spec(
         head="head",
         timm_args={"img_size": side},
         rename=rename,
-        create=None if settings is None else partial(create_vit, timm_name, {"patch_size": patch, **settings}),
+        create=None if settings is None else partial(create_vit, timm_name, {"patch_size": patch, **settings}, cls=cls),
         check=partial(check_patches, patch),
         fit=partial(fit_positions, patch, prefix),
     )

@@ -63,7 +63,9 @@ class WindowAttention(nn.Module):
         bias = self.relative_position_bias_table[self.index.flatten()].view(tokens, tokens, self.heads).permute(2, 0, 1)
         query, key, value = qkv.unbind(0)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
-        return self.proj(mixed.transpose(1, 2).reshape(count, tokens, width))
+        # Copied whatever its strides are: an exported graph may compute it with others than this one.
+        mixed = mixed.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+        return self.proj(mixed.view(count, tokens, width))
 
 
 class MixBlock(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,19 @@ def test_list_without_match_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert out == ""
     assert "no model matches 'vgg*'" in only_line(err)
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 120, 200])
+def test_a_terminal_of_any_width_breaks_no_name(
+    width: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert main(["list"]) == 0
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in capsys.readouterr().out.splitlines()]
+    header, *lines = lines
+    assert [line.split()[0] for line in lines] == list_models()
+    shown = header.split()
+    assert ("bands" in shown) == (width >= 60) and ("classes" in shown) == (width >= 120)
+    assert ("network" in shown) == (width >= 200)
+    assert max(map(len, lines)) <= max(width, *map(len, list_models()))

@@ -57,7 +57,19 @@ SHALLOW: dict[str, dict[str, Any]] = {
     "vit_huge_patch14": {"depth": 1, "img_size": 56},
     "vit_small_patch14_dinov2": {"depth": 1, "img_size": 56},
     "vit_base_patch14_dinov2": {"depth": 1, "img_size": 56},
+    "vit_base_patch8": {"depth": 1, "img_size": 64},
+    "vit_small_patch16_dinov3": {"depth": 1, "img_size": 64},
+    "vit_base_patch16_dinov3": {"depth": 1, "img_size": 64},
+    "alexnet": {},
+    "convnextv2_base": {"depths": (1, 1, 1, 1)},
+    "hivit_base": {"depth": 1, "img_size": 64},
+    "mixmim_base": {"depths": (1, 1, 1, 1)},
+    "dofa_base": {"depth": 1, "img_size": 64},
+    "dofa_large": {"depth": 1, "img_size": 64},
+    "copernicusfm_base": {"depth": 1, "img_size": 64},
+    **{name: {"depth": 1, "img_size": 64} for name in list_networks() if name.startswith("terramind_")},
 }
+_SIDES = {"swin_t": 128, "swin_b": 128, "swin_v2_b": 128, "alexnet": 128, "mixmim_base": 128}
 
 
 @pytest.mark.parametrize("network", list_networks())
@@ -65,7 +77,7 @@ def test_every_network_becomes_onnx(network: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = networks.build(network, num_classes=3, **SHALLOW[network])
     file = tmp_path / "network.onnx"
-    side = SHALLOW[network].get("img_size", 128 if network.startswith("swin") else 64)
+    side = SHALLOW[network].get("img_size", _SIDES.get(network, 64))
     written = export.export_model(model, file, format="onnx", input_shape=(3, side, side))
     assert written.difference is not None
     assert written.bytes == file.stat().st_size

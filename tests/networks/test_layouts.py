@@ -153,6 +153,32 @@ def test_reben_in_the_layout_of_its_training_program(name: str, timm_name: str, 
     agree(loaded(name, released, tmp_path, ".safetensors"), theirs.eval(), images(2, 120))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        ("dofa_base_fivesensors", ["mask_token", "norm.weight", "norm.bias", "projector.weight", "projector.bias"]),
+        ("copernicusfm_base_copernicuspretrain", []),
+    ],
+)
+def test_networks_that_make_their_first_convolution(name: str, extra: list[str], tmp_path: Path) -> None:
+    torchgeo = pytest.importorskip("torchgeo.models")
+    options = {"embed_dim": 768, "depth": 12, "num_heads": 12, "num_classes": 0}
+    theirs = torchgeo.DOFA(**options) if name.startswith("dofa") else torchgeo.CopernicusFM(**options)
+    norm = {"fc_norm.weight": torch.ones(768), "fc_norm.bias": torch.zeros(768)}
+    tensors = {key: t for key, t in fill(shapes_of(theirs)).items() if key not in norm}
+    theirs.load_state_dict(tensors | norm)
+    theirs.eval()
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        if name.startswith("dofa"):
+            return theirs(x, [3.75, 3.75])
+        unknown = torch.full((len(x), 4), float("nan"))
+        return theirs(x, unknown, wavelengths=[5e7, 5e7], bandwidths=[1e9, 1e9], kernel_size=16)
+
+    agree(loaded(name, tensors | {key: torch.zeros(1) for key in extra}, tmp_path), run, images(2, 224)[:1])
+
+
 def terramind(size: str) -> tuple[Tensors, Callable[[str, torch.Tensor], torch.Tensor]]:
     """A file with the embeddings of three sensors, and the encoder as TerraMind's own code computes it."""
     width, depth, heads, gated = {"tiny": (192, 12, 3, False), "base": (768, 12, 12, True)}[size]

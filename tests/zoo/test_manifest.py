@@ -17,6 +17,9 @@ NETWORKS = ["densenet121", "mobilenetv3", "resnet101", "resnet18", "resnet50", "
 FIELD_NETWORKS = [
     "alexnet",
     "convnextv2_base",
+    "copernicusfm_base",
+    "dofa_base",
+    "dofa_large",
     "hivit_base",
     "mixmim_base",
     *(f"terramind_{size}_{kind}" for size in ("tiny", "small", "base", "large") for kind in ("s1grd", "s1rtc")),
@@ -191,7 +194,12 @@ def test_filters_by_sensor_bands_license_and_method():
     assert {"mobilenetv3_dsn", "resnet50_ssl4eo.decur"} <= set(manifest.list_models(license="Apache-2.0"))
     assert "mixmim_base_benv2.sarwmixmae" not in manifest.list_models(license="Apache-2.0")
     assert "resnet50_ben" in manifest.list_models(license="none")
-    assert manifest.list_models(bands=("VV", "VH"), radiometry="dn") == ["swin_v2_b_satlas.mi", "swin_v2_b_satlas.si"]
+    assert manifest.list_models(bands=("VV", "VH"), radiometry="dn") == [
+        "dofa_base_fivesensors",
+        "dofa_large_fivesensors",
+        "swin_v2_b_satlas.mi",
+        "swin_v2_b_satlas.si",
+    ]
     assert manifest.list_models("*small*", method="softcon") == ["vit_small_patch14_dinov2_ssl4eo.softcon"]
     assert set(manifest.list_models(method="supervised")) >= {"swin_v2_b_satlas.si", "resnet18_tsx"}
 

@@ -66,6 +66,8 @@ def command(
                 )
                 for info, here in rows
             ],
+            whole=("name",),
+            spare=("network", "data", "classes", "here", "params", "radiometry", "bands"),
         )
     else:
         console.note(f"no model matches {pattern!r}; 'sarhub list' shows all")
