@@ -61,6 +61,7 @@ SHALLOW: dict[str, dict[str, Any]] = {
     "vit_small_patch16_dinov3": {"depth": 1, "img_size": 64},
     "vit_base_patch16_dinov3": {"depth": 1, "img_size": 64},
     "alexnet": {},
+    "efficientnet_lite0": {},
     "convnextv2_base": {"depths": (1, 1, 1, 1)},
     "hivit_base": {"depth": 1, "img_size": 64},
     "mixmim_base": {"depths": (1, 1, 1, 1)},
