@@ -156,6 +156,7 @@ def list_models(
     sensor: str | None = None,
     bands: str | Sequence[str] | None = None,
     radiometry: str | None = None,
+    size: int | None = None,
     license: str | None = None,
     method: str | None = None,
 ) -> list[str]:
@@ -169,6 +170,7 @@ def list_models(
         bands: keep only weights that take exactly these polarizations, in any order: ``"VV"``, ``("VV", "VH")``, or
             ``"single"`` where the release names none.
         radiometry: keep only weights that expect this of the pixels: ``"amplitude"``, ``"db"``, …
+        size: keep only weights whose preprocessing makes images of so many pixels a side, or leaves their size alone.
         license: keep only this license; ``"none"`` keeps the weights without one.
         method: keep only weights pre-trained with this method.
 
@@ -206,6 +208,7 @@ def list_models(
         and (sensor is None or sensor in info.dataset.sensors)
         and wanted in (None, frozenset(info.input.bands))
         and radiometry in (None, info.input.radiometry)
+        and (size is None or info.preprocessing.side in (None, size))
         and license in (None, info.license or "none")
         and method in (None, info.method)
     )
