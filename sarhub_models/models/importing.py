@@ -12,6 +12,7 @@ from ..errors import CheckpointError, IntegrityError
 from ..io.files import digests
 from ..weights import Store, read_tensors
 from ..weights.trust import matches
+from ..zoo.description import read_description
 from ..zoo.entries import ModelInfo
 from ..zoo.manifest import list_datasets, list_models, model_info
 from .loading import NO_HEAD, spec_of
@@ -56,13 +57,15 @@ def import_checkpoint(
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged, unsafe or of no known network, or fits no or several models.
+        CheckpointError: the file is damaged, unsafe or of no known network, fits no or several models, or says that it
+            holds other weights.
         IntegrityError: the file is not the published one, or not the one that was imported before.
         UnknownNameError: no model has that name.
     """
     file = Path(path).expanduser()
     if file.is_dir():
         raise CheckpointError(f"{file} is a folder; expected a file of weights")
+    name = _checked_name(file, name)
     given = None if name is None else model_info(name)
     tensors_only = tensors_only or (given is not None and given.tensors_only)
     tensors = read_tensors(file, tensors_only=tensors_only)
@@ -97,6 +100,25 @@ def import_checkpoint(
     except IntegrityError as err:
         raise IntegrityError(f"{file.name}, taken for {info.name} ({'; '.join(reasons)}): {err}") from err
     return Imported(info, path, tuple(reasons))
+
+
+def _checked_name(file: Path, name: str | None) -> str | None:
+    """Return the name of the model, which a file from another cache says itself.
+
+    Raises:
+        CheckpointError: the file says that it holds the weights of another model, or of one's own.
+    """
+    described = read_description(file)
+    if described is None:
+        return name
+    if not described.sources:
+        raise CheckpointError(
+            f"{file.name} says that it holds weights of one's own ({described.name}), which have no registered name: "
+            f"use them as they are, create_model({str(file)!r})"
+        )
+    if name not in (None, described.name):
+        raise CheckpointError(f"{file.name} says that it is {described.name}, not {name}")
+    return described.name if described.name in list_models() else name
 
 
 def _guess(file: Path, network: str, channels: int, classes: int, reasons: list[str]) -> ModelInfo:

@@ -336,6 +336,23 @@ def test_networks_made_for_one_size_of_the_image_get_that_of_their_file(tmp_path
         assert larger(torch.rand(1, 2, 96, 96)).shape == (1, 384)
 
 
+def test_own_weights_never_become_registered_ones(tmp_path: Path) -> None:
+    export_named("mobilenetv3_osu", tmp_path / "mine.safetensors", format="safetensors", pretrained=False)
+    for name in (None, "mobilenetv3_osu"):
+        with pytest.raises(CheckpointError, match=r"weights of one's own.*create_model\("):
+            sarhub.import_checkpoint(tmp_path / "mine.safetensors", name=name)
+
+
+def test_a_file_of_another_cache_says_which_model_it_is(tmp_path: Path) -> None:
+    torch.save(sarhub.create_model("mobilenetv3_osu").state_dict(), tmp_path / "released.pth")
+    cached = sarhub.import_checkpoint(tmp_path / "released.pth", name="mobilenetv3_osu").path
+    copied = shutil.copy(cached, tmp_path / "anything.safetensors")
+    assert sarhub.import_checkpoint(copied, cache_dir=tmp_path / "other").info.name == "mobilenetv3_osu"
+    assert sarhub.create_model(copied).num_classes == 10
+    with pytest.raises(CheckpointError, match="says that it is mobilenetv3_osu, not mobilenetv3_ben"):
+        sarhub.import_checkpoint(copied, name="mobilenetv3_ben")
+
+
 def test_a_folder_without_weights_and_a_missing_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"folder without weights.*best\.safetensors"):
         sarhub.create_model(tmp_path)
