@@ -6,11 +6,15 @@ Readers are opened as ``Reader(root, split, *, …)``. Each is a map-style data 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from ..io.images import image_size
+import numpy as np
+
+from ..errors import ImageError
+from ..io.images import image_size, read_image
 from .lists import AnyPath
 
 __all__ = ["ImageDataset"]
@@ -27,9 +31,12 @@ class ImageDataset(Generic[Item]):
         names: their paths below the root, with ``/``.
         class_names: name of each class.
         list_prefix: beginning of the names of the data set's split lists.
+        band: the band that :meth:`read_band` reads, from 1; ``None`` where there is one.
     """
 
     list_prefix: ClassVar[str] = ""
+    band: int | None = None
+    _told = False
 
     def __init__(self, root: AnyPath, files: Sequence[Path], class_names: Sequence[str]) -> None:
         self.root = Path(root)
@@ -63,6 +70,33 @@ class ImageDataset(Generic[Item]):
             ImageError: the file is missing or damaged; the message names it.
         """
         return image_size(file)
+
+    def read_band(self, file: Path) -> np.ndarray:
+        """Read one band of an image, (H, W): the one that ``band`` says, or the only one.
+
+        Pictures whose colors differ, as compression and tools for photographs leave them, become one band by
+        :func:`~sarhub_models.io.images.luma`; that is said once.
+
+        Raises:
+            ImageError: the file is missing or damaged, or holds several bands that are no colors.
+
+        Warns:
+            UserWarning: a picture has colors.
+        """
+        if self.band is not None:
+            return read_image(file, band=self.band)
+        try:
+            return read_image(file)
+        except ImageError:
+            image = read_image(file, band="luma")
+        if not self._told:
+            self._told = True
+            warnings.warn(
+                f"{file}: a picture whose colors differ; of these, here and in other images, the luma is read "
+                "(band=1, 2 or 3 picks a channel)",
+                stacklevel=3,
+            )
+        return image
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of one image in pixels without decoding it.

@@ -111,8 +111,29 @@ def index_dataset(
     return found
 
 
-def write_index(splits: Sequence[SplitIndex], file: AnyPath) -> Path:
-    """Write every file of some splits as ``.csv`` or ``.parquet``: split, name, label, height, width, problem.
+def open_splits(
+    name: str, root: AnyPath, *, lists: AnyPath | None = None, splits: Sequence[str] | None = None
+) -> dict[str, ImageDataset[Any]]:
+    """Open the splits of a data set that :func:`index_dataset` would compare, by their names.
+
+    Raises:
+        SarHubError: as the reader of the data set says.
+    """
+    published, root = find(name), Path(root)
+    options = published.reader.options(root, None if lists is None else Path(lists))
+    chosen = splits or _default_splits(published, Path(root if lists is None else lists))
+    return {split or WHOLE: published.reader(root, split, **options) for split in chosen}
+
+
+def write_index(
+    splits: Sequence[SplitIndex], file: AnyPath, *, groups: Mapping[tuple[str, str], int] | None = None
+) -> Path:
+    """Write every file of some splits as ``.csv`` or ``.parquet``: split, name, label, height, width, problem, group.
+
+    Args:
+        splits: what was found.
+        file: the table.
+        groups: number of the group of images that share pixels, by split and name, for the column ``group``.
 
     Returns:
         The path of the table.
@@ -130,6 +151,7 @@ def write_index(splits: Sequence[SplitIndex], file: AnyPath) -> Path:
             "height": [entry.size and entry.size[0] for _, entry in entries],
             "width": [entry.size and entry.size[1] for _, entry in entries],
             "problem": [entry.problem for _, entry in entries],
+            **({} if groups is None else {"group": [groups.get((split, entry.name)) for split, entry in entries]}),
         },
         file,
     )

@@ -15,15 +15,17 @@ import numpy as np
 
 from ..errors import ImageError
 from .files import open_file
-from .limits import check_array, check_member, check_size, max_pixels
+from .limits import check_array, check_member, check_regular, check_size, max_pixels
 from .raster import Raster, polarization
 
-__all__ = ["DECODERS", "Decoder", "open_geotiff"]
+__all__ = ["DECODERS", "Decoder", "envi_header", "is_image", "open_geotiff"]
 
 _KEY = "image"
 _COLORS = ("red", "green", "blue")
 _CHANNELS = 4  # so many at most, and fewer than rows: (H, W, C)
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ENVI = (".img", ".bin")
+_COMPLEX_INTEGERS = {"complex_int16": "int32"}  # GDAL's, by a type of that size
 
 
 @dataclass(frozen=True)
@@ -110,19 +112,25 @@ def _npz_size(file: Path) -> tuple[int, int]:
         return _check_header(stream, info.file_size)[1:]
 
 
-# ----------------------------------------------------------------------------------------------------------- GeoTIFF
+# -------------------------------------------------------------------------------------------------- GeoTIFF and ENVI
+
+
+def envi_header(file: Path) -> Path | None:
+    """Return the header beside an ENVI raster, ``name.hdr`` or ``name.img.hdr``, or ``None``."""
+    candidates = (file.with_suffix(".hdr"), file.with_name(f"{file.name}.hdr"))
+    return next((header for header in candidates if header.is_file()), None)
 
 
 @contextmanager
 def open_geotiff(file: Path) -> Iterator[Any]:
-    """Open a GeoTIFF with rasterio; neither its name nor its content can lead to another file or to the network."""
+    """Open a GeoTIFF or ENVI raster; neither its name nor its content can lead to another file or to the network."""
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
     path = str(Path.cwd() / file)  # of a relative one, such as http:/… or GTIFF_DIR:…, GDAL would make an address
-    with file.open("rb") as stream:
-        if stream.read(4) not in _TIFF:
-            raise ImageError("cannot be read as .tif, it does not begin as a TIFF file does; truncated or damaged?")
+    # Only this driver: others, such as VRT, follow references to other files and to the network
+    driver = "ENVI" if file.suffix.lower() in _ENVI else "GTiff"
+    _check_beginning(file, driver)
     if path.startswith("/vsi"):
         raise ImageError("lies where GDAL has its virtual files; move it to another folder")
     for suffix in (".msk", ".ovr", ".aux.xml"):
@@ -130,9 +138,34 @@ def open_geotiff(file: Path) -> Iterator[Any]:
     # What a tag or an .aux.xml names may be an address; no file has this suffix
     with warnings.catch_warnings(), rasterio.Env(CPL_VSIL_CURL_ALLOWED_EXTENSIONS=".none"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips seldom are
-        # Only this driver: others, such as VRT, follow references to other files and to the network
-        with rasterio.open(path, driver="GTiff") as dataset:
+        with rasterio.open(path, driver=driver) as dataset:
+            if driver == "ENVI":
+                _check_length(file, dataset)
             yield dataset
+
+
+def _check_beginning(file: Path, driver: str) -> None:
+    """Refuse a file that is not what its suffix says, before GDAL looks at it."""
+    if driver == "ENVI":
+        header = envi_header(file)
+        if header is None:
+            raise ImageError(f"expected the header of an ENVI raster beside it, {file.stem}.hdr, found none")
+        check_regular(header)
+        with header.open("rb") as stream:
+            if stream.read(4) != b"ENVI":
+                raise ImageError(f"{header.name} beside it is no header of an ENVI raster, it does not begin with ENVI")
+        return
+    with file.open("rb") as stream:
+        if stream.read(4) not in _TIFF:
+            raise ImageError("cannot be read as .tif, it does not begin as a TIFF file does; truncated or damaged?")
+
+
+def _check_length(file: Path, dataset: Any) -> None:
+    """Refuse an ENVI raster that is shorter than its header says: GDAL would fill it with zeros."""
+    pixels = dataset.count * dataset.width * dataset.height
+    size = int(np.dtype(_COMPLEX_INTEGERS.get(dataset.dtypes[0], dataset.dtypes[0])).itemsize)
+    if (found := file.stat().st_size) < pixels * size:
+        raise ImageError(f"expected {pixels * size} bytes of pixels as its header says, got {found}; truncated?")
 
 
 def _check_sidecar(file: Path) -> None:
@@ -246,7 +279,8 @@ def _open_picture(file: Path) -> Iterator[Any]:
             if allowed is not None and max_pixels() > 2 * allowed:
                 Image.MAX_IMAGE_PIXELS = max_pixels()
             # Only these: Pillow goes by content, not suffix, and hands PostScript to Ghostscript
-            with open_file(file) as stream, Image.open(stream, formats=("PNG", "JPEG")) as picture:
+            formats = ("BMP",) if file.suffix.lower() == ".bmp" else ("PNG", "JPEG")
+            with open_file(file) as stream, Image.open(stream, formats=formats) as picture:
                 check_size((picture.height, picture.width))
                 yield picture
         except ValueError as err:
@@ -307,5 +341,14 @@ DECODERS = {
     ".png": _PICTURE,
     ".jpg": _PICTURE,
     ".jpeg": _PICTURE,
+    ".bmp": _PICTURE,
+    ".img": _TIF,
+    ".bin": _TIF,
 }
 """By suffix, in lower case."""
+
+
+def is_image(file: Path) -> bool:
+    """Return whether the name of a file says that it is an image; ``.img`` and ``.bin`` with a header beside it."""
+    suffix = file.suffix.lower()
+    return suffix in DECODERS and (suffix not in _ENVI or envi_header(file) is not None)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BandsWarning, ImageError
-from .decoders import DECODERS, open_geotiff
+from .decoders import DECODERS, is_image, open_geotiff
 from .limits import check_regular
 from .raster import Raster, polarization
 
@@ -22,6 +22,7 @@ __all__ = [
     "SUFFIXES",
     "image_size",
     "list_images",
+    "luma",
     "named_images",
     "one_per_image",
     "open_tiff",
@@ -34,6 +35,7 @@ __all__ = [
 SUFFIXES = tuple(DECODERS)
 """Suffixes of the files that can be read, in lower case."""
 
+_COLORS = ("red", "green", "blue")
 _SEPARATED = re.compile(r"(?<![A-Za-z0-9])(vv|vh|hv|hh)(?![A-Za-z0-9])", re.IGNORECASE)
 _NUMBER = re.compile(r"-\d{3}$")  # of a measurement in a SAFE folder, another one for each polarization
 _MEASUREMENTS = 6  # in a SAFE folder, at most
@@ -49,8 +51,9 @@ def read_image(path: str | os.PathLike[str], *, band: int | str | None = None, n
     .npz           the only array of the file, else the one called ``image``; then as .npy
     .tif, .tiff    any GeoTIFF that rasterio reads: 8 and 16 bits, floating point, complex (CInt16, too);
                    scale and offset are applied, a table of grays is expanded, one of colors is refused
+    .img, .bin     ENVI, with its header (.hdr) beside it; then as .tif
     .png, .jpg,    8 or 16 bits, through Pillow; 1, 2 and 4 bits are stretched to 0…255. RGB whose three
-    .jpeg          channels are equal is one band; RGB of 16 bits and CMYK are refused
+    .jpeg, .bmp    channels are equal is one band; RGB of 16 bits and CMYK are refused
     ============== ====================================================================================
 
     Values are returned as stored: :func:`~sarhub_models.transforms.normalize_amplitude` brings them to [0, 1].
@@ -58,7 +61,8 @@ def read_image(path: str | os.PathLike[str], *, band: int | str | None = None, n
     Args:
         path: the file; its suffix, in any case, tells the format.
         band: which band to read, counted from 1, or the name that the file gives it, such as ``"VH"``; needed where
-            the image has several that differ.
+            the image has several that differ. ``"luma"`` makes one of the colors of a picture (:func:`luma`), for data
+            sets that were stored so.
         nodata: what pixels without data do, see :func:`~sarhub_models.io.raster.fill_nodata`: those of the file's
             nodata value, outside of its mask, transparent, NaN or infinite.
 
@@ -75,14 +79,25 @@ def read_image(path: str | os.PathLike[str], *, band: int | str | None = None, n
     file = Path(path)
     with _naming(file):
         raster = _read(file, [band] if isinstance(band, int) else None)
-        if isinstance(band, str):
+        if isinstance(band, str) and band != "luma":
             return raster.named(band).filled(nodata)[0]
         count = len(raster.array)
-        if count > 1 and raster.bands == ("red", "green", "blue"):
+        if count > 1 and raster.bands == _COLORS:
+            if band == "luma" and raster.array.dtype == np.uint8:
+                return luma(raster.filled(nodata))
             raise ImageError("a color picture, not one band of amplitude; pick a channel with band=1, 2 or 3")
         if count > 1:
             raise ImageError(f"holds {count} bands; say which one to read with band=1 to {count}")
         return raster.filled(nodata)[0]
+
+
+def luma(colors: np.ndarray) -> np.ndarray:
+    """Return the brightness of a picture, uint8 (3, H, W) → (H, W), in whole numbers as Pillow and JPEG compute it.
+
+    ``0.299 R + 0.587 G + 0.114 B`` (ITU-R BT.601), rounded.
+    """
+    weights = np.array([19595, 38470, 7471], np.uint32).reshape(3, 1, 1)  # of 2^16
+    return np.asarray(((colors * weights).sum(axis=0) + 0x8000) >> 16, dtype=np.uint8)
 
 
 def read_raster(path: str | os.PathLike[str], *, bands: Sequence[int] | None = None) -> Raster:
@@ -295,7 +310,7 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
         # Where a folder lies here and is linked, too, it is listed where it lies
         folders.sort(key=lambda name: Path(here, name).is_symlink())
         visible = (Path(here, name) for name in names if not name.startswith("."))
-        found += (f for f in visible if f.suffix.lower() in SUFFIXES and (f.is_file() or f.is_symlink()))
+        found += (f for f in visible if is_image(f) and (f.is_file() or f.is_symlink()))
     if again:
         warnings.warn(
             f"{root}: {len(again)} links lead to folders that are listed already and are left out, {again[0]} first",

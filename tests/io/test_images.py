@@ -13,9 +13,10 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from sarhub_models.errors import ImageError
-from sarhub_models.io.images import SUFFIXES, image_size, list_images, read_image
+from sarhub_models.io.images import SUFFIXES, image_size, list_images, read_bands, read_image, read_raster
 
 RAMP = np.arange(48).reshape(6, 8)
+WITHOUT_HEADER = [suffix for suffix in SUFFIXES if suffix not in (".img", ".bin")]  # in a file of its own
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
@@ -148,7 +149,7 @@ def test_pictures_of_other_formats_are_not_opened(tmp_path: Path, suffix: str, d
     assert "cannot identify image file" in refusal(path)  # and not an error from inside another format's decoder
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", WITHOUT_HEADER)
 def test_truncated_and_foreign_files_are_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"chip{suffix}"
     image = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
@@ -249,7 +250,7 @@ def test_a_folder_without_images_is_an_error(tmp_path: Path) -> None:
         list_images(tmp_path / "absent")
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("suffix", WITHOUT_HEADER)
 @pytest.mark.parametrize("bands", [1, 3])
 def test_the_size_is_read_from_the_header(tmp_path: Path, suffix: str, bands: int) -> None:
     path = tmp_path / f"chip{suffix}"
@@ -276,3 +277,50 @@ def test_no_size_without_an_image(tmp_path: Path) -> None:
     np.save(tmp_path / "chip.npy", np.arange(4))
     with pytest.raises(ImageError, match=r"expected shape \(H, W\) or \(bands, H, W\), got \(4,\)"):
         image_size(tmp_path / "chip.npy")
+
+
+def test_the_luma_of_a_picture_is_that_of_pillow(tmp_path: Path) -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8)
+    Image.fromarray(colors).save(tmp_path / "a.png")
+    assert "a color picture" in refusal(tmp_path / "a.png")
+    expected = np.asarray(Image.fromarray(colors).convert("L"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", band="luma"), expected)
+    Image.fromarray(expected).save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.png", band="luma"), expected)
+
+
+def test_bmp_is_read(tmp_path: Path) -> None:
+    Image.fromarray(RAMP.astype(np.uint8)).save(tmp_path / "a.bmp")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.bmp"), RAMP)
+    assert image_size(tmp_path / "a.bmp") == (6, 8)
+
+
+def write_envi(path: Path, *bands: np.ndarray, names: tuple[str, ...] = ()) -> Path:
+    height, width = bands[0].shape
+    profile = {"height": height, "width": width, "count": len(bands), "dtype": bands[0].dtype.name}
+    with rasterio.open(path, "w", driver="ENVI", **profile) as dataset:
+        for number, band in enumerate(bands, start=1):
+            dataset.write(band, number)
+            if names:
+                dataset.set_band_description(number, names[number - 1])
+    path.with_name(f"{path.name}.aux.xml").unlink(missing_ok=True)
+    return path
+
+
+def test_envi_rasters_are_read_with_their_header(tmp_path: Path) -> None:
+    complex_image = (RAMP - 1j * RAMP).astype(np.complex64)
+    np.testing.assert_array_equal(read_image(write_envi(tmp_path / "slc.bin", complex_image)), complex_image)
+    path = write_envi(tmp_path / "two.img", -RAMP.astype(np.float32), RAMP.astype(np.float32), names=("VH", "VV"))
+    assert read_raster(path).bands == ("VH", "VV")
+    np.testing.assert_array_equal(read_bands(path, ["VV", "VH"]), np.stack([RAMP, -RAMP]))
+    (tmp_path / "weights.bin").write_bytes(bytes(48))
+    assert [file.name for file in list_images(tmp_path)] == ["slc.bin", "two.img"], "a .bin without header is no image"
+    assert "expected the header of an ENVI raster beside it, weights.hdr" in refusal(tmp_path / "weights.bin")
+
+
+def test_damaged_envi_rasters_are_refused(tmp_path: Path) -> None:
+    path = write_envi(tmp_path / "a.img", RAMP.astype(np.float32))
+    path.write_bytes(path.read_bytes()[:-4])
+    assert "expected 192 bytes of pixels as its header says, got 188" in refusal(path)
+    path.with_suffix(".hdr").write_text("<VRTDataset/>")
+    assert "does not begin with ENVI" in refusal(path)

@@ -14,6 +14,7 @@ from ..arguments import Json
 
 if TYPE_CHECKING:
     from ...datasets.check import Entry, SplitIndex
+    from ...datasets.leaks import Leaks
 
 _SHOWN = 10  # names of missing and damaged files of a split
 
@@ -41,20 +42,26 @@ def command(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only look for the files; do not open them.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Decode every pixel, not the headers alone.")] = False,
+    leaks: Annotated[
+        bool, typer.Option("--leaks", help="Also find images that share pixels; takes minutes for a thousand images.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check a downloaded data set: what is complete, missing or damaged.
 
     Counts images of each split and class against what was published, and opens every file. The exit code is 1 if
-    anything is missing, damaged, or too many.
+    anything is missing, damaged, or too many. With --leaks it names the splits whose images share pixels with those of
+    another one, and --out has their groups.
 
     \b
     Examples:
       sarhub index mstar data/MSTAR
       sarhub index opensarship data/OpenSARShip --lists splits/opensarship --out index.csv
       sarhub index ssdd data/Official-SSDD-OPEN/BBox_SSDD/coco_style --full
+      sarhub index folder data/ships --leaks --out groups.csv
     """
-    from ...datasets.check import index_dataset, write_index
+    from ...datasets.check import index_dataset, open_splits, write_index
+    from ...datasets.leaks import find_leaks
     from ...io.progress import progress_bar
     from ...io.tables import check_table
 
@@ -70,19 +77,43 @@ def command(
         depth="names" if quick else "pixels" if full else "headers",
         progress=lambda title, total: progress_bar(title, total, show=not as_json),
     )
+    shared = None
+    if leaks:
+        opened = open_splits(dataset.replace("-", "_"), root, lists=lists, splits=split)
+        with progress_bar("comparing images", sum(map(len, opened.values())), show=not as_json) as advance:
+            shared = find_leaks(opened, advance=advance)
     if out is not None:
-        write_index(found, out)
+        write_index(found, out, groups=None if shared is None else _groups(shared))
     if as_json:
-        console.print_json([_summary(index) for index in found])
+        console.print_json([_summary(index) | _shared(index.split, shared) for index in found])
     else:
         console.print_table(("split", "class", "published", "found", "missing", "damaged", ""), _rows(found))
         for index in found:
             _print_details(index)
+            for other, count in _shared(index.split, shared).get("shared", {}).items():
+                print(f"\n{index.split}: {count} of {index.found} images share pixels with images of {other}")
         if out is not None:
             print(f"\n{out}: {sum(len(index.entries) for index in found)} files")
     if not all(index.ok for index in found):
         console.note(f"{dataset} in {root} differs from what was published")
         raise typer.Exit(console.FAILED)
+
+
+def _groups(leaks: Leaks) -> dict[tuple[str, str], int]:
+    return {
+        (split, name): int(group)
+        for split, names_of in leaks.names.items()
+        for name, group in zip(names_of, leaks.groups[split], strict=True)
+    }
+
+
+def _shared(split: str, leaks: Leaks | None) -> dict[str, dict[str, int]]:
+    """Return how many images of a split share pixels with each split; with its own, beyond the first of each group."""
+    if leaks is None or split not in leaks.groups:
+        return {}
+    own = len(leaks.groups[split]) - len(set(leaks.groups[split].tolist()))
+    others = {other: leaks.shared(split, other) for other in leaks.groups if other != split}
+    return {"shared": {**others, split: own}}
 
 
 def _rows(found: list[SplitIndex]) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from ...errors import DataError, ImageError
-from ...io.images import image_size, read_image
+from ...io.images import image_size
 from ..annotations.boxes import CLASS_NAMES, Annotation, fit_boxes
 from ..annotations.files import open_annotations
 from ..base import ImageDataset
@@ -47,6 +47,7 @@ class DetectionDataset(ImageDataset[Detection]):
         root: folder of the images.
         annotations: one for each image; images are found by the tail of their path, as
             :class:`~sarhub_models.datasets.lists.ImageIndex` says.
+        band: the band to read, from 1; by default the only one, or the luma of a picture whose colors differ.
 
     Attributes:
         root: folder of the images.
@@ -63,9 +64,10 @@ class DetectionDataset(ImageDataset[Detection]):
         DataError: an image is annotated twice or is ambiguous, or a box is no box.
     """
 
-    def __init__(self, root: AnyPath, annotations: Sequence[Annotation]) -> None:
+    def __init__(self, root: AnyPath, annotations: Sequence[Annotation], *, band: int | None = None) -> None:
         files = ImageIndex(root).find([annotation.image for annotation in annotations])
         super().__init__(root, files, CLASS_NAMES)
+        self.band = band
         _check_unique(self.names, annotations)
         self.left_out: tuple[str, ...] = ()
         sizes, boxes = [], []
@@ -88,7 +90,7 @@ class DetectionDataset(ImageDataset[Detection]):
             IndexError: there is no such sample.
             ImageError: the file is damaged, or has another size than annotated; the message names it.
         """
-        image = read_image(self.files[index])
+        image = self.read_band(self.files[index])
         self._check_size(index, image.shape)
         boxes = self.boxes[index].copy()
         return Detection(image, boxes, np.zeros(len(boxes), dtype=np.int64), self.names[index])
@@ -129,6 +131,7 @@ class AnnotatedDataset(DetectionDataset):
         split: ``"train"`` or ``"test"``.
         annotations: a COCO file, or the folder of the annotations; by default the root. ``<split>.json`` or
             ``<split>2017.json`` in it or below comes first, else the VOC files, whose split the image's name tells.
+        band: as of :class:`DetectionDataset`.
 
     Attributes:
         voc: whether the data set has VOC files.
@@ -141,8 +144,11 @@ class AnnotatedDataset(DetectionDataset):
 
     voc: ClassVar[bool] = True
 
-    def __init__(self, root: AnyPath, split: str, *, annotations: AnyPath | None = None) -> None:
-        super().__init__(root, open_annotations(root, split, annotations, self.split_of if self.voc else None))
+    def __init__(
+        self, root: AnyPath, split: str, *, annotations: AnyPath | None = None, band: int | None = None
+    ) -> None:
+        found = open_annotations(root, split, annotations, self.split_of if self.voc else None)
+        super().__init__(root, found, band=band)
 
     @staticmethod
     def split_of(stem: str) -> str | None:

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from sarhub_models.datasets import HRSID, SSDD, DetectionDataset, LsSsdd
 from sarhub_models.datasets.annotations.boxes import fit_boxes
+from sarhub_models.datasets.detection.ssdd import DATASET
+from sarhub_models.datasets.groups import read_groups
 from sarhub_models.errors import DataError, ImageError, IncompleteError, OptionError
 from tests.datasets.ships import coco, write_coco_file, write_image, write_voc
 
@@ -166,3 +169,37 @@ def test_the_base_is_iterated_like_a_list(ssdd_coco: Path) -> None:
     assert len(data) == 2 and [sample.name for sample in data] == list(data.names)
     with pytest.raises(IndexError):
         data[2]
+
+
+def test_pictures_whose_colors_differ_become_one_band(tmp_path: Path) -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    write_voc(tmp_path / "000001.xml", [[1, 2, 5, 6]])
+    write_voc(tmp_path / "000009.xml", [[1, 2, 5, 6]])
+    for name in ("000001", "000009"):
+        Image.fromarray(colors).save(tmp_path / f"{name}.png")
+    ships = SSDD(tmp_path, "test")
+    with pytest.warns(UserWarning, match=r"000001\.png: a picture whose colors differ") as said:
+        images = [ship.image for ship in ships]
+    assert len(said) == 1, "it is said once"
+    for image in images:
+        np.testing.assert_array_equal(image, np.asarray(Image.fromarray(colors).convert("L")))
+    np.testing.assert_array_equal(SSDD(tmp_path, "test", band=2)[1].image, colors[..., 1])
+
+
+def test_splits_of_ssdd_that_share_no_pixel(tmp_path: Path) -> None:
+    groups = read_groups("ssdd")
+    assert len(groups) == 1160
+    for split in ("train", "test"):
+        names = [name for name in groups if SSDD.split_of(name) == split]
+        write_coco_file(tmp_path / f"{split}.json", coco({f"{name}.jpg": [] for name in names}))
+    for name in groups:
+        (tmp_path / f"{name}.jpg").touch()
+    splits = {split: SSDD(tmp_path, split) for split in ("train", "test", "clean_test", "group_train", "group_test")}
+    named = {split: {Path(name).stem for name in data.names} for split, data in splits.items()}
+    of = {split: {groups[name] for name in names} for split, names in named.items()}
+    assert {split: len(names) for split, names in named.items()} == {"train": 928, "test": 232, **DATASET.subsets}
+    assert named["clean_test"] < named["test"] and not of["clean_test"] & of["train"]
+    assert {groups[name] for name in named["test"] - named["clean_test"]} <= of["train"], "no more were left out"
+    assert named["group_train"] | named["group_test"] == set(groups) and not of["group_train"] & of["group_test"]
+    with pytest.raises(OptionError, match="needs a folder with the annotations of train and test"):
+        SSDD(tmp_path, "group_test", annotations=tmp_path / "test.json")

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from sarhub_models.datasets import FUSARShip, OpenSARShip
-from sarhub_models.datasets.recognition import fusar, opensarship
+from sarhub_models.datasets.recognition import fusar
+from sarhub_models.datasets.recognition.opensarship import reader as opensarship
 from sarhub_models.errors import DataError, IncompleteError, OptionError
 from tests.datasets.scenes import pixels, write_npy, write_tif
 

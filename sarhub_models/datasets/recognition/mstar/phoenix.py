@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....errors import ImageError
+from ...archives import open_member
 from ...lists import AnyPath
-from .archives import open_file
 
 __all__ = ["LARGEST", "PhoenixChip", "PhoenixHeader", "parse_header", "parse_phoenix", "read_header", "read_phoenix"]
 
@@ -122,7 +122,7 @@ def read_phoenix(path: AnyPath) -> PhoenixChip:
     Raises:
         ImageError: the file cannot be read, is no Phoenix chip, or is damaged; the message names it.
     """
-    with open_file(path) as (file, size):
+    with open_member(path) as (file, size):
         head = file.read(_LARGEST_HEADER)
         parse_header(head).check_size(size)  # a foreign file may be of any size
         data = head + file.read(size + 1 - len(head))  # to the end, where an archive verifies the checksum
@@ -139,7 +139,7 @@ def read_header(path: AnyPath, *, chip: bool = True) -> PhoenixHeader:
     Raises:
         ImageError: the file cannot be read, or is no Phoenix file or chip; the message names it.
     """
-    with open_file(path) as (file, size):
+    with open_member(path) as (file, size):
         header = parse_header(file.read(_LARGEST_HEADER))
         if chip:
             header.check_size(size)

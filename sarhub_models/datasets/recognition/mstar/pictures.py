@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ....errors import ImageError
 from ....io.limits import check_size
-from .archives import open_file
+from ...archives import open_member
 
 __all__ = ["is_picture", "picture_folders", "picture_size", "read_picture"]
 
@@ -70,7 +70,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def _decoded(path: Path) -> Image.Image:
-    with open_file(path) as (file, size):
+    with open_member(path) as (file, size):
         if size > _LARGEST:
             raise ImageError(f"expected a chip of at most {_LARGEST} bytes, got {size}; damaged?")
         try:

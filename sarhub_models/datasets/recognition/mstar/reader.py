@@ -3,7 +3,7 @@
 Published by the US Air Force Research Laboratory; Ross, Worrell, Velten, Mossing, Bryant: Standard SAR ATR evaluation
 experiments using the MSTAR public release data set. SPIE 3370, 1998. On disk: Phoenix files (see
 :mod:`.mstar.phoenix`) called ``HB19868.000``, in any folders below the root, unpacked or in the .zip archives
-themselves (see :mod:`.mstar.archives`). Their headers, not their names, tell the vehicle and the depression angle:
+themselves. Their headers, not their names, tell the vehicle and the depression angle:
 chips taken at 17° are for training, those at 15° for the test. Or the same as pictures, ``HB19868.000.jpeg``, in the
 folders of the CDs (see :mod:`.mstar.pictures`). Or ``.npy`` files, such as
 ``train/2S1/HB19868.000_Mag.npy``, and lists.
@@ -21,10 +21,10 @@ import numpy as np
 
 from ....errors import DataError, ImageError, IncompleteError, OptionError
 from ....io.images import image_size, read_image
+from ...archives import find_files, list_members
 from ...catalog import CatalogEntry
 from ...lists import AnyPath, ImageIndex, Listed, label_array, read_list
 from ..base import SceneDataset
-from .archives import CHIP, find_files, list_members
 from .phoenix import read_header, read_phoenix
 from .pictures import is_picture, picture_folders, picture_size, read_picture
 
@@ -34,6 +34,8 @@ CLASS_NAMES = ("2S1", "BMP-2", "BRDM-2", "BTR-60", "BTR-70", "D7", "T-62", "T-72
 DEPRESSION = {"train": 17, "test": 15}
 """Depression angle of each split, degrees."""
 
+CHIP = re.compile(r"(HB\d+\.\d{3})(?:\.(?:jpe?g|png))?", re.IGNORECASE)
+"""Pattern of the name of a chip, a Phoenix file or a picture; its group is the name of the Phoenix file."""
 _STANDARD = {"BMP-2": "9563", "T-72": "132"}  # of these two, several vehicles were measured
 _TARGETS = {re.sub(r"\W", "", name).lower(): label for label, name in enumerate(CLASS_NAMES)}
 
@@ -79,7 +81,7 @@ class MSTAR(SceneDataset):
         root = Path(root)
         if not root.is_dir():
             raise DataError(f"{root}: no such folder; expected one with the archives of MSTAR, or .npy files")
-        unpacked, archives, others = find_files(root)
+        unpacked, archives, others = find_files(root, CHIP)
         phoenix = [*((file, False) for file in unpacked), *((file, True) for file in _packed_files(archives))]
         if not all(is_picture(file) for file, _ in phoenix):
             phoenix = [(file, packed) for file, packed in phoenix if not is_picture(file)]
@@ -152,7 +154,7 @@ def _packed_files(archives: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     there = {archive.name for archive in archives}
     for archive in archives:
-        members, nested = list_members(archive)
+        members, nested = list_members(archive, CHIP)
         found += members
         packed = [name for name in nested if PurePosixPath(name).name not in there]
         if packed and not members:
