@@ -31,11 +31,9 @@ class ImageDataset(Generic[Item]):
         names: their paths below the root, with ``/``.
         class_names: name of each class.
         list_prefix: beginning of the names of the data set's split lists.
-        band: the band that :meth:`read_band` reads, from 1; ``None`` where there is one.
     """
 
     list_prefix: ClassVar[str] = ""
-    band: int | None = None
     _told = False
 
     def __init__(self, root: AnyPath, files: Sequence[Path], class_names: Sequence[str]) -> None:
@@ -71,8 +69,8 @@ class ImageDataset(Generic[Item]):
         """
         return image_size(file)
 
-    def read_band(self, file: Path) -> np.ndarray:
-        """Read one band of an image, (H, W): the one that ``band`` says, or the only one.
+    def read_band(self, file: Path, band: int | None = None) -> np.ndarray:
+        """Read one band of an image, (H, W): the one that is asked for, from 1, or the only one.
 
         Pictures whose colors differ, as compression and tools for photographs leave them, become one band by
         :func:`~sarhub_models.io.images.luma`; that is said once.
@@ -83,8 +81,8 @@ class ImageDataset(Generic[Item]):
         Warns:
             UserWarning: a picture has colors.
         """
-        if self.band is not None:
-            return read_image(file, band=self.band)
+        if band is not None:
+            return read_image(file, band=band)
         try:
             return read_image(file)
         except ImageError:

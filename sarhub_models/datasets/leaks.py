@@ -116,10 +116,7 @@ def find_pairs(
     largest = np.array([read(index).shape for index in range(count)]).max(axis=0)
     size = tuple(next_fast_len(int(side), real=True) for side in largest)
     spectra = _Spectra(read, size)
-    sums = [
-        sum(spectra.of(index) for index in range(start, min(start + _BLOCK, count)))
-        for start in range(0, count, _BLOCK)
-    ]
+    sums = [spectra.sum(range(start, min(start + _BLOCK, count))) for start in range(0, count, _BLOCK)]
     pairs = []
     for index in range(count):
         own = spectra.of(index)
@@ -127,7 +124,7 @@ def find_pairs(
             members = range(max(block * _BLOCK, index + 1), min((block + 1) * _BLOCK, count))
             total = sums[block]
             if block == index // _BLOCK:  # without itself and those it was compared with before
-                total = total - sum(spectra.of(other) for other in range(block * _BLOCK, index + 1))
+                total = total - spectra.sum(range(block * _BLOCK, index + 1))
             if members and _peak(own, total, size)[0] > _DOUBT:
                 found = (spectra.pair(index, other) for other in members)
                 pairs += [pair for pair in found if pair is not None]
@@ -172,6 +169,13 @@ class _Spectra:
     def of(self, index: int) -> np.ndarray:
         """Return the transform of an image, complex64."""
         return self._both(index)[1]
+
+    def sum(self, indices: range) -> np.ndarray:
+        """Return the sum of some transforms, complex64."""
+        total = self.of(indices[0]).copy()
+        for index in indices[1:]:
+            total += self.of(index)
+        return total
 
     def _both(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         from scipy.fft import rfft2

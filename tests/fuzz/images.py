@@ -19,8 +19,9 @@ import numpy as np
 import rasterio
 from PIL import Image
 
-from sarhub_models.datasets.recognition.mstar.archives import list_members
+from sarhub_models.datasets.archives import list_members
 from sarhub_models.datasets.recognition.mstar.phoenix import parse_phoenix, read_header, read_phoenix
+from sarhub_models.datasets.recognition.mstar.reader import CHIP
 from sarhub_models.engine.sections import Data
 from sarhub_models.engine.shards import Shards
 from sarhub_models.errors import SarHubError
@@ -159,7 +160,7 @@ def _archives_of_chips() -> tuple[Sample, ...]:
 
 
 def _read_archive(file: Path) -> None:
-    for member in list_members(file)[0]:
+    for member in list_members(file, CHIP)[0]:
         read_phoenix(member)
 
 

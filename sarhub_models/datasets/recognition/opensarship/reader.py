@@ -134,7 +134,7 @@ class OpenSARShip(SceneDataset):
     @staticmethod
     def header_size(file: Path) -> tuple[int, int]:
         """Return height and width of a chip in pixels."""
-        return image_size(file) if file.is_file() else read_chip(file, "vv").shape[-2:]  # type: ignore[return-value]
+        return image_size(file) if file.is_file() else read_chip(file, "vv").shape[-2:]
 
 
 def _in_folders(
