@@ -38,7 +38,7 @@ _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 @dataclass(frozen=True)
 class _About:
-    """What a run does not know of its data.
+    """Facts of its data that a run does not know.
 
     Attributes:
         title: of the data set.

@@ -69,7 +69,7 @@ class ImageDataset(Generic[Item]):
         """
         return image_size(file)
 
-    def read_band(self, file: Path, band: int | None = None) -> np.ndarray:
+    def read_band(self, file: Path, *, band: int | None = None) -> np.ndarray:
         """Read one band of an image, (H, W): the one that is asked for, from 1, or the only one.
 
         Pictures whose colors differ, as compression and tools for photographs leave them, become one band by

@@ -26,7 +26,7 @@ def read_groups(dataset: str) -> dict[str, int]:
 
 
 def split_groups(
-    groups: Sequence[Hashable], labels: Sequence[Hashable] | None = None, *, shares: Mapping[str, float] = SHARES
+    groups: Sequence[Hashable], *, labels: Sequence[Hashable] | None = None, shares: Mapping[str, float] = SHARES
 ) -> list[str]:
     """Return the split of each sample, no group of which is in two.
 

@@ -75,11 +75,11 @@ def test_splits_that_share_pixels_are_named(tmp_path: Path) -> None:
 def test_groups_stay_together_and_every_class_is_shared_out() -> None:
     groups = [f"{label}{number // 4}" for label in "ab" for number in range(200)]
     labels = [group[0] for group in groups]
-    parts = split_groups(groups, labels)
+    parts = split_groups(groups, labels=labels)
     assert len(set(zip(groups, parts, strict=True))) == len(set(groups)), "no group is in two splits"
     for label in "ab":
         counts = [
             sum(p == s and x == label for p, x in zip(parts, labels, strict=True)) for s in ("train", "val", "test")
         ]
         assert counts == pytest.approx([140, 30, 30], abs=4)
-    assert split_groups(groups[::-1], labels[::-1]) == parts[::-1], "the order does not matter"
+    assert split_groups(groups[::-1], labels=labels[::-1]) == parts[::-1], "the order does not matter"

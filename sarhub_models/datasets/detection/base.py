@@ -90,7 +90,7 @@ class DetectionDataset(ImageDataset[Detection]):
             IndexError: there is no such sample.
             ImageError: the file is damaged, or has another size than annotated; the message names it.
         """
-        image = self.read_band(self.files[index], self.band)
+        image = self.read_band(self.files[index], band=self.band)
         self._check_size(index, image.shape)
         boxes = self.boxes[index].copy()
         return Detection(image, boxes, np.zeros(len(boxes), dtype=np.int64), self.names[index])

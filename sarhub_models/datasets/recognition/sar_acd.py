@@ -59,7 +59,8 @@ class SARACD(SceneDataset):
                     "remove these chips, or give lists of your own with lists=FOLDER"
                 )
             names = sorted(known)  # of all chips: the split of one does not depend on which others are there
-            parts = split_groups([known[name] for name in names], [name.partition("/")[0] for name in names])
+            types = [name.partition("/")[0] for name in names]
+            parts = split_groups([known[name] for name in names], labels=types)
             part_of = dict(zip(names, parts, strict=True))
             files = [file for file in files if part_of[f"{CLASS_NAMES[label_of[file]]}/{file.stem}"] == split]
         self.groups = np.array([group_of[file] for file in files], dtype=np.int64)

@@ -100,7 +100,7 @@ class MaskedDataset(SegmentationDataset):
         return {} if lists is None else {"annotations": lists}
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image = self.read_band(self.files[index], self.band)
+        image = self.read_band(self.files[index], band=self.band)
         mask = read_mask(self.masks[index], self.codes)
         if mask.shape != image.shape:
             raise DataError(f"{self.masks[index]} has shape {mask.shape}, its image {self.files[index]} {image.shape}")
