@@ -1,7 +1,7 @@
 """Groups of images that belong together, and splits that keep them on one side.
 
 ``group_lists/<data set>.csv`` has a line ``image,group`` for each image of a data set whose images share pixels: names
-and numbers that were found here, with :mod:`.leaks`.
+and numbers, found by the correlation of their speckle; those of SSDD with :mod:`.leaks`.
 """
 
 from __future__ import annotations

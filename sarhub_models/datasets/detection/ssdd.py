@@ -70,4 +70,9 @@ def _derived(split: str) -> set[str]:
     return {name for name, part in zip(names, parts, strict=True) if f"group_{part}" == split}
 
 
-DATASET = CatalogEntry(SSDD, {"train": 928, "test": 232}, class_names=CLASS_NAMES)
+DATASET = CatalogEntry(
+    SSDD,
+    {"train": 928, "test": 232},
+    subsets={"clean_test": 20, "group_train": 928, "group_test": 232},
+    class_names=CLASS_NAMES,
+)

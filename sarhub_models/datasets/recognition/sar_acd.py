@@ -29,8 +29,8 @@ class SARACD(SceneDataset):
 
     Args:
         root: folder of the class folders; they may lie deeper.
-        split: ``"train"``, ``"val"`` or ``"test"``, about 70, 15 and 15 percent of the chips of every type, with no
-            aircraft in two of them; or the name of a list. By default all chips.
+        split: ``"train"``, ``"val"`` or ``"test"``, about 70, 15 and 15 percent of the chips of every type, as far as
+            groups permit, with no aircraft in two of them; or the name of a list. By default all chips.
         lists: folder of lists, which then decide; by default the groups that are known here.
 
     Attributes:
