@@ -228,3 +228,24 @@ def test_the_help_names_every_data_set(capsys: pytest.CaptureFixture[str]) -> No
 def test_writing_nothing_still_writes_the_header(tmp_path: Path) -> None:
     write_index([], tmp_path / "deep/index.csv")
     assert (tmp_path / "deep/index.csv").read_text() == "split,name,label,height,width,problem\n"
+
+
+def test_images_that_share_pixels_are_told_by_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scene = (40 * np.random.default_rng(0).rayleigh(size=(80, 100))).clip(0, 255).astype(np.uint8)
+    for name, image in {"a": scene[:60, :70], "b": scene[15:, 20:], "c": scene[::-1, ::-1]}.items():
+        write_npy(tmp_path / "ship" / f"{name}.npy")
+        np.save(tmp_path / "ship" / f"{name}.npy", image)
+    (tmp_path / "train.txt").write_text("ship/a.npy 0\nship/c.npy 0\n")
+    (tmp_path / "test.txt").write_text("ship/b.npy 0\n")
+    command = ["folder", tmp_path, "--leaks", "--split", "train", "--split", "test"]
+    code, said, _ = run(capsys, *command, "--out", tmp_path / "groups.csv")
+    assert code == 0
+    assert "test: 1 of 1 images share pixels with images of train" in said
+    assert "train: 0 of 2 images share pixels with images of train" in said
+    with (tmp_path / "groups.csv").open() as file:
+        assert [(row["split"], row["name"], row["group"]) for row in csv.DictReader(file)] == [
+            ("train", "ship/a.npy", "0"),
+            ("train", "ship/c.npy", "1"),
+            ("test", "ship/b.npy", "0"),
+        ]
+    assert json.loads(run(capsys, *command, "--json")[1])[1]["shared"] == {"train": 1, "test": 0}

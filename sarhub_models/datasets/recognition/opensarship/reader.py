@@ -211,7 +211,7 @@ def _classes(folder: Path, split: str) -> Sequence[int]:
 
 DATASET = CatalogEntry(
     OpenSARShip,
-    dict.fromkeys((*_SPLITS, *(f"{by}_{part}" for by in _GROUPED for part in _SHARES))),
+    dict.fromkeys(_SPLITS),
     class_names=CLASS_NAMES,
     class_count={split: {"low": 14, "medium": 13, "large": 7}[split.partition("_")[0]] for split in _SPLITS},
     whole=True,
