@@ -67,7 +67,7 @@ def test_features_of_digital_numbers_says_what_to_do(
     tried = "these weights were trained with amplitude / 65535: try --full-scale 65535"
 
     def said(model: str, *more: str) -> str:
-        out = tmp_path / "features.safetensors"
+        out = tmp_path / f"{model}.safetensors"
         main(["features", str(images), "--model", model, *own(checkpoint, model), "--out", str(out), *more])
         return capsys.readouterr().err
 
