@@ -22,7 +22,7 @@ from sarhub_models.transforms import RADIOMETRIES
 from sarhub_models.zoo import text
 from sarhub_models.zoo.entries import Input, Preprocessing
 
-from . import zoo
+from . import inputs, zoo
 from .composed import content_figures, content_results
 from .explanations import explain_figures, study_results
 
@@ -36,6 +36,7 @@ def everything(folder: Path) -> None:
     (folder / "preprocessing.md").write_text(preprocessing_table(), encoding="utf-8")
     (folder / "radiometry.md").write_text(radiometry_table(), encoding="utf-8")
     (folder / "bands.md").write_text(bands_table(), encoding="utf-8")
+    (folder / "inputs.md").write_text(inputs.page(), encoding="utf-8")
     (folder / "bundled.md").write_text(bundled_scores("mobilenetv3_dsn"), encoding="utf-8")
     (folder / "zoo.html").write_text(zoo.html(), encoding="utf-8")
     (folder / "commands.md").write_text(command_help(), encoding="utf-8")
@@ -74,13 +75,17 @@ def preprocessing_table() -> str:
         if p.operator is not None:
             groups.setdefault(p, []).append(name)
     for p, names in groups.items():
-        label = f"`{names[0]}`" if len(names) == 1 else f"`*_{sarhub.model_info(names[0]).dataset.name}`"
+        label = inputs.names_in_short(names)
         span = f"{p.low:g} to {p.high:g}" if p.low != p.high else f"{p.low:g}"
         rows.append(
-            f"| {label} | {p.operator} | {span} | {p.eval_value:g} | {p.mean[0]:.6g} | {p.std[0]:.6g} "
+            f"| {label} | {p.operator} | {span} | {p.eval_value:g} | {_each(p.mean)} | {_each(p.std)} "
             f"| {p.size or 'no'} | {'not published' if p.full_scale is None else f'{p.full_scale:g}'} |"
         )
     return "\n".join(rows) + "\n"
+
+
+def _each(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:.6g}" for number in numbers)
 
 
 def radiometry_table() -> str:
@@ -98,9 +103,7 @@ def bands_table() -> str:
         if info.preprocessing.operator is None:
             groups.setdefault((info.preprocessing, info.input), []).append(name)
     for (_, given), names in groups.items():
-        starts = sorted({f"{sarhub.model_info(name).network.split('_')[0]}*" for name in names})
-        data = sarhub.model_info(names[0]).dataset.name
-        labels = ", ".join(f"`{start}_{data}.*`" for start in starts)
+        labels = inputs.names_in_short(names)
         steps = "; ".join(text.preprocessing_steps(sarhub.model_info(names[0])))
         rows.append(f"| {labels} | {', '.join(given.bands)} | {given.radiometry or 'not stated'} | {steps} |")
     return "\n".join(rows) + "\n"

@@ -5,19 +5,25 @@ document.addEventListener("DOMContentLoaded", () => {
   const form = zoo.querySelector("form");
   const search = form.querySelector("input");
   const menus = [...form.querySelectorAll("select")];
-  const body = zoo.querySelector("tbody");
-  const rows = [...body.rows];
+  const families = [...zoo.querySelectorAll("tbody")].map((body) => ({ body, head: body.rows[0], rows: [...body.rows].slice(1) }));
+  const rows = families.flatMap((family) => family.rows);
   const text = new Map(rows.map((row) => [row, [...row.cells].map((c) => `${c.textContent} ${c.dataset.value}`).join(" ").toLowerCase()]));
 
   const update = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
-    for (const row of rows) {
-      const fits =
-        words.every((word) => text.get(row).includes(word)) &&
-        menus.every((menu) => !menu.value || row.cells[menu.dataset.column].dataset.value === menu.value);
-      row.hidden = !fits;
-      shown += fits;
+    for (const { body, head, rows } of families) {
+      const name = head.textContent.toLowerCase();
+      let here = 0;
+      for (const row of rows) {
+        const fits =
+          words.every((word) => text.get(row).includes(word) || name.includes(word)) &&
+          menus.every((menu) => !menu.value || row.cells[menu.dataset.column].dataset.menu === menu.value);
+        row.hidden = !fits;
+        here += fits;
+      }
+      body.hidden = !here;
+      shown += here;
     }
     form.querySelector("output").textContent = `${shown} of ${rows.length} models`;
   };
@@ -32,8 +38,8 @@ document.addEventListener("DOMContentLoaded", () => {
       zoo.querySelectorAll("th").forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const value = (row) => row.cells[column].dataset.value;
-      rows.sort((a, b) => value(a).localeCompare(value(b), "en", { numeric: true }) * (down ? -1 : 1));
-      body.append(...rows);
+      const order = (a, b) => value(a).localeCompare(value(b), "en", { numeric: true }) * (down ? -1 : 1);
+      for (const { body, rows } of families) body.append(...rows.sort(order));
     });
   });
 
