@@ -73,7 +73,8 @@ def _load(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except Exception as err:  # damaged bytes make torch raise almost anything
-        reason = str(err).strip().partition("\n")[0] or type(err).__name__
+        cause = err.__cause__ or err if isinstance(err, CheckpointError) else err
+        reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
         raise CheckpointError(f"{file} cannot be read ({reason}); {_MEND}") from err
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise CheckpointError(f"{file} is no checkpoint of this version of the training; {_MEND}")

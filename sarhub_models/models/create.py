@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
@@ -15,8 +13,9 @@ from torch import nn
 from .. import networks
 from ..errors import CheckpointError, OptionError
 from ..transforms import Pipeline
+from ..zoo.description import weights_file
 from ..zoo.entries import SINGLE, ModelInfo
-from ..zoo.manifest import own_file
+from ..zoo.manifest import load_manifest, own_file
 from .choice import Choice, choose, find_info
 from .loading import NO_HEAD, image_size, load_tensors
 
@@ -266,13 +265,14 @@ def _tag_or_path(
     checkpoint_path: str | os.PathLike[str] | None,
 ) -> tuple[str | os.PathLike[str], str | os.PathLike[str] | None]:
     text = os.fspath(pretrained)
-    if isinstance(pretrained, os.PathLike) or re.search(r"[/\\]|\.(pth|pt|safetensors)$", text) or Path(text).is_file():
+    tagged = f"{str(name).partition('.')[0]}.{text}"
+    if tagged not in load_manifest().models and weights_file(pretrained) is not None:
         if checkpoint_path is not None:
             raise OptionError("give the checkpoint once: as pretrained or as checkpoint_path")
         return name, text
     if own_file(name) is not None:
         raise OptionError(f"{name} is a file of weights and has no others called {text!r}")
-    return f"{str(name).partition('.')[0]}.{text}", checkpoint_path
+    return tagged, checkpoint_path
 
 
 def _assemble(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from torch import nn
 
 from .. import networks
 from ..errors import ExportError, MissingDependencyError, OptionError
+from ..io.files import replacing
 from ..weights import write_weights
 from ..zoo.description import to_metadata
 from ..zoo.entries import ModelInfo
@@ -185,10 +186,10 @@ def export_model(
 @contextmanager
 def _complete_file(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that becomes ``target`` when all went well, and vanishes otherwise."""
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-        partial = Path(folder, target.name)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder; create it first", str(target.parent))
+    with replacing(target) as partial:
         yield partial
-        partial.replace(target)
 
 
 def _example(input_shape: tuple[int, int, int]) -> dict[str, Any]:

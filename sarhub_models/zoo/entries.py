@@ -50,13 +50,14 @@ LICENSES = {
 
 _LARGEST = 1e300  # what floating point holds, NaN and infinity excluded
 _SHOWN = 60  # characters of a value in a message
+_SEVERAL = ("bands", "class_names", "other_sensors")  # fields that are texts, not one
 
 
 def _check_texts(**fields: Any) -> None:
     for name, value in fields.items():
-        texts = value if isinstance(value, tuple) else (value,)
+        texts = value if isinstance(value, tuple) and name in _SEVERAL else (value,)
         if not all(isinstance(text, str) for text in texts):
-            raise ManifestError(f"{name} must be text, found {value!r}")
+            raise ManifestError(f"{name} must be text, found {str(value)[:_SHOWN]}")
 
 
 def _check_numbers(kind: type | tuple[type, ...], **fields: Any) -> None:

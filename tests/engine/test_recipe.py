@@ -301,3 +301,10 @@ def test_a_stored_recipe_takes_assignments_and_stays_as_it_was() -> None:
     moved = override(stored, ["data.root=/elsewhere"])
     assert moved.data.root == Path("/elsewhere") and from_dict(stored).data.root is None
     assert moved.optim == from_dict(stored).optim
+
+
+@pytest.mark.parametrize("section", [[], [1], 5, "x"])
+def test_a_section_that_is_none_is_named(section: Any, tmp_path: Path) -> None:
+    stored = load_recipe("swin_t_osu").model_dump(mode="json")
+    with pytest.raises(ManifestError, match="the recipe does not hold"):
+        override({**stored, "optim": section}, [])

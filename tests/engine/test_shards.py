@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -21,9 +22,10 @@ from sarhub_models.engine.batches import Batch, Files, Plan, Rank
 from sarhub_models.engine.checkpoint import load_last
 from sarhub_models.engine.readers import open_split
 from sarhub_models.engine.run import Reporter, load_run, train
-from sarhub_models.engine.shards import Shards
+from sarhub_models.engine.shards import Shard, Shards, check_shard
 from sarhub_models.engine.splits import mean_std, open_source
 from sarhub_models.errors import DataError, DownloadError, InputError, IntegrityError, OfflineError, OptionError
+from sarhub_models.io.files import digests
 from tests.weights.loopback import Fault, FileServer
 from training.recipes import load_recipe
 
@@ -374,3 +376,33 @@ def test_a_training_on_shards_is_resumed_exactly(packed: Path, tmp_path: Path, m
     assert whole is not None and halved is not None
     assert all(torch.equal(tensor, halved["model"][key]) for key, tensor in whole["model"].items())
     assert load_run(tmp_path / "whole").val == load_run(tmp_path / "halved").val
+
+
+def _endless() -> bytes:
+    member = tarfile.TarInfo("00000000.npy")
+    member.size = 1 << 60
+    return member.tobuf(tarfile.GNU_FORMAT) + bytes(512)
+
+
+def _sparse() -> bytes:
+    member = tarfile.TarInfo("00000000.npy")
+    member.size, member.type = 0, tarfile.GNUTYPE_SPARSE
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"77777777777\0"  # its size in memory
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+def _compressed() -> bytes:
+    return gzip.compress(bytes(10_240))
+
+
+@pytest.mark.parametrize("make", [_endless, _sparse, _compressed])
+def test_a_tar_that_claims_more_than_it_has_is_refused_at_once(make: Callable[[], bytes], tmp_path: Path) -> None:
+    file = tmp_path / "train-000000.tar"
+    file.write_bytes(make())
+    known = digests(file).sha256
+    shard = Shard(name=file.name, samples=1, bytes=file.stat().st_size, sha256=known)
+    with pytest.raises(DataError, match=r"train-000000\.tar is damaged: .*the same training\.pack command"):
+        check_shard(file, str(file), shard)

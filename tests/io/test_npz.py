@@ -58,3 +58,11 @@ def test_zeros_beyond_the_limit_of_pixels_are_refused(tmp_path: Path, monkeypatc
     monkeypatch.setenv("SARHUB_MAX_PIXELS", "9999")
     with pytest.raises(DataError, match=r"x\.npy holds 100 x 100 = 10000 values, the limit is 9999"):
         read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("header", [b"{'descr': '<f4', 'shape': (1", b"{" * 90, b"\xff" * 30, b"[]", b"{'descr': 5}"])
+def test_a_header_that_is_no_header_is_refused(tmp_path: Path, header: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64))
+    with pytest.raises(DataError, match=r"a\.npz: "):
+        read_arrays(tmp_path / "a.npz")

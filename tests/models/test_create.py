@@ -11,7 +11,7 @@ import timm
 import torch
 
 import sarhub_models as sarhub
-from sarhub_models.errors import CheckpointError, DownloadError, OptionError, UnknownNameError
+from sarhub_models.errors import CheckpointError, DownloadError, OfflineError, OptionError, UnknownNameError
 from sarhub_models.weights import write_weights
 from tests.networks.released import checkpoint, image
 from tests.networks.test_networks import LOGITS, NETWORKS, loaded
@@ -164,6 +164,21 @@ def test_half_precision_copies_load_as_float32(tmp_path):
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     with torch.inference_mode():
         assert torch.allclose(model(image()), loaded("resnet18")(image()), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "weights.npz", "a.bin", "runs/x", "w.pth"])
+def test_a_missing_file_is_not_taken_for_a_tag(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"there is no file {name}"):
+        sarhub.create_model("resnet18_tsx", pretrained=name)
+
+
+def test_a_folder_called_like_a_tag_is_no_file(tmp_path, monkeypatch) -> None:
+    (tmp_path / "grsl2020").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SARHUB_OFFLINE", "1")
+    with pytest.raises(OfflineError, match=r"resnet18_tsx\.grsl2020"):
+        sarhub.create_model("resnet18_tsx", pretrained="grsl2020")
 
 
 @pytest.mark.slow

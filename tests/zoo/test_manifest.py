@@ -10,6 +10,7 @@ import pytest
 
 from sarhub_models import errors
 from sarhub_models.zoo import manifest
+from sarhub_models.zoo.entries import ModelInfo
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = json.loads((ROOT / "weights_manifest.json").read_text())
@@ -310,3 +311,43 @@ def test_a_list_that_is_no_list_is_refused(tmp_path, text):
 def test_fields_of_another_type_are_named(tmp_path, change):
     with pytest.raises(errors.ManifestError, match="must be text"):
         manifest.load_manifest(write(tmp_path / "m.json", change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda entry: entry.update(input={"bands": ["VV"], "radiometry": "decibels"}),
+        lambda entry: entry.update(input={"bands": ["VV"], "range": [0]}),
+        lambda entry: entry.update(input={"bands": ["VV"], "channels": [3]}),
+        lambda entry: entry.update(num_classes=10**400),
+        lambda entry: entry.update(params=float("nan")),
+        lambda entry: entry.update(sources=["http://a.b/c"]),
+        lambda entry: entry.update(training=3),
+        *(
+            lambda entry, field=field, value=value: entry["preprocessing"].update({field: value})
+            for field, value in (
+                *(
+                    ("mean", [None]),
+                    ("std", [float("inf")]),
+                    ("low", [1.0]),
+                    ("low", None),
+                    ("size", [128]),
+                    ("size", 1.5),
+                ),
+                *(
+                    ("clip", [1.0]),
+                    ("clip", [None, 1.0]),
+                    ("interpolation", []),
+                    ("operator", {}),
+                    ("full_scale", True),
+                ),
+            )
+        ),
+    ],
+)
+def test_a_description_with_values_of_another_kind_is_refused(change):
+    entry = json.loads(json.dumps(manifest.model_info("mobilenetv3_dsn").to_dict()))
+    ModelInfo.from_dict(entry)
+    change(entry)
+    with pytest.raises(errors.ManifestError):
+        ModelInfo.from_dict(entry)

@@ -189,6 +189,7 @@ def test_holes_parts_and_heights(tmp_path: Path) -> None:
         (footprints(polygon(square(1, 1, 2)), crs="nowhere"), "expected the code .* such as EPSG:32631, got 'nowhere'"),
         (footprints(polygon(square(1, 1, 2)), crs="EPSG:999999"), "unknown coordinate system 'EPSG:999999'"),
         (footprints(polygon([[[0, 0], [0, float("nan")], [9, 9], [0, 0]]])), "expected coordinates, got 'nan'"),
+        (footprints(polygon([[[0, 0], [0, 10**400], [9, 9], [0, 0]]])), "too large"),
         (footprints(polygon([[[0, 0], [0, "9"], [9, 9], [0, 0]]])), "expected (coordinates|polygons), got .*9"),
         (footprints(polygon([[[0, 0], [0, True], [9, 9], [0, 0]]])), "expected coordinates, got 'True'"),
         (footprints({"type": "Point", "coordinates": [1, 2]}), "expected polygons, got .*Point"),
