@@ -17,23 +17,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.numpy import load_file
 
 from ..datasets.labeled import TEST, TRAIN, LabeledImages
 from ..errors import MissingDependencyError, OptionError
-from ..io.files import write_text
+from ..io.files import metadata, write_text
 from ..io.images import one_per_image
+from ..io.tables import write_table
 from ..models.choice import choose
 from ..models.create import build_model, create_transform
 from ..models.loading import load_tensors
+from ..transforms import Pipeline
 from ..weights import Store
 from ..weights.sources import source_from
 from ..zoo.entries import ModelInfo
 from ..zoo.manifest import list_models, model_info
 from .extract import Features, extract_features
-from .probe import FOLDS, Scores, cka, probe
+from .journal import maker_digest
+from .probe import FOLDS, FewShot, Scores, cka, few_shot, probe
+from .stream import Images
 
 __all__ = ["TWIN", "Comparison", "compare", "weights_here"]
 
+_WRITTEN = ("comparison.json", "comparison.png", "chips.png")
 TWIN = " (untrained)"
 """Behind the name of a network: the same one without training."""
 
@@ -49,6 +55,7 @@ class Comparison:
         protocol: how the accuracies were measured, in words.
         dimensions: length of the features, by network.
         scores: by network; empty without labels.
+        few: by network, accuracies with a few labels of each class; empty where none were asked for.
         similarity: linear CKA of every pair of networks, float64 (N, N) in [0, 1].
         skipped: by chip, why it was left out.
         files: what was written.
@@ -60,6 +67,7 @@ class Comparison:
     protocol: str
     dimensions: dict[str, int]
     scores: dict[str, Scores]
+    few: dict[str, tuple[FewShot, ...]]
     similarity: np.ndarray
     skipped: dict[str, str]
     files: tuple[Path, ...]
@@ -73,18 +81,43 @@ class Comparison:
             "protocol": self.protocol,
             "dimensions": self.dimensions,
             "scores": {name: vars(scores) for name, scores in self.scores.items()},
+            "few": {name: [vars(one) for one in found] for name, found in self.few.items()},
             "cka": self.similarity.round(6).tolist(),
             "skipped": self.skipped,
         }
 
+    def leaderboard(self) -> list[dict[str, Any]]:
+        """Return a row of all numbers for each network, the best linear probe first."""
+        rows: list[dict[str, Any]] = []
+        for name in sorted(self.networks, key=lambda name: -self.scores[name].linear if self.scores else 0.0):
+            row: dict[str, Any] = {"network": name, "images": self.images, "features": self.dimensions[name]}
+            if self.scores:
+                row |= {key: f"{value:.4f}" for key, value in vars(self.scores[name]).items()}
+            for one in self.few.get(name, ()):
+                values = {"": one.accuracy, "_low": one.low, "_high": one.high}
+                row |= {f"shots_{one.shots}{end}": f"{value:.4f}" for end, value in values.items()}
+            rows.append(row)
+        return rows
+
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """Return the header and the rows of a table of the numbers, a row for each network."""
-        header = ("network", "features", "kNN", "balanced", "linear probe", "balanced", "CKA with its twin")
+        first = next(iter(self.few.values()), ())
+        header: tuple[str, ...] = (
+            "network",
+            "features",
+            "kNN",
+            "balanced",
+            "linear probe",
+            "balanced",
+            "CKA with its twin",
+        )
+        header += tuple(f"{one.shots} a class" for one in first)
         rows = []
         for row, name in enumerate(self.networks):
             scores = [f"{value:.3f}" for value in vars(self.scores[name]).values()] if self.scores else ["-"] * 4
             twin = "" if name.endswith(TWIN) else f"{self.similarity[row, row + 1]:.2f}"
-            rows.append((name, str(self.dimensions[name]), *scores, twin))
+            few = [f"{one.accuracy:.3f} ({one.low:.3f}–{one.high:.3f})" for one in self.few.get(name, ())]
+            rows.append((name, str(self.dimensions[name]), *scores, twin, *few))
         return header, rows
 
 
@@ -108,6 +141,8 @@ def compare(
     radiometry: str | None = None,
     full_scale: float | None = None,
     nodata: str = "refuse",
+    shots: Sequence[int] = (),
+    draws: int = 10,
     batch_size: int = 64,
     workers: int = 0,
     device: str | torch.device = "cpu",
@@ -119,18 +154,23 @@ def compare(
     A model of one band gets the band of that name, or the first; a model of several bands those of its bands that the
     images have, in its own order (see ``bands`` of :func:`~sarhub_models.create_model`).
 
+    Features are kept in the folder ``features`` of ``out``: a later run with the same chips and options, and perhaps
+    more models, computes those that are missing.
+
     Args:
         chips: the images, see :func:`~sarhub_models.datasets.labeled.open_images`.
         models: names of :func:`~sarhub_models.list_models`, whose weights are fetched if they are not here; files that
             describe themselves; folders of runs.
-        out: folder for ``comparison.json``, ``comparison.png`` and ``chips.png`` (some chips of each class); it is
-            created.
+        out: folder for ``comparison.json``, ``leaderboard.csv``, ``comparison.png`` and ``chips.png`` (some chips of
+            each class); it is created.
         bands: polarizations in the images, in their order; needed by models of several bands where the
             files do not say them.
         radiometry: what the images hold (see :func:`~sarhub_models.create_transform`); by default what the chips' data
             set says, or what all the models expect, if that is one.
         full_scale: the digital number that stands for amplitude 1.
         nodata: what pixels without data do (:func:`~sarhub_models.io.images.read_image`).
+        shots: numbers of labels of each class for :func:`~sarhub_models.features.probe.few_shot`.
+        draws: how often they are drawn.
         batch_size: images that go through a network at once.
         workers: processes that read images.
         device: where the networks run.
@@ -163,16 +203,36 @@ def compare(
         for name, tensors in ((choice.name, load_tensors(choice)), (choice.name + TWIN, None)):
             torch.manual_seed(seed)
             model = build_model(choice, tensors, num_classes=0, **options)
-            found[name] = extract_features(
-                model, transform, chips.files, names=chips.names, band=positions, on_error="skip", **run
-            )
+            found[name] = _kept_features(model, transform, chips, Path(out) / "features", positions, run)
     skipped = {name: reason for one in found.values() for name, reason in one.skipped.items()}
     features = {
         name: one.values[[row for row, chip in enumerate(one.names) if chip not in skipped]]
         for name, one in found.items()
     }
     rows = [row for row, name in enumerate(chips.names) if name not in skipped]
-    return _report(chips, rows, features, skipped, Path(out), seed)
+    return _report(chips, rows, features, skipped, Path(out), seed, tuple(shots), draws)
+
+
+def _kept_features(
+    model: torch.nn.Module,
+    transform: Pipeline,
+    chips: LabeledImages,
+    folder: Path,
+    band: int | list[int] | None,
+    run: Mapping[str, Any],
+) -> Features:
+    """Return features of before where weights, preprocessing and chips are the same, or compute them."""
+    images = Images(chips.files, transform, band=band, nodata=run["nodata"])
+    content = [(one.stat().st_size, one.stat().st_mtime_ns) for one in chips.files]
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{maker_digest(images.maker(model), chips.names, content)[:20]}.safetensors"
+    if not file.is_file():
+        return extract_features(
+            model, transform, chips.files, out=file, names=chips.names, band=band, on_error="skip", **run
+        )
+    names = tuple(json.loads(metadata(file)["names"]))
+    lacking = sorted(set(chips.names) - set(names))
+    return Features(names, load_file(file)["features"], dict.fromkeys(lacking, "could not be used before"))
 
 
 def _one_per_image(chips: LabeledImages, infos: Sequence[ModelInfo]) -> LabeledImages:
@@ -219,12 +279,14 @@ def _report(
     skipped: dict[str, str],
     folder: Path,
     seed: int,
+    shots: tuple[int, ...],
+    draws: int,
 ) -> Comparison:
     from .figures import chips_figure, comparison_figure
 
     labels = np.array([chips.labels[row] for row in rows]) if chips.labels is not None else None
     split = np.array([chips.split[row] for row in rows]) if chips.split is not None else None
-    protocol, scores = "no labels", {}
+    protocol, scores, few = "no labels", {}, {}
     if labels is not None:
         protocol = (
             f"trained on {(split == TRAIN).sum()} chips, tested on {(split == TEST).sum()}"
@@ -232,6 +294,10 @@ def _report(
             else f"cross-validated, {FOLDS} folds at most, stratified by class"
         )
         scores = {name: probe(values, labels, split, seed=seed) for name, values in features.items()}
+        few = {
+            name: tuple(few_shot(values, labels, split, shots=count, draws=draws, seed=seed) for count in shots)
+            for name, values in features.items()
+        }
     names = tuple(features)
     comparison = Comparison(
         networks=names,
@@ -240,10 +306,12 @@ def _report(
         protocol=protocol,
         dimensions={name: values.shape[1] for name, values in features.items()},
         scores=scores,
+        few=few if shots else {},
         similarity=np.array([[cka(features[a], features[b]) for b in names] for a in names]),
         skipped=skipped,
-        files=tuple(folder / name for name in ("comparison.json", "comparison.png", "chips.png")),
+        files=tuple(folder / name for name in (*_WRITTEN, "leaderboard.csv")),
     )
+    write_table(comparison.leaderboard(), comparison.files[3])
     write_text(comparison.files[0], json.dumps(comparison.to_dict(), indent=2) + "\n")
     title = f"{len(rows)} chips, {protocol}"
     figure = comparison_figure(title, features, scores, comparison.similarity, labels)

@@ -11,10 +11,11 @@ import numpy as np
 from ..datasets.labeled import TEST, TRAIN
 from ..errors import OptionError
 
-__all__ = ["FOLDS", "Scores", "cka", "classifiers", "probe"]
+__all__ = ["FOLDS", "FewShot", "Scores", "cka", "classifiers", "few_shot", "probe"]
 
 NEIGHBORS = 5
 FOLDS = 5
+_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,67 @@ def probe(features: np.ndarray, labels: np.ndarray, split: np.ndarray | None = N
         linear=float(accuracy_score(truth, drawn)),
         linear_balanced=float(balanced_accuracy_score(truth, drawn)),
     )
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """Mean recall of the classes of a linear classifier that learns from a few chips of each, over several draws.
+
+    Attributes:
+        shots: chips of each class.
+        accuracy: mean over the draws, in [0, 1].
+        low: lower end of its 95 % interval, from resampled draws.
+        high: upper end.
+    """
+
+    shots: int
+    accuracy: float
+    low: float
+    high: float
+
+
+def few_shot(
+    features: np.ndarray,
+    labels: np.ndarray,
+    split: np.ndarray | None = None,
+    *,
+    shots: int,
+    draws: int = 10,
+    seed: int = 0,
+) -> FewShot:
+    """Measure the linear classifier of :func:`probe` on so many chips of each class, drawn several times.
+
+    Args:
+        features: (N, D).
+        labels: (N,).
+        split: as of :func:`probe`; ``None`` tests each draw on all chips that it does not learn from.
+        shots: chips of each class to learn from.
+        draws: how often they are drawn; draws of the same seed are the same for every network.
+        seed: of the draws and of the resampling.
+
+    Raises:
+        OptionError: there are not two classes, or a class has no more than ``shots`` chips.
+    """
+    from sklearn.metrics import balanced_accuracy_score
+
+    pool = np.arange(len(labels)) if split is None else np.flatnonzero(split == TRAIN)
+    classes, counts = np.unique(labels[pool], return_counts=True)
+    if len(classes) < 2 or counts.min() < shots + (split is None):
+        raise OptionError(
+            f"expected two classes with more than {shots} chips each to draw {shots} from, got {len(classes)} with "
+            f"{counts.min() if len(counts) else 0} or more"
+        )
+    accuracies = np.empty(draws)
+    for draw in range(draws):
+        rng = np.random.default_rng([seed, shots, draw])
+        members = (np.flatnonzero(labels[pool] == name) for name in classes)
+        chosen = pool[np.concatenate([rng.permutation(rows)[:shots] for rows in members])]
+        rest = np.setdiff1d(pool, chosen) if split is None else np.flatnonzero(split == TEST)
+        classifier = classifiers(len(chosen))["linear"].fit(features[chosen], labels[chosen])
+        accuracies[draw] = balanced_accuracy_score(labels[rest], classifier.predict(features[rest]))
+    again = np.random.default_rng(seed).choice(accuracies, (_RESAMPLES, draws)).mean(axis=1)
+    low, high = np.percentile(again, [2.5, 97.5])
+    return FewShot(shots, float(accuracies.mean()), float(low), float(high))
 
 
 def classifiers(samples: int) -> dict[str, Any]:

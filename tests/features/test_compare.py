@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -66,11 +67,26 @@ def test_networks_and_their_twins_are_scored(chips: Path, split: bool, tmp_path:
     assert found.similarity[0, 1] < 0.999, "the twin has other weights"
     written = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert written["scores"][MODEL]["linear"] == 1.0
-    assert sorted(found.files) == sorted((tmp_path / "out").iterdir())
+    assert sorted(found.files) == sorted(file for file in (tmp_path / "out").iterdir() if file.is_file())
     for name in ("comparison.png", "chips.png"):
         with Image.open(tmp_path / "out" / name) as picture:
             assert picture.width > 1000
             assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+
+
+@pytest.mark.slow
+def test_a_leaderboard_is_resumed_with_few_labels_a_class(
+    chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_images(chips, labels=labels(chips)) as opened:
+        first = compare(opened, [MODEL], tmp_path / "out", progress=False)
+        monkeypatch.setattr("sarhub_models.features.compare.extract_features", None)  # nothing is computed again
+        again = compare(opened, [MODEL], tmp_path / "out", shots=(1, 3), draws=4, progress=False)
+    assert again.scores == first.scores and [one.shots for one in again.few[MODEL]] == [1, 3]
+    with (tmp_path / "out" / "leaderboard.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["network"] for row in rows} == {MODEL, MODEL + TWIN}
+    assert float(rows[0]["shots_1_low"]) <= float(rows[0]["shots_1"]) <= float(rows[0]["shots_1_high"])
 
 
 def test_without_labels_there_is_similarity_and_a_map(chips: Path, tmp_path: Path, capsys) -> None:

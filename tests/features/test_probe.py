@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sarhub_models.errors import OptionError
-from sarhub_models.features.probe import cka, probe
+from sarhub_models.features.probe import cka, few_shot, probe
 
 
 def test_cka_knows_rotations_and_strangers() -> None:
@@ -51,3 +51,18 @@ def test_knn_keeps_the_scale_of_each_feature_and_the_probe_does_not() -> None:
     scores = probe(np.hstack([telling, noise]), names)
     assert scores.knn > 0.98, "if the noise were scaled up to the telling feature, it would decide"
     assert scores.linear == pytest.approx(probe(np.hstack([telling, 1e3 * noise]), names).linear)
+
+
+def test_few_shots_are_better_with_more_of_them_and_say_how_sure_they_are() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.array(["a", "b", "c"]), 60)
+    features = rng.normal(size=(180, 8)) + 1.2 * np.eye(3)[np.repeat(np.arange(3), 60)] @ rng.normal(size=(3, 8))
+    found = [few_shot(features, labels, shots=shots, draws=8) for shots in (1, 5, 20)]
+    assert [one.shots for one in found] == [1, 5, 20]
+    assert found[0].accuracy < found[1].accuracy < found[2].accuracy
+    assert all(one.low <= one.accuracy <= one.high for one in found)
+    assert few_shot(features, labels, shots=5, draws=8) == found[1]
+    split = np.where(np.arange(180) % 2 == 0, "train", "test")
+    assert 0.3 < few_shot(features, labels, split, shots=5).accuracy <= 1
+    with pytest.raises(OptionError, match="more than 60 chips"):
+        few_shot(features, labels, shots=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -123,6 +124,12 @@ def _of_table(root: Path, names: Sequence[str], file: Path, group_by: str | None
         raise DataError(
             f"{len(unlabeled)} of {len(known)} images below {root} have no label in {file}: "
             f"{', '.join(unlabeled[:_SHOWN])} (on_error=skip leaves them out)"
+        )
+    if missing or unlabeled:
+        warnings.warn(
+            f"{len(missing)} chips of {file} are not there and {len(unlabeled)} images below {root} have no label: "
+            "they are left out",
+            stacklevel=6,
         )
     chips = []
     for row, name in zip(rows, listed, strict=True):
