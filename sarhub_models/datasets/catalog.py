@@ -60,7 +60,7 @@ def names(task: str | None = None) -> tuple[str, ...]:
     """Return the names of the data sets, of one task or all, without importing a reader.
 
     >>> names("segmentation")
-    ('spacenet6',)
+    ('sarbake', 'sen1floods11', 'sl_ssdd', 'spacenet6')
     """
     rooms = TASKS if task is None else (task,)
     found = (pkgutil.iter_modules(import_module(f"{__package__}.{room}").__path__) for room in rooms)

@@ -103,7 +103,7 @@ class Predictor:
     >>> import sarhub_models as sarhub
     >>> predictor = sarhub.Predictor("mobilenetv3_dsn")
     >>> predictor.predict(np.random.default_rng(0).random((64, 64), dtype=np.float32)).probabilities.shape
-    (8,)
+    (13,)
     """
 
     def __init__(

@@ -81,12 +81,13 @@ def create_model(
         CheckpointError: the file does not fit the network, says that it is of another one or for other bands, or is
             given alone and does not describe itself.
         FileNotFoundError: there is no such file.
+        OptionError: an option contradicts the weights.
 
     Warns:
         UserWarning: the trained head of the file was replaced, or the file was trained with another preprocessing than
             the name says.
-        OptionError: an option contradicts the weights.
 
+    >>> import torch
     >>> import sarhub_models as sarhub
     >>> model = sarhub.create_model("mobilenetv3_dsn", pretrained=True, num_classes=5, in_chans=1)
     >>> model(torch.zeros(2, 1, 128, 128)).shape

@@ -252,8 +252,8 @@ def own_file(name: str | os.PathLike[str]) -> Path | None:
 def list_networks() -> list[str]:
     """Return the sorted names of the architectures.
 
-    >>> list_networks()[:3]
-    ['densenet121', 'mobilenetv3', 'resnet101']
+    >>> "resnet50" in list_networks()
+    True
     """
     return sorted(load_manifest().networks)
 

@@ -82,7 +82,7 @@ def test_distributions_show_every_chip_and_the_interval() -> None:
 
 def test_wrong_arguments_say_what_is_right(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="colorblind"):
-        chip_figure(view(), palette="colorblind")
+        chip_figure(view(), palette="colorful")
     with pytest.raises(OptionError, match=r"\.pdf"):
         save_figure(chip_figure(view(), thresholds=(0.5,)), tmp_path / "a.jpg")
     with pytest.raises(OptionError, match="same chips"):

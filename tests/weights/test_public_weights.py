@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import sarhub_models as sarhub
 from sarhub_models import networks
 from sarhub_models.errors import CheckpointError, IntegrityError, OfflineError
-from sarhub_models.models import create
+from sarhub_models.models.loading import spec_of
 from sarhub_models.weights import Store
 from sarhub_models.zoo.manifest import Checksum, ModelInfo, model_info
 from tests.hub_server import HubServer
@@ -60,7 +60,7 @@ def served(hub: HubServer, body: bytes, *, prefix: str | None = None) -> ModelIn
 
 
 def fetch(store: Store, info: ModelInfo) -> Path:
-    return store.path(info, create.spec_of(info), progress=False)
+    return store.path(info, spec_of(info), progress=False)
 
 
 def pin(store: Store) -> Path:
