@@ -229,7 +229,7 @@ def _chips(
         on_error=request.on_error,
     )
     divided = divide([chips[index] for index in good], val=request.val, test=request.test, seed=request.seed)
-    _warn_of_twins(divided, details, request.seed)
+    _warn_of_twins(divided, details, request)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / REQUEST, json.dumps(_as_json(request), indent=2) + "\n")
     if skipped:
@@ -249,13 +249,16 @@ def _found(request: Request) -> list[Chip]:
     )
 
 
-def _warn_of_twins(chips: Sequence[Chip], details: np.ndarray, seed: int) -> None:
-    count, pair = count_twins(chips, details, seed=seed)
+def _warn_of_twins(chips: Sequence[Chip], details: np.ndarray, request: Request) -> None:
+    count, pair = count_twins(chips, details, seed=request.seed)
     if pair is not None:
         held = sum(chip.split != "train" for chip in chips)
+        advice = "group_by (--group-by) keeps chips of one scene in one split"
+        if request.group_by is not None:
+            advice = f"Are they in one group of {request.group_by}?"
         warnings.warn(
             f"{count} of {held} chips held out of training nearly equal one that is trained on, such as {pair[1]} and "
-            f"{pair[0]}: the scores will be too good. group_by (--group-by) keeps chips of one scene in one split",
+            f"{pair[0]}: the scores will be too good. {advice}",
             stacklevel=4,
         )
 
