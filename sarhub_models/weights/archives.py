@@ -56,7 +56,7 @@ def whole_records(path: Path, archive: zipfile.ZipFile) -> None:
     records = [info for info in archive.infolist() if not info.filename.partition("/")[2].startswith("code/")]
     if any(info.compress_type != zipfile.ZIP_STORED for info in records):
         raise CheckpointError(f"{path.name} is refused: it is compressed, which no checkpoint of torch is")
-    if sum(info.file_size for info in records) > path.stat().st_size:
+    if sum(max(info.file_size, info.compress_size) for info in records) > path.stat().st_size:
         raise CheckpointError(f"{path.name} is refused: its records claim more bytes than the file has")
     for info in records:
         if info.CRC == 0:  # saved with torch.serialization.set_crc32_options(False)

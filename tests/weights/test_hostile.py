@@ -463,3 +463,13 @@ def test_a_pickle_that_asks_for_much_memory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(b"\x80\x04]r\xff\xff\xff\xff.")
     with pytest.raises(CheckpointError):
         read_tensors(tmp_path / "w.pth", tensors_only=True)
+
+
+@pytest.mark.parametrize("place", [20, 24])  # of the compressed and of the whole size in the directory of a zip file
+def test_a_record_that_claims_more_than_the_file_is_refused(tmp_path: Path, place: int) -> None:
+    content = bytearray(tiny.pth())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + place : entry + place + 4] = (3 << 30).to_bytes(4, "little")
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match="records claim more bytes than the file has"):
+        read_tensors(tmp_path / "w.pth")
