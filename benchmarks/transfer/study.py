@@ -27,7 +27,6 @@ from sarhub_models.features.probe import classifiers
 from sarhub_models.io.tables import read_table, write_table
 from sarhub_models.models.choice import choose
 
-STARTS = ("none", "imagenet")
 _SEED = 0  # of untrained networks and of the intervals
 _RESAMPLES = 2000
 _BATCH = 64
@@ -117,18 +116,14 @@ def _networks(name: str, size: int, twins: bool, say: Callable[[str], None]) -> 
     """Yield the network with its weights and, if asked for, its twins; each with the name of its start."""
     network = choose(name).info.network
     yield "sar", sarhub.create_model(name, pretrained=True, num_classes=0)
-    for start in STARTS if twins else ():
-        twin = _twin(network, start, size, say)
-        if twin is not None:
-            yield start, twin
-
-
-def _twin(network: str, start: str, size: int, say: Callable[[str], None]) -> nn.Module | None:
+    if not twins:
+        return
+    torch.manual_seed(_SEED)
+    yield "none", sarhub.create_model(name, num_classes=0)
     try:
-        return build_network(Model(network=network, init=start), 0, size, _SEED)
+        yield "imagenet", build_network(Model(network=network, init="imagenet"), 0, size, _SEED)
     except (OptionError, DownloadError) as err:
-        say(f"{network} has no twin with the start {start}: {err}")
-        return None
+        say(f"{network} has no twin with ImageNet weights: {err}")
 
 
 def measured(

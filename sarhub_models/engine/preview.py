@@ -44,7 +44,8 @@ def preview(recipe: Recipe) -> None:
     model = recipe.model.model_copy(update={"init": "none"})
     side, channels = recipe.preprocess.side, (recipe.data.input or INPUT)["channels"]
     network = build_network(model, classes, side, recipe.runtime.seed, in_chans=channels).to(accelerator.device)
-    images = torch.zeros(recipe.optim.batch_size, channels, side, side)
+    views, seen = 2 if recipe.contrast.weight else 1, recipe.augment.window or side
+    images = torch.zeros(views * recipe.optim.batch_size, channels, seen, seen)
     images = images.to(accelerator.device, memory_format=torch.channels_last)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.eval()(images[:1])

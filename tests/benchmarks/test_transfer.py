@@ -44,7 +44,7 @@ def command(chips: Path, out: Path, *options: str) -> str:
 
 def test_the_table_has_weights_and_twins(chips: Path, tmp_path: Path) -> None:
     output = command(chips, tmp_path)
-    assert "no twin with the start imagenet" in " ".join(output.split())
+    assert "no twin with ImageNet weights" in " ".join(output.split())
     rows = read_table(tmp_path / "transfer.csv", text=("weights", "start", "task", "digest"))
     assert [(row["weights"], row["start"], row["task"]) for row in rows] == [
         ("mobilenetv3_dsn", "sar", "stripes"),
