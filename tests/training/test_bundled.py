@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -19,11 +20,13 @@ from training.bundle import BUNDLED, LARGEST
 from training.recipes import load_recipe
 
 NAME = "mobilenetv3_dsn"
+LARGEST_TOGETHER = 12_000_000  # bytes, beside mobilenetv3_dsn
+FILES = sorted(BUNDLED.glob("*.safetensors"))
 
 
-@pytest.fixture
-def info() -> ModelInfo:
-    return model_info(NAME)
+@pytest.fixture(params=[file.stem for file in FILES])
+def info(request: pytest.FixtureRequest) -> ModelInfo:
+    return model_info(request.param)
 
 
 @pytest.fixture
@@ -36,6 +39,18 @@ def test_the_file_is_the_manifests(info: ModelInfo, file: Path) -> None:
     assert info.checksum is not None and info.checksum.algorithm == "sha256"
     assert hashlib.sha256(file.read_bytes()).hexdigest() == info.checksum.value
     assert file.stat().st_size <= LARGEST
+
+
+def test_all_files_are_small_enough_for_the_package() -> None:
+    assert {NAME, "efficientnet_lite0_sar"} <= {file.stem for file in FILES}
+    assert sum(file.stat().st_size for file in FILES if file.stem != NAME) <= LARGEST_TOGETHER
+
+
+def test_what_a_file_says_of_itself_is_what_the_manifest_says(info: ModelInfo, file: Path) -> None:
+    described = model_info(file)
+    assert (described.name, described.network, described.num_classes) == (info.name, info.network, info.num_classes)
+    ours, theirs = (dataclasses.replace(one.preprocessing, note=None, source=None) for one in (described, info))
+    assert ours == theirs and described.input == info.input
 
 
 def test_its_tensors_are_the_networks_in_half_precision(info: ModelInfo, file: Path) -> None:
@@ -51,14 +66,23 @@ def test_its_tensors_are_the_networks_in_half_precision(info: ModelInfo, file: P
         assert tensor.isfinite().all(), key
 
 
-def test_the_entry_says_what_was_trained(info: ModelInfo) -> None:
+def test_the_entry_says_what_was_trained() -> None:
+    info = model_info(NAME)
     assert info.dataset.name == "dsn" and len(info.class_names or ()) == info.num_classes == 13
     assert info.preprocessing.full_scale == 65535
     assert info.training is not None
     assert {"command", "data", "seed", "epochs", "test"} <= set(info.training)
 
 
-def test_it_reaches_the_published_scores(info: ModelInfo, test_data: Path) -> None:
+def test_the_entry_of_features_says_what_they_are_worth() -> None:
+    info = model_info("efficientnet_lite0_sar")
+    assert info.num_classes == 0 and info.class_names is None and "SAR-ACD" in info.license_text
+    assert info.training is not None and {"command", "data", "seed", "epochs"} <= set(info.training)
+    assert all(set(scores) == {"knn", "probe", "few"} for scores in info.training["transfer"].values())
+
+
+def test_it_reaches_the_published_scores(test_data: Path) -> None:
+    info = model_info(NAME)
     torch.set_num_threads(2)
     model = sarhub_models.create_model(NAME, pretrained=True)
     assert info.class_names is not None and info.training is not None
