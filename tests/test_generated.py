@@ -7,6 +7,8 @@ import pytest
 from tests import renew
 
 
-@pytest.mark.parametrize(("generated", "file"), [(renew.schema, renew.SCHEMA)], ids=["schema"])
+@pytest.mark.parametrize(
+    ("generated", "file"), [(renew.schema, renew.SCHEMA), (renew.public_api, renew.PUBLIC_API)], ids=["schema", "api"]
+)
 def test_files_are_those_of_the_code(generated, file):
     assert generated().splitlines() == file.read_text(encoding="utf-8").splitlines(), "wanted? then: make renew"
