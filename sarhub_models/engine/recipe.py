@@ -142,7 +142,9 @@ def _named(name: str, folder: Path | None) -> dict[str, Any]:
             f"no recipe is called {name!r}{closest(name, known)}; a recipe is <network>_<data>, such as "
             f"{known[0]}, or a YAML file; networks: {', '.join(networks.names())}; data: {', '.join(data_names())}"
         )
-    network, _, data = name.rpartition("_")
+    # Both may have underscores in their names
+    network = next(n for n in networks.names() if name.removeprefix(f"{n}_") in data_names() and name.startswith(n))
+    data = name.removeprefix(f"{network}_")
     files = (f"network/{_family(network)}", name)
     own = {"model": {"network": network}, "data": {"name": data}}
     return merged(catalog.find(data).recipe, *(_read(folder / f"{file}.yaml") for file in files), own)

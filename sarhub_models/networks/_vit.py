@@ -45,7 +45,7 @@ def fit_positions(patch: int, prefix: int, tensors: Mapping[str, torch.Tensor], 
     embedding = tensors["pos_embed"]
     if embedding.shape[1] == grid[0] * grid[1] + prefix:
         return dict(tensors)
-    return {**tensors, "pos_embed": resample_abs_pos_embed(embedding, grid, num_prefix_tokens=prefix)}
+    return {**tensors, "pos_embed": resample_abs_pos_embed(embedding, grid, num_prefix_tokens=prefix, antialias=False)}
 
 
 def create_vit(

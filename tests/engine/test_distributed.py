@@ -55,11 +55,11 @@ def note_scored(file: Path) -> None:
     """Write a digest of every network that is scored."""
     score = trainer.score
 
-    def noted(network: nn.Module, *others: Any) -> Any:
+    def noted(network: nn.Module, *others: Any, **options: Any) -> Any:
         digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in network.state_dict().values()))
         with file.open("a") as stream:
             stream.write(f"{digest.hexdigest()}\n")
-        return score(network, *others)
+        return score(network, *others, **options)
 
     trainer.score = noted  # type: ignore[assignment]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sarhub_models.datasets import catalog
 from sarhub_models.engine.recipe import completed, from_dict, list_recipes, override
 from sarhub_models.engine.sections import Range, Recipe
 from sarhub_models.errors import ManifestError, OptionError, UnknownNameError
@@ -132,7 +133,7 @@ def test_swin_has_a_tenth_of_the_learning_rate_and_drops_paths(network: str, dat
 
 @pytest.mark.slow
 def test_every_network_goes_with_every_data_set_and_survives_yaml() -> None:
-    data = {"tsx", "ben", "osu", "dsn", "mstar", "opensarship", "fusar", "folder"}
+    data = set(catalog.names("recognition"))
     assert set(list_recipes()) == {f"{network}_{name}" for network in names() for name in data}
     for name in list_recipes():
         recipe = load_recipe(name)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import sarhub_models as sarhub
-from sarhub_models.engine import trainer
+from sarhub_models.engine import objective, trainer
 from sarhub_models.engine.augment import make_transform
 from sarhub_models.engine.batches import Plan, StepSampler
 from sarhub_models.engine.initialization import build_network
@@ -358,7 +358,7 @@ class LateLoss(nn.Module):
 def test_what_is_not_finite_ends_the_run_and_leaves_the_last_good_state(
     gradient: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "make_loss", lambda **_: LateLoss(gradient))
+    monkeypatch.setattr(objective, "make_loss", lambda **_: LateLoss(gradient))
     root = write_images(tmp_path / "images", {"a": 8, "b": 8})
     out, often = tmp_path / "run", "runtime.save_minutes=1e-9"
     with pytest.raises(DivergedError, match=r"not finite.*diverged\.npz.*last\.pt.*optim\.max_lr"):

@@ -144,8 +144,9 @@ def test_dinosar(vectors: ModuleType, size: str) -> None:
     released.check("size_224", "cls_norm", model)
     released.check("size_224_low_contrast", "cls_norm", model)
     released.check("size_224_low_contrast", "patches_norm", lambda x: model.forward_features(x)[:, 5:])
-    released.check("size_128", "patches_norm", lambda x: model.forward_features(x)[:, 5:])
-    released.check("size_96x160", "cls_norm", model)
+    if size == "s":  # of the larger one no other size was computed
+        released.check("size_128", "patches_norm", lambda x: model.forward_features(x)[:, 5:])
+        released.check("size_96x160", "cls_norm", model)
     assert networks.identify(released.tensors) == network
 
 
