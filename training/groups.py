@@ -6,18 +6,17 @@ well they are remembered.
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
 
+from sarhub_models.datasets.groups import SHARES
+from sarhub_models.datasets.groups import split_groups as groups_to_splits
 from sarhub_models.errors import DataError, SarHubError
 from sarhub_models.io.files import write_text
 
-SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -38,8 +37,7 @@ def main(
 def split_groups(groups: Path, out: Path) -> dict[str, int]:
     """Write lists ``path label`` of three splits, about 70/15/15 % of every class, and return their sizes.
 
-    The groups of a class come in the order of a hash of their names, each goes to the split that is furthest from its
-    share; so the lists depend on the names alone.
+    :func:`sarhub_models.datasets.groups.split_groups` decides, by the names of the groups alone.
 
     Args:
         groups: CSV file with the columns ``image``, ``<class>/<name>``, and ``group``.
@@ -54,17 +52,11 @@ def split_groups(groups: Path, out: Path) -> dict[str, int]:
         raise DataError(f"{groups}: expected a CSV file with the columns image and group ({err})") from err
     if bad := [image for image in rows["image"] if "/" not in str(image)]:
         raise DataError(f"{groups}: expected images as <class>/<name>, got {bad[0]!r}")
-    rows["label"] = rows["image"].str.partition("/")[0].astype("category").cat.codes
+    classes = rows["image"].str.partition("/")[0].astype("category").cat.codes
+    parts = groups_to_splits(rows["group"].tolist(), labels=classes.tolist())
     lines: dict[str, list[str]] = {split: [] for split in SHARES}
-    for label, members in rows.groupby("label"):
-        missing = {split: share * len(members) for split, share in SHARES.items()}
-        found = defaultdict(list)
-        for image, group in zip(members["image"], members["group"], strict=True):
-            found[group].append(image)
-        for group in sorted(found, key=lambda name: hashlib.sha256(str(name).encode()).digest()):
-            split = max(missing, key=missing.__getitem__)
-            missing[split] -= len(found[group])
-            lines[split] += [f"{image} {label}" for image in found[group]]
+    for image, label, split in zip(rows["image"], classes, parts, strict=True):
+        lines[split].append(f"{image} {label}")
     out.mkdir(parents=True, exist_ok=True)
     for split, entries in lines.items():
         write_text(out / f"{split}.txt", "\n".join(sorted(entries)) + "\n")

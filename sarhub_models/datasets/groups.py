@@ -18,11 +18,11 @@ SHARES = {"train": 0.70, "val": 0.15, "test": 0.15}
 """Share of the images of each split, by default."""
 
 
-def read_groups(dataset: str) -> dict[str, int]:
+def read_groups(dataset: str) -> dict[str, str]:
     """Return the group of each image of a data set, by the name of the image in the data set's own terms."""
     file = resources.files(__package__) / "group_lists" / f"{dataset}.csv"
     with file.open(encoding="utf-8") as stream:
-        return {row["image"]: int(row["group"]) for row in csv.DictReader(stream)}
+        return {row["image"]: row["group"] for row in csv.DictReader(stream)}
 
 
 def split_groups(

@@ -34,7 +34,7 @@ class SARACD(SceneDataset):
         lists: folder of lists, which then decide; by default the groups that are known here.
 
     Attributes:
-        groups: number of the aircraft of each chip, int64 (N,); -1 where it is not known.
+        groups: name of the aircraft of each chip, such as ``"A220-2"``; ``""`` where it is not known.
 
     Raises:
         OptionError: there is no such split.
@@ -45,7 +45,7 @@ class SARACD(SceneDataset):
         root = Path(root)
         label_of = class_folders(root, CLASS_NAMES)
         known = read_groups("sar_acd")
-        group_of = {file: known.get(f"{CLASS_NAMES[label]}/{file.stem}", -1) for file, label in label_of.items()}
+        group_of = {file: known.get(f"{CLASS_NAMES[label]}/{file.stem}", "") for file, label in label_of.items()}
         files = list(label_of)
         if lists is not None and split is not None:
             list_file = self._list(root, lists, split)
@@ -53,7 +53,7 @@ class SARACD(SceneDataset):
         elif split is not None:
             if split not in SHARES:
                 raise OptionError(f"expected the split {', '.join(SHARES)}, or lists=FOLDER, got {split!r}")
-            if unknown := [file for file, group in group_of.items() if group < 0]:
+            if unknown := [file for file, group in group_of.items() if not group]:
                 raise DataError(
                     f"the aircraft of {len(unknown)} of {len(files)} chips are not known here, {unknown[0]} first; "
                     "remove these chips, or give lists of your own with lists=FOLDER"
@@ -63,7 +63,7 @@ class SARACD(SceneDataset):
             parts = split_groups([known[name] for name in names], labels=types)
             part_of = dict(zip(names, parts, strict=True))
             files = [file for file in files if part_of[f"{CLASS_NAMES[label_of[file]]}/{file.stem}"] == split]
-        self.groups = np.array([group_of[file] for file in files], dtype=np.int64)
+        self.groups = tuple(group_of[file] for file in files)
         super().__init__(root, files, np.array([label_of[file] for file in files], dtype=np.int64), CLASS_NAMES)
 
 
