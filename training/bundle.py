@@ -25,6 +25,7 @@ from sarhub_models.engine.run import Run, load_model, load_run
 from sarhub_models.engine.scoring import score
 from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import CheckpointError, DataError, SarHubError
+from sarhub_models.io.files import write_text
 from sarhub_models.io.tables import read_table
 from sarhub_models.networks import spec
 from sarhub_models.weights import write_weights
@@ -204,7 +205,7 @@ def update_manifest(path: Path, name: str, run: Run, file: Path, scores: Mapping
             **scores,
         },
     }
-    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from sarhub_models.engine.sections import Data
 from sarhub_models.engine.seeds import generator
 from sarhub_models.engine.shards import Index, Settings, Shard, check_shard, read_index
 from sarhub_models.errors import DataError, ImageError, OptionError, SarHubError
-from sarhub_models.io.files import digests, replace_atomically, write_text
+from sarhub_models.io.files import clear_abandoned, digests, replace_atomically, write_text
 from sarhub_models.io.progress import progress_bar
 from training.recipes import load_recipe
 
@@ -141,8 +141,8 @@ def pack_split(
     )
     packer = _Packer(scenes, data, split, out, shards)
     with only_one(out / f".{split}.lock", f"another packing of {split} is at work in {out}: wait for it"):
-        for left in out.glob(f".{split}-*.tmp"):  # by one that was killed
-            left.unlink(missing_ok=True)
+        for prefix in (f"{split}-", f"{split}.json."):
+            clear_abandoned(out, prefix=prefix)
         index = _claim(out, split, scenes, settings)
         write_text(out / f"{split}.json", index.model_dump_json(indent=1) + "\n")  # whose shards these are
         known = {shard.name: shard for shard in index.shards}

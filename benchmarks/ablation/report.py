@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from benchmarks.experiments.results import markdown_table, plot_spread, spread
 from benchmarks.experiments.trial import Trial
 from sarhub_models.engine.recipe import Recipe
+from sarhub_models.io.figures import save_figure
 from sarhub_models.io.files import write_text
 
 __all__ = ["best_pair", "effects", "markdown", "paired", "read_rows", "rows_of", "write_report"]
@@ -110,4 +111,4 @@ def plot(rows: pd.DataFrame, file: Path) -> None:
     network, epochs = rows[["network", "epochs"]].iloc[0]
     axes.set(ylabel="overall accuracy, test split", title=f"{network}, {epochs} epochs")
     axes.legend()
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file, dpi=150)

@@ -18,7 +18,7 @@ from benchmarks.mm.prepared import RECORD
 from benchmarks.mm.run import CONFIG, history, read_config
 from benchmarks.mm.task import MMExperiment, Task, run_table
 from sarhub_models import list_models, model_info
-from sarhub_models.explain.figures import save_figure
+from sarhub_models.io.figures import save_figure
 from sarhub_models.io.files import write_text
 from sarhub_models.networks import names as network_names
 

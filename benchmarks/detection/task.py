@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.mm.task import Task
 from sarhub_models.errors import DataError
-from sarhub_models.explain.figures import save_figure
+from sarhub_models.io.figures import save_figure
 from sarhub_models.io.images import read_image
 
 from .figures import Boxes, box_figure

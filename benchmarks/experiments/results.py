@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from sarhub_models.errors import DataError, InputError
+from sarhub_models.io.figures import save_figure
 from sarhub_models.io.files import write_text
 
 from .trial import Trial
@@ -264,8 +265,7 @@ def plot_labels(rows: pd.DataFrame, file: Path, metric: str) -> None:
         axes.minorticks_off()
         axes.legend()
     panels[0].set_ylabel(metric.replace("_", " "))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file, dpi=150)
 
 
 def write_report(rows: pd.DataFrame, out: Path, columns: Literal["fraction", "metric"] = "fraction") -> str:

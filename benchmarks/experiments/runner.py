@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from sarhub_models.engine.processes import sigterm_interrupts
 from sarhub_models.errors import DataError, MissingDependencyError, SarHubError
-from sarhub_models.io.files import write_text
+from sarhub_models.io.files import clear_abandoned, write_text
 from sarhub_models.io.json_files import read_object
 
 from .provenance import Provenance
@@ -88,6 +88,7 @@ def alone(folder: Path) -> Iterator[None]:
     except Timeout:
         raise DataError(f"another command works in {folder}: wait for it, or give another --out") from None
     with lock:
+        clear_abandoned(folder)
         yield
 
 

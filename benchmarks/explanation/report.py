@@ -9,8 +9,9 @@ import pandas as pd
 
 from benchmarks.experiments.results import markdown_table
 from sarhub_models.explain import Interval, bootstrap
-from sarhub_models.explain.figures import distribution_figure, save_figure
+from sarhub_models.explain.figures import distribution_figure
 from sarhub_models.explain.regions import REGION_NAMES
+from sarhub_models.io.figures import save_figure
 from sarhub_models.io.files import write_text
 
 __all__ = ["differences", "verdict", "write_report"]

@@ -40,9 +40,10 @@ from sarhub_models.explain import (
     prepare_chips,
     regions_from_masks,
 )
-from sarhub_models.explain.figures import grid_figure, save_figure
+from sarhub_models.explain.figures import grid_figure
 from sarhub_models.explain.regions import tidy
 from sarhub_models.explain.results import Found, read_folder, write_folder
+from sarhub_models.io.figures import save_figure
 from sarhub_models.io.files import digests
 from sarhub_models.networks import names as network_names
 from sarhub_models.zoo.description import BEST

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.mm.prepared import CLASSES_FILE
 from benchmarks.mm.task import Task
 from sarhub_models.errors import DataError
-from sarhub_models.explain.figures import save_figure
+from sarhub_models.io.figures import save_figure
 from sarhub_models.io.images import list_images, read_image
 
 from .figures import mask_figure

@@ -11,6 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from sarhub_models.io.files import write_text
+
 __all__ = ["interleaved", "print_table", "write_report"]
 
 
@@ -46,4 +48,4 @@ def print_table(rows: Sequence[Mapping[str, object]]) -> None:
 def write_report(file: Path, benchmark: str, rows: Sequence[Mapping[str, object]], **facts: object) -> None:
     """Write the rows of a benchmark as JSON, with the machine and the facts (versions, budget) that explain them."""
     report = {"benchmark": benchmark, "machine": platform.platform(), **facts, "rows": rows}
-    file.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(file, json.dumps(report, indent=2, ensure_ascii=False) + "\n")

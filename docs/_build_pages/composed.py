@@ -11,7 +11,7 @@ from benchmarks.composed.patches import gray_levels, load_patches
 from benchmarks.composed.scenes import SceneSettings, compose_scene, sea_patches, ship_chips
 from benchmarks.detection.figures import Boxes, box_figure
 from benchmarks.segmentation.figures import mask_figure
-from sarhub_models.explain.figures import save_figure
+from sarhub_models.io.figures import save_figure
 
 RESULTS = Path(__file__).parents[1] / "results"
 _PALETTE = [[86, 180, 233], [213, 94, 0], [240, 228, 66], [0, 158, 115]]

@@ -10,7 +10,8 @@ import torch
 import sarhub_models as sarhub
 from sarhub_models.datasets.simulated import simulate_chips
 from sarhub_models.explain import Direct, KnowledgePoints, class_activation_maps, find_regions, prepare_chips
-from sarhub_models.explain.figures import View, chip_figure, grid_figure, save_figure
+from sarhub_models.explain.figures import View, chip_figure, grid_figure
+from sarhub_models.io.figures import save_figure
 
 MODEL = "mobilenetv3_dsn"
 RESULTS = Path(__file__).parents[1] / "results"

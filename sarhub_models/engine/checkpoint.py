@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, DataError
-from ..io.files import replace_atomically
+from ..io.files import replacing
 from ..weights import write_weights
 from ..weights.archives import opened_zip, whole_records
 from ..zoo.description import BEST, to_metadata
@@ -125,18 +125,24 @@ def save_best(folder: Path, state: dict[str, Tensor], info: ModelInfo) -> None:
         write_weights(tensors, folder / BEST, info=to_metadata(info))
 
 
-def _write(target: Path, write: Callable[[Path], Any], keep: Path | None = None) -> None:
-    """Replace a file; what was there is moved to ``keep``."""
-    temporary = target.with_name(f".{target.name}.tmp")
+def _write(target: Path, write: Callable[[Path], Any], *, keep: Path) -> None:
+    """Replace a file; what was there stays as ``keep``, and ``target`` is there at any time."""
+    with _kept(target), replacing(target) as temporary:
+        write(temporary)
+        if target.is_file():
+            _link(target, keep)
+
+
+def _link(file: Path, name: Path) -> None:
+    """Give a file a second name, which may be another file's until then."""
+    temporary = name.with_name(f".{name.name}.tmp")
+    temporary.unlink(missing_ok=True)
     try:
-        with _kept(target):
-            write(temporary)
-            if keep is not None and target.is_file():
-                target.replace(keep)  # a kill between the two leaves this one, from which a run resumes, too
-            replace_atomically(temporary, target)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        temporary.hardlink_to(file)
+    except OSError:  # a file system without links: a kill now leaves only this name, from which a run resumes, too
+        file.replace(name)
+    else:
+        temporary.replace(name)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ..errors import DivergedError
+from ..io.files import replacing
 from .batches import Batch, Rank
 from .checkpoint import LAST
 
@@ -27,7 +28,8 @@ def diverged(folder: Path, process: Rank, batch: Batch, step: int, reason: str) 
     """Save a batch for inspection and return the error that names it."""
     file = folder / (BAD_BATCH if process.world == 1 else f"{process.rank}_{BAD_BATCH}")
     arrays = {f"image{index}": image[0].cpu().numpy() for index, image in enumerate(batch.images)}
-    np.savez_compressed(file, labels=batch.labels.cpu().numpy(), names=np.array(batch.names), **arrays)
+    with replacing(file) as temporary:
+        np.savez_compressed(temporary, labels=batch.labels.cpu().numpy(), names=np.array(batch.names), **arrays)
     last = folder / LAST
     state = f"the last good state is in {last}" if last.is_file() else "no state was saved before"
     return DivergedError(

@@ -11,6 +11,8 @@ from torch import Tensor
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
 
+from ..io.figures import save_figure
+
 # Columns of an epoch's row that are no scores.
 RUNNING = ("epoch", "loss", "learning_rate", "images_per_second", "waiting_for_data", "skipped")
 
@@ -27,7 +29,7 @@ def plot_curves(rows: Sequence[Mapping[str, float]], file: Path) -> None:
     right.set(xlabel="epoch", ylabel="validation", ylim=(0, 1))
     if right.lines:
         right.legend()
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file, dpi=150)
     plt.close(figure)
 
 
@@ -41,7 +43,7 @@ def plot_detail(detail: Tensor, class_names: Sequence[str], file: Path) -> None:
     axes.set_yticks(range(len(class_names)), [name[:60] for name in class_names])
     axes.invert_yaxis()
     axes.set(xlabel="F1", xlim=(0, 1))
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file, dpi=150)
     plt.close(figure)
 
 
@@ -57,7 +59,7 @@ def plot_confusion(counts: Tensor, class_names: Sequence[str], file: Path) -> No
     axes.set_xticks(range(len(class_names)), class_names, rotation=90)
     axes.set_yticks(range(len(class_names)), class_names)
     axes.set(xlabel="predicted", ylabel="true")
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file, dpi=150)
     plt.close(figure)
 
 
@@ -83,5 +85,5 @@ def plot_calibration(chances: Mapping[str, Tensor], labels: Tensor, file: Path, 
         axes.plot(*zip(*points, strict=True), marker=".", label=name)
     axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
     axes.legend()
-    figure.savefig(file, dpi=150)
+    save_figure(figure, file, dpi=150)
     plt.close(figure)

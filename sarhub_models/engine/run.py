@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from ..errors import DataError, OptionError
-from ..io.files import write_text
+from ..io.files import clear_abandoned, write_text
 from ..io.json_files import read_object
 from ..io.tables import write_table
 from ..networks import build, spec, stem_channels
@@ -181,6 +181,8 @@ def train(recipe: Recipe, out: Path) -> bool:
     out.mkdir(parents=True, exist_ok=True)
     lock, message = out.with_name(f".{out.name}.lock"), f"another process trains in {out}: wait for it"
     with only_one(lock, message) if accelerator.is_main_process else nullcontext():
+        if accelerator.is_main_process:
+            clear_abandoned(out)
         return _train(recipe, splits, out, accelerator)
 
 

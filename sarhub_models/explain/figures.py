@@ -1,14 +1,12 @@
 """Pictures of explanations: chips in decibels, entropy, knowledge points in color, grids and distributions.
 
-Every function returns a matplotlib figure that belongs to no window; :func:`save_figure` writes it.
+Every function returns a matplotlib figure that belongs to no window.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,6 @@ try:
 except ImportError as err:
     raise MissingDependencyError("pictures need matplotlib: pip install 'sarhub-models[explain]' brings it") from err
 
-from ..io.files import replacing
 from .knowledge import THRESHOLDS, knowledge_points
 from .measures import Interval
 from .regions import BACKGROUND, SHADOW, TARGET
@@ -36,7 +33,6 @@ __all__ = [
     "distribution_figure",
     "grid_figure",
     "point_kinds",
-    "save_figure",
 ]
 
 KINDS = ("background", "target", "shadow", "background KP", "target KP", "shadow KP")
@@ -50,7 +46,6 @@ PALETTES = {
 """Colors of :data:`KINDS`, by name."""
 
 _PANELS = 3  # beside each other in a figure of distributions
-_SUFFIXES = (".png", ".pdf")
 _CELL = 2.1  # inches
 
 
@@ -210,22 +205,6 @@ def distribution_figure(
     if chance is not None:
         grid[0, 0].legend(fontsize=7)
     return figure
-
-
-def save_figure(figure: Figure, file: str | os.PathLike[str]) -> Path:
-    """Write a figure to ``.png`` or ``.pdf``; its folder is created if need be.
-
-    Raises:
-        OptionError: another suffix.
-    """
-    target = Path(file)
-    if target.suffix not in _SUFFIXES:
-        raise OptionError(f"{target}: expected a picture that ends in {' or '.join(_SUFFIXES)}")
-    # A fixed date keeps the same picture the same file
-    metadata: dict[str, Any] = {"CreationDate": None} if target.suffix == ".pdf" else {"Software": None}
-    with replacing(target) as temporary:
-        figure.savefig(temporary, dpi=120, metadata=metadata)
-    return target
 
 
 def _colors(palette: str) -> tuple[str, ...]:

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, OptionError
+from ..io.figures import save_figure
 from ..io.files import replacing, write_text
 from ..io.json_files import read_object
 from ..io.npz import read_arrays
 from ..io.tables import check_table, write_table
-from .figures import View, chip_figure, distribution_figure, grid_figure, save_figure
+from .figures import View, chip_figure, distribution_figure, grid_figure
 from .knowledge import THRESHOLDS, Explanation, knowledge_points
 from .measures import Interval, Row, agreement, bootstrap, measure_cam, measure_points
 from .regions import BACKGROUND, Regions

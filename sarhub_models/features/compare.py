@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 
 from ..datasets.labeled import TEST, TRAIN, LabeledImages
 from ..errors import MissingDependencyError, OptionError
+from ..io.figures import save_figure
 from ..io.files import metadata, write_text
 from ..io.images import one_per_image
 from ..io.tables import write_table
@@ -315,6 +316,6 @@ def _report(
     write_text(comparison.files[0], json.dumps(comparison.to_dict(), indent=2) + "\n")
     title = f"{len(rows)} chips, {protocol}"
     figure = comparison_figure(title, features, scores, comparison.similarity, labels)
-    figure.savefig(comparison.files[1], dpi=110)
-    chips_figure([chips.files[row] for row in rows], labels).savefig(comparison.files[2], dpi=110)
+    save_figure(figure, comparison.files[1], dpi=110)
+    save_figure(chips_figure([chips.files[row] for row in rows], labels), comparison.files[2], dpi=110)
     return comparison

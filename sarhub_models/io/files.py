@@ -27,6 +27,7 @@ __all__ = [
     "Digests",
     "abandoned",
     "check_name",
+    "clear_abandoned",
     "content_digest",
     "copy_and_hash",
     "digests",
@@ -296,6 +297,20 @@ def replacing(target: Path) -> Iterator[Path]:
 def abandoned(target: Path) -> list[Path]:
     """Return the temporary folders that killed processes left while they were :func:`replacing` ``target``."""
     return sorted(target.parent.glob(f".{glob.escape(target.name)}.*{_TEMPORARY}"))
+
+
+def clear_abandoned(folder: Path, *, prefix: str = "") -> None:
+    """Delete what killed processes left while they were :func:`replacing` files of a folder.
+
+    Args:
+        folder: that nobody else writes to, as its lock guarantees.
+        prefix: of the names of the files.
+    """
+    for left in folder.glob(f".{glob.escape(prefix)}*{_TEMPORARY}"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def write_text(target: Path, text: str) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from .. import networks
 from .._version import __version__
 from ..errors import OfflineError, OptionError, PublishError
+from ..io.files import write_text
 from ..weights import offline, write_weights
 from ..zoo import text
 from ..zoo.description import to_metadata
@@ -122,7 +123,7 @@ def write_repository(
         safe_serialization=True,
     )
     card = Path(folder, "README.md")
-    card.write_text(model_card(info, repo), encoding="utf-8")
+    write_text(card, model_card(info, repo))
     write_weights(model.state_dict(), Path(folder, _WEIGHTS), info=to_metadata(info))  # timm's describes nothing
     return [Path(folder, file) for file in _FILES]
 

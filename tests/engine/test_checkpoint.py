@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,31 @@ def test_damage_of_the_last_checkpoint_is_found_and_the_one_before_it_used(
 
 def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     saved(tmp_path, 1).replace(tmp_path / "previous.pt")
+    with pytest.warns(UserWarning, match="resumes from the checkpoint before it"):
+        found = load_last(tmp_path)
+    assert found is not None and found["epoch"] == 1
+
+
+def test_there_is_a_checkpoint_under_its_name_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(temporary: Path, target: Path) -> None:
+        last = tmp_path / "last.pt"
+        there.append(torch.load(last, weights_only=True)["epoch"] if last.exists() else None)
+        replace(temporary, target)
+
+    replace, there = os.replace, []
+    monkeypatch.setattr(os, "replace", seen)
+    saved(tmp_path, 1, 2, 3)
+    assert there == [None, 1, 1, 2, 2]  # each checkpoint but the first has two names to get
+    assert torch.load(tmp_path / "previous.pt", weights_only=True)["epoch"] == 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.pt", "previous.pt"]
+
+
+def test_a_file_system_without_links_keeps_the_one_before_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    saved(tmp_path, 1, 2).unlink()
     with pytest.warns(UserWarning, match="resumes from the checkpoint before it"):
         found = load_last(tmp_path)
     assert found is not None and found["epoch"] == 1

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from sarhub_models.errors import CheckpointError, DataError, ManifestError
 from sarhub_models.io import progress
-from sarhub_models.io.files import check_name, content_digest, digests, open_file, read_header, replacing, write_text
+from sarhub_models.io.files import (
+    check_name,
+    clear_abandoned,
+    content_digest,
+    digests,
+    open_file,
+    read_header,
+    replacing,
+    write_text,
+)
 
 
 @given(st.binary(max_size=5000))
@@ -120,6 +129,19 @@ def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
         raise DataError("as it was")
     assert other.value.filename is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (tmp_path / ".a.json.x1.tmp", tmp_path / ".b.json.x2.tmp", tmp_path / "mine.tmp", elsewhere):
+        folder.mkdir()
+        (folder / "a.json").write_text("half")
+    (tmp_path / ".a.png.tmp").write_text("half")
+    (tmp_path / ".a.linked.tmp").symlink_to(elsewhere)
+    clear_abandoned(tmp_path, prefix="a.")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [".b.json.x2.tmp", "elsewhere", "mine.tmp"]
+    clear_abandoned(tmp_path)
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["a.json", "a.json", "elsewhere", "mine.tmp"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

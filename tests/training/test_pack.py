@@ -110,13 +110,15 @@ def test_a_killed_packing_goes_on_at_the_first_missing_shard(folder: Data, tmp_p
     with pytest.raises(DataError, match="interrupted; the same command resumes"):
         verify_split(out, "train")
     kept = (out / "train-000000.tar").stat()
+    for name in (".train.json.x.tmp", ".train-000002.tar.1.tmp", ".val.json.x.tmp"):  # wherever the kill arrived
+        (out / name).mkdir()
 
     result = runner.invoke(command.app, arguments)
     assert result.exit_code == 0, result.output
     assert (out / "train-000000.tar").stat().st_mtime_ns == kept.st_mtime_ns
     pack(folder, tmp_path / "whole", shards=8)
     assert contents(out) == contents(tmp_path / "whole")
-    assert {file.name for file in out.iterdir() if file.name.startswith(".")} == {".train.lock"}
+    assert {file.name for file in out.iterdir() if file.name.startswith(".")} == {".train.lock", ".val.json.x.tmp"}
 
 
 def test_verifying_names_the_damaged_shards_and_packing_mends_them(folder: Data, tmp_path: Path) -> None:
