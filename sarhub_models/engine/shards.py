@@ -64,7 +64,7 @@ Size = Annotated[int, Field(ge=0, le=1 << 53)]
 class Shard(Section):
     """One tar."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=200)]  # of a file
     samples: Size
     bytes: Count
     sha256: str

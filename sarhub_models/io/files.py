@@ -46,7 +46,7 @@ CONTENT = "content_sha256"  # metadata key of the digest that a converted file c
 _CHUNK = 1 << 20
 _LARGEST_HEADER = 16_000_000  # of 60,000 tensors; the format allows more, which takes minutes to parse
 _TEMPORARY = ".tmp"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")  # with what is added, file systems take it
 
 
 @dataclass(frozen=True)

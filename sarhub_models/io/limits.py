@@ -30,6 +30,7 @@ MAX_PIXELS = 2 * 89_478_485
 """Values in one image, all bands together, that are read at most; that of Pillow for pictures."""
 
 _SCENE = 8
+_LARGEST_ARRAY_HEADER = 10_000  # bytes; NumPy's own limit
 _DEFLATE = 1100  # no deflated member grows by more
 
 _VARIABLE = "SARHUB_MAX_PIXELS"
@@ -74,6 +75,11 @@ def read_array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtyp
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise ImageError(f"expected an array of numbers, got version {version} of the format")
+    if version == (2, 0):  # NumPy asks for as much memory as the length claims before it compares it with its limit
+        length = int.from_bytes(stream.read(4), "little")
+        if length > _LARGEST_ARRAY_HEADER:
+            raise ValueError(f"its header claims {length} bytes, at most {_LARGEST_ARRAY_HEADER} are read")
+        stream.seek(-4, os.SEEK_CUR)
     try:
         return readers[version](stream)
     except (SyntaxError, TokenError, TypeError, RecursionError) as err:  # it is Python's syntax

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import pickle
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 import torch
 
@@ -136,6 +137,15 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C lets a few bytes
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, errors="replace")
         self.foreign: list[str] = []
+
+    def load_bytearray8(self) -> None:
+        """Push a bytearray of what is there: Python would make one as long as the pickle claims."""
+        length = int.from_bytes(self.read(8), "little")  # type: ignore[attr-defined]
+        if length > sys.maxsize:
+            raise pickle.UnpicklingError(f"a bytearray of {length} bytes")
+        self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
+
+    dispatch: ClassVar[Mapping[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a stand-in for a function or storage of torch, or a class of placeholders."""

@@ -275,6 +275,14 @@ def test_missing_or_other_shards_are_explained(own: Path, tmp_path: Path) -> Non
         opened(own)
 
 
+def test_a_shard_of_a_name_that_no_file_can_have_is_refused(own: Path) -> None:
+    index = json.loads((own / "train.json").read_text())
+    index["shards"][0]["name"] = "9" * 400 + ".tar"
+    (own / "train.json").write_text(json.dumps(index))
+    with pytest.raises(DataError, match=r"no index of this version \(shards\.0\.name: .* at most 200 characters"):
+        opened(own)
+
+
 @pytest.fixture
 def server(packed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """The shards on a loopback server; nobody waits between two attempts."""

@@ -16,8 +16,7 @@ from pathlib import Path
 from .running import Target, check, inputs
 from .targets import TARGETS
 
-_ROUND = 200  # inputs of a target before the next one has its turn
-_TURN = 4.0  # seconds of a turn, at most, where the time is given: some readers are slow
+_TURN = 2.0  # seconds of a target before the next one has its turn: the more a reader can read, the more it gets
 _KEPT = 20  # inputs of a target that are kept at most
 
 
@@ -33,26 +32,18 @@ def main() -> int:
     if (arguments.minutes is None) == (arguments.inputs is None):
         parser.error("give --minutes or --inputs")
     chosen = [target for target in TARGETS if arguments.target is None or target.name in arguments.target]
-    until = time.monotonic() + 60 * (arguments.minutes or 1e9)
+    until, most = time.monotonic() + 60 * (arguments.minutes or 1e9), arguments.inputs or sys.maxsize
     counts = {target.name: Counter[str]() for target in chosen}
     seconds = Counter[str]()
     chances = {target.name: random.Random(f"{arguments.seed} {target.name}") for target in chosen}
     streams = {target.name: inputs(target, chances[target.name]) for target in chosen}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        done = 0
-        while time.monotonic() < until and (arguments.inputs is None or done < arguments.inputs):
-            count = _ROUND if arguments.inputs is None else min(_ROUND, arguments.inputs - done)
-            done += count
-            for target in chosen:
-                began = time.monotonic()
-                for _ in range(count):
-                    content = next(streams[target.name])
-                    _try(target, content, Path(folder), counts[target.name], arguments.out)
-                    if arguments.minutes is not None and time.monotonic() - began > _TURN:
-                        break
+        while time.monotonic() < until and (waiting := [t for t in chosen if counts[t.name].total() < most]):
+            for target in waiting:
+                began, count = time.monotonic(), counts[target.name]
+                while count.total() < most and time.monotonic() < min(began + _TURN, until):
+                    _try(target, next(streams[target.name]), Path(folder), count, arguments.out)
                 seconds[target.name] += time.monotonic() - began
-                if time.monotonic() > until:
-                    break
     _report(counts, seconds)
     return 1 if any(count["BROKEN"] for count in counts.values()) else 0
 

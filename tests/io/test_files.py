@@ -53,6 +53,12 @@ def test_a_name_that_passes_stays_in_its_folder(name: str) -> None:
     assert not name.startswith(".")
 
 
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    assert check_name("a" * 200)
+    with pytest.raises(ManifestError, match="not a plain file name"):
+        check_name("a" * 201)
+
+
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_no_safetensors(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("files") / "f"

@@ -85,6 +85,22 @@ def test_an_array_larger_than_its_file_is_refused(tmp_path: Path) -> None:
                 function(tmp_path / name)
 
 
+def test_a_header_is_not_read_for_what_its_length_claims(tmp_path: Path) -> None:
+    content = np.lib.format.magic(2, 0) + b"\xff\xff\xff\xff{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2)}"
+    (tmp_path / "a.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("image.npy", content)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(ImageError, match="its header claims 4294967295 bytes, at most 10000 are read"):
+            read_image(tmp_path / name)
+
+
+def test_arrays_of_the_second_version_are_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as stream:
+        np.lib.format.write_array(stream, np.arange(6, dtype=np.uint16).reshape(2, 3), version=(2, 0))
+    assert np.array_equal(read_image(tmp_path / "a.npy"), np.arange(6).reshape(2, 3))
+
+
 def test_members_that_expand_at_once_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_BZIP2) as archive:
         archive.writestr("image.npy", bytes(1 << 20))

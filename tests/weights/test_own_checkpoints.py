@@ -7,6 +7,7 @@ import datetime
 import io
 import pickle
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,18 @@ def test_an_object_that_holds_itself_is_refused(tmp_path: Path) -> None:
         torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
         with pytest.raises(CheckpointError):
             read_tensors(tmp_path / "w.pth", tensors_only=True)
+
+
+def test_a_bytearray_is_as_long_as_what_is_there(state: State, tmp_path: Path) -> None:
+    file = tmp_path / "a.pth"
+    torch.save({"model": state, "note": bytearray(b"abc")}, file, pickle_protocol=5)
+    content = file.read_bytes()
+    place = content.index(pickle.BYTEARRAY8 + (3).to_bytes(8, "little"))
+    assert read_tensors(file, tensors_only=True).keys() == state.keys()
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member.replace(content[place : place + 9], pickle.BYTEARRAY8 + b"\0" * 7 + b"\x40"))
+    with pytest.raises(CheckpointError, match=r"a\.pth"):
+        read_tensors(file, tensors_only=True)
