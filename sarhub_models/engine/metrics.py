@@ -89,11 +89,11 @@ def plain(values: dict[str, Tensor]) -> dict[str, float]:
     return {name: value.item() for name, value in values.items()}
 
 
-def check_monitor(monitor: str | None, multilabel: bool, known: Sequence[str]) -> str:
-    """Return the score by which the best epoch is chosen."""
+def check_monitor(monitor: str | None, default: str, known: Sequence[str]) -> str:
+    """Return the score by which the best epoch is chosen: the one that is asked for, or the default of the task."""
     from ..errors import UnknownNameError, closest
 
-    name = monitor or DEFAULT_MONITOR[multilabel]
+    name = monitor or default
     if name not in known:
         raise UnknownNameError(
             f"evaluation.monitor={name}: no such score{closest(name, known)}; known: {', '.join(known)}"

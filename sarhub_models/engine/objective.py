@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..losses import make_loss, nt_xent
+from ..networks import spec
 from ..transforms import Pipeline
 from .augment import Numbers, cutmix, draw, make_transform, rows_of
 from .batches import Batch, Rank
-from .sections import Recipe
+from .initialization import build_network
+from .metrics import DEFAULT_MONITOR, make_metrics
+from .scoring import score
+from .sections import Model, Recipe
 from .seeds import generator
 from .sources import Sources, Split
 
 
 class Objective(nn.Module):
-    """The loss of one data set.
+    """The task of one data set: its network, loss and scores. Here, classes of whole images.
 
     Args:
         recipe: what to compute.
@@ -25,14 +30,47 @@ class Objective(nn.Module):
         mean: of the pixels after the operator.
         std: of the pixels after the operator.
         process: this process.
+
+    Attributes:
+        detail_label: what the numbers of a class are, where the detail of the scores is one number a class.
     """
+
+    detail_label: ClassVar[str] = "F1"
 
     def __init__(self, recipe: Recipe, train: Split, mean: Numbers, std: Numbers, process: Rank) -> None:
         super().__init__()
         self.recipe, self.process = recipe, process
+        self.classes, self.multilabel = len(train.class_names), train.multilabel
         self.transform = make_transform(recipe.preprocess, mean, std, augment=recipe.augment, given=recipe.data.input)
         counts = torch.from_numpy(train.counts)
         self.loss = make_loss(**recipe.loss.model_dump(), counts=counts, multilabel=train.multilabel)
+
+    @classmethod
+    def score_names(cls, train: Split) -> tuple[str, list[str]]:
+        """Return the score by which the best epoch is chosen by default, and all scores."""
+        metrics = make_metrics(max(2, len(train.class_names)), train.multilabel)
+        return DEFAULT_MONITOR[train.multilabel], [str(name) for name in metrics]
+
+    @property
+    def head(self) -> tuple[str, ...]:
+        """Beginnings of the names of the head's parameters; the others are the backbone's."""
+        return (f"{spec(self.recipe.model.network).head}.",)
+
+    def build(self, model: Model, channels: int) -> nn.Module:
+        """Return the network with its starting weights, on the CPU.
+
+        Args:
+            model: section of the recipe, whose ``init`` is ``"none"`` where a checkpoint has the weights.
+            channels: of the input.
+        """
+        recipe = self.recipe
+        return build_network(model, self.classes, recipe.preprocess.side, recipe.runtime.seed, in_chans=channels)
+
+    def score(
+        self, network: nn.Module, loader: Iterable[Any], transform: Pipeline, device: torch.device
+    ) -> tuple[dict[str, float], Tensor]:
+        """Return the scores of a network and their detail, as :func:`.score` does."""
+        return score(network, loader, transform, self.classes, self.multilabel, device=device)
 
     def attach(self, network: nn.Module) -> nn.Module:
         """Return what is trained: the network, with what only training needs."""
@@ -96,6 +134,7 @@ class SourcesObjective(Objective):
     def __init__(self, recipe: Recipe, train: Sources, mean: Numbers, std: Numbers, process: Rank) -> None:
         nn.Module.__init__(self)
         self.recipe, self.process, self.sources = recipe, process, train
+        self.classes, self.multilabel = len(train.class_names), False
         self.views = 2 if recipe.contrast.weight else 1
         self.slices = train.slices(recipe.optim.batch_size)
         self.transforms: list[Pipeline] = []
@@ -149,10 +188,3 @@ class SourcesObjective(Objective):
             )
             seen.append(transform(batch.images[rows], numbers=numbers))
         return torch.cat(seen)
-
-
-def make_objective(recipe: Recipe, train: Split, mean: Numbers, std: Numbers, process: Rank) -> Objective:
-    """Return the objective of a recipe; arguments as of :class:`Objective`."""
-    kind: Any = SourcesObjective if isinstance(train, Sources) else Objective
-    made: Objective = kind(recipe, train, mean, std, process)
-    return made

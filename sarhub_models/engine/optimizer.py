@@ -9,7 +9,7 @@ from .sections import Optim
 
 
 def make_optimizer(
-    model: nn.Module, optim: Optim, steps: int, *, head: str = ""
+    model: nn.Module, optim: Optim, steps: int, *, head: tuple[str, ...] = ()
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """Return the optimizer of a recipe and its schedule, which moves with every step of the optimizer.
 
@@ -17,7 +17,8 @@ def make_optimizer(
         model: its parameters are optimized.
         optim: the recipe's section.
         steps: mini-batches of an epoch.
-        head: name of the network's classifier; needed where the other parts have a learning rate of their own.
+        head: what the names of the head's parameters begin with; needed where the other parts have a learning rate of
+            their own.
     """
     max_lr, moves = optim.max_lr * optim.lr_factor, steps // optim.accumulate
     groups = parameter_groups(model, optim, head=head)
@@ -35,7 +36,7 @@ def make_optimizer(
     return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, optim.step_epochs * moves, optim.step_factor)
 
 
-def parameter_groups(model: nn.Module, optim: Optim, *, head: str = "") -> list[dict[str, object]]:
+def parameter_groups(model: nn.Module, optim: Optim, *, head: tuple[str, ...] = ()) -> list[dict[str, object]]:
     """Return the parameters that are trained: matrices, and vectors (biases, norms), decayed only if asked for.
 
     Where the backbone has a learning rate of its own, the head's two groups come first, then the backbone's.
@@ -49,7 +50,7 @@ def parameter_groups(model: nn.Module, optim: Optim, *, head: str = "") -> list[
         return [{"params": [p for _, p in named if chosen(p)], "weight_decay": decay} for chosen, decay in decays]
     groups: list[dict[str, object]] = []
     for is_head, factor in ((True, 1.0), (False, optim.backbone_factor)):
-        part = [p for name, p in named if name.startswith(f"{head}.") == is_head]
+        part = [p for name, p in named if name.startswith(head) == is_head]
         lr = optim.max_lr * optim.lr_factor * factor
         groups += [
             {"params": [p for p in part if chosen(p)], "weight_decay": decay, "lr": lr} for chosen, decay in decays
@@ -57,8 +58,8 @@ def parameter_groups(model: nn.Module, optim: Optim, *, head: str = "") -> list[
     return [group for group in groups if group["params"]]
 
 
-def freeze_backbone(model: nn.Module, head: str) -> None:
+def freeze_backbone(model: nn.Module, head: tuple[str, ...]) -> None:
     """Leave all but the head as it is: no gradients, norms with the statistics they have, nothing dropped."""
     model.eval()
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(f"{head}."))
+        parameter.requires_grad_(name.startswith(head))

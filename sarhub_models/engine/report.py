@@ -33,8 +33,8 @@ def plot_curves(rows: Sequence[Mapping[str, float]], file: Path) -> None:
     plt.close(figure)
 
 
-def plot_detail(detail: Tensor, class_names: Sequence[str], file: Path) -> None:
-    """Draw what :func:`.make_detail` computed: a confusion matrix, or the F1 of each class."""
+def plot_detail(detail: Tensor, class_names: Sequence[str], file: Path, *, label: str = "F1") -> None:
+    """Draw a confusion matrix (C, C), or one number of each class (C,), which are a ``label``."""
     if detail.ndim == 2:
         plot_confusion(detail, class_names, file)
         return
@@ -42,7 +42,7 @@ def plot_detail(detail: Tensor, class_names: Sequence[str], file: Path) -> None:
     axes.barh(range(len(class_names)), detail.tolist())
     axes.set_yticks(range(len(class_names)), [name[:60] for name in class_names])
     axes.invert_yaxis()
-    axes.set(xlabel="F1", xlim=(0, 1))
+    axes.set(xlabel=label, xlim=(0, 1))
     save_figure(figure, file, dpi=150)
     plt.close(figure)
 

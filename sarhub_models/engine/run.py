@@ -303,7 +303,8 @@ class Reporter:
         if trainer.monitor in row:
             score = f"{trainer.monitor.replace('_', ' ')} {row[trainer.monitor]:.4f}"
             if trainer.best is row:
-                plot_detail(trainer.detail, trainer.train.class_names, trainer.folder / "val.png")
+                names, label = trainer.train.class_names, trainer.objective.detail_label
+                plot_detail(trainer.detail, names, trainer.folder / "val.png", label=label)
         self.bar.console.print(
             f"epoch {row['epoch']:.0f}/{trainer.recipe.optim.epochs}  loss {row['loss']:.4f}  "
             f"{score}  {row['images_per_second']:.0f} images/s  waiting for data {row['waiting_for_data']:.1%}"

@@ -21,7 +21,6 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from ..errors import InputError, OptionError
-from ..networks import spec
 from ..zoo.entries import ModelInfo
 from .adapters import without_adapters
 from .augment import INPUT, Numbers, make_transform
@@ -29,18 +28,16 @@ from .batches import Batch, Plan, Rank, steps_per_epoch
 from .checkpoint import check_same, load_last, restore, save_best, save_last, state_of
 from .description import run_info
 from .divergence import all_finite, diverged
-from .initialization import build_network
 from .interruption import Seen, StopRequest, Watch
-from .metrics import check_monitor, make_metrics
-from .objective import make_objective
+from .metrics import check_monitor
 from .optimizer import freeze_backbone, make_optimizer
 from .provenance import comparable, split_digests
-from .scoring import score
 from .sections import Recipe, Runtime
 from .seeds import key
 from .skipped import Skipped
 from .sources import Split
 from .splits import mean_std
+from .tasks import objective_of
 
 Row = dict[str, float]
 _PLAIN = ("step", "history", "best", "seconds", "waited", "mean", "std", "detail")
@@ -96,16 +93,13 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, train: Split, val: Split | None, folder: Path, accelerator: Accelerator) -> None:
         self.recipe, self.train, self.val, self.folder, self.accelerator = recipe, train, val, folder, accelerator
-        optim, self.classes = recipe.optim, len(train.class_names)
+        optim = recipe.optim
         self.process = Rank(accelerator.process_index, accelerator.num_processes)
         self.steps = steps_per_epoch(len(train), optim, self.process.world)
         if val is not None and len(val) < self.process.world:
             raise InputError(f"{len(val)} samples to validate on are too few for {self.process.world} processes")
-        self.monitor = check_monitor(
-            recipe.evaluation.monitor,
-            train.multilabel,
-            [str(name) for name in make_metrics(max(2, self.classes), train.multilabel)],
-        )
+        self.task = objective_of(recipe, train)
+        self.monitor = check_monitor(recipe.evaluation.monitor, *self.task.score_names(train))
         saved = load_last(folder)
         self.data = split_digests(train, val)
         if saved is not None:
@@ -131,12 +125,12 @@ class Trainer:
 
     def _prepare(self, fresh: bool) -> None:
         recipe, accelerator, optim = self.recipe, self.accelerator, self.recipe.optim
-        self.objective = make_objective(recipe, self.train, self.mean, self.std, self.process).to(accelerator.device)
+        self.objective = self.task(recipe, self.train, self.mean, self.std, self.process).to(accelerator.device)
         start = recipe.model if fresh else recipe.model.model_copy(update={"init": "none"})  # last.pt has the weights
         channels = (recipe.data.input or INPUT)["channels"]
-        network = build_network(start, self.classes, recipe.preprocess.side, recipe.runtime.seed, in_chans=channels)
+        network = self.objective.build(start, channels)
         if optim.backbone_factor == 0:
-            freeze_backbone(network, spec(recipe.model.network).head)
+            freeze_backbone(network, self.objective.head)
         self.network = self.objective.attach(network)
         if recipe.runtime.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -148,7 +142,7 @@ class Trainer:
         model: nn.Module = self.network
         if recipe.runtime.sync_batchnorm and accelerator.num_processes > 1:
             model = self.network = convert_sync_batchnorm(self.network)  # torch's own would drop DenseNet's activations
-        optimizer, self.schedule = make_optimizer(model, optim, self.steps, head=spec(recipe.model.network).head)
+        optimizer, self.schedule = make_optimizer(model, optim, self.steps, head=self.objective.head)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
 
     @property
@@ -309,14 +303,7 @@ class Trainer:
             return {}, torch.empty(0)
         device = self.accelerator.device
         loader = self.val.evaluation(self.recipe.evaluation.batch_size, process=self.process, pin=device.type == "cuda")
-        return score(
-            self.scored,
-            map(self.skipped.note, loader),
-            self.transform,
-            self.classes,
-            self.train.multilabel,
-            device=device,
-        )
+        return self.objective.score(self.scored, map(self.skipped.note, loader), self.transform, device)
 
     def _count_seconds(self) -> None:
         now = time.perf_counter()

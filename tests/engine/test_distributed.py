@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from sarhub_models.engine import trainer
+from sarhub_models.engine import objective, trainer
 from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.run import load_run
 from training import pretrain
@@ -53,7 +53,7 @@ def run_rank(rank: int, port: int, arguments: list[str], save: bool) -> None:
 
 def note_scored(file: Path) -> None:
     """Write a digest of every network that is scored."""
-    score = trainer.score
+    score = objective.score
 
     def noted(network: nn.Module, *others: Any, **options: Any) -> Any:
         digest = hashlib.sha256(b"".join(t.numpy().tobytes() for t in network.state_dict().values()))
@@ -61,7 +61,7 @@ def note_scored(file: Path) -> None:
             stream.write(f"{digest.hexdigest()}\n")
         return score(network, *others, **options)
 
-    trainer.score = noted  # type: ignore[assignment]
+    objective.score = noted  # type: ignore[assignment]
 
 
 def errors(out: Path) -> list[str]:

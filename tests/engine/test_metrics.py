@@ -132,7 +132,7 @@ def test_two_processes_with_unequal_shares_see_the_scores_of_the_whole(tmp_path:
 def test_the_score_that_chooses_the_best_epoch() -> None:
     for multilabel, name in DEFAULT_MONITOR.items():
         known = list(make_metrics(CLASSES, multilabel))
-        assert check_monitor(None, multilabel, known) == name
-        assert [check_monitor(other, multilabel, known) for other in known] == known
+        assert check_monitor(None, name, known) == name
+        assert [check_monitor(other, name, known) for other in known] == known
         with pytest.raises(UnknownNameError, match=r"evaluation\.monitor=macro_f: .*did you mean"):
-            check_monitor("macro_f", multilabel, known)
+            check_monitor("macro_f", name, known)
