@@ -13,7 +13,7 @@ except ImportError as err:
 
 from .cam import CAM_METHODS, class_activation_maps
 from .estimators import Amortized, Direct
-from .inputs import ChipBatch, check_chips, prepare, prepare_chips, read_chips
+from .inputs import ChipBatch, band_index, check_chips, prepare, prepare_chips, read_chips
 from .knowledge import THRESHOLDS, Explanation, KnowledgePoints, knowledge_points
 from .measures import Interval, agreement, bootstrap, measure_cam, measure_points
 from .regions import Regions, find_regions, read_regions, regions_from_masks
@@ -29,6 +29,7 @@ __all__ = [
     "KnowledgePoints",
     "Regions",
     "agreement",
+    "band_index",
     "bootstrap",
     "check_chips",
     "class_activation_maps",

@@ -32,6 +32,7 @@ class Problem:
         exact: draw S times (:func:`~sarhub_models.explain.objective.standard_noise`).
         batch: the B of the loss.
         seed: of all that is drawn at random.
+        channel: the only one that noise disturbs; ``None``: all of them.
     """
 
     feature: Feature
@@ -41,6 +42,7 @@ class Problem:
     exact: bool
     batch: int
     seed: int
+    channel: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.patch, self.draws, self.batch) < 1 or self.seed < 0:
@@ -53,7 +55,12 @@ class Problem:
 
     def noise(self, chips: Tensor, *generators: torch.Generator) -> Tensor:
         """Return noise for chips."""
-        return standard_noise(chips.shape, self.draws, generators, exact=self.exact)
+        noise = standard_noise(chips.shape, self.draws, generators, exact=self.exact)
+        if self.channel is None:
+            return noise
+        if not 0 <= self.channel < chips.shape[1]:
+            raise OptionError(f"expected a channel from 0 to {chips.shape[1] - 1}, got {self.channel}")
+        return noise * (torch.arange(chips.shape[1], device=noise.device) == self.channel)[:, None, None]
 
     def distortion(self, chips: Tensor, still: Tensor, sigma: Tensor, noise: Tensor, variance: Tensor) -> Tensor:
         """Return ‖f(x') − f(x)‖² / Var(f(x)) of each chip."""

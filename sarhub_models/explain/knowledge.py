@@ -102,6 +102,8 @@ class KnowledgePoints:
         batch: the B of the loss and, of the U-Net, the chips in a mini-batch. The direct estimator divides by it, too,
             whatever the number of chips: so its map of a chip does not depend on how many others there are, but for
             Var(f(x)), which is that of all chips together.
+        channel: the only one of the chips' channels that noise disturbs, for the knowledge points of one band of
+            several; by default all of them.
         seed: of the noise, the U-Net's first weights and the order of chips; the same seed gives the same maps.
         progress: draw a bar on stderr where that is a terminal.
 
@@ -133,12 +135,13 @@ class KnowledgePoints:
         draws: int = 15,
         exact: bool = False,
         batch: int = 32,
+        channel: int | None = None,
         seed: int = 0,
         progress: bool = True,
     ) -> None:
         self.model, self.estimator, self.progress = model, estimator, progress
         feature = Feature(model, layer=layer, mean=mean, std=std)
-        self.problem = Problem(feature, patch, alpha, draws, exact, batch, seed)
+        self.problem = Problem(feature, patch, alpha, draws, exact, batch, seed, channel)
         self.unet: SigmaUNet | None = None
 
     def fit(self, chips: np.ndarray | Tensor, names: Sequence[str] | None = None) -> list[float]:
@@ -267,6 +270,7 @@ class KnowledgePoints:
             "draws": p.draws,
             "exact": p.exact,
             "batch": p.batch,
+            "channel": p.channel,
             "seed": p.seed,
             "estimator": asdict(self.estimator),
         }

@@ -145,7 +145,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C lets a few bytes
             raise pickle.UnpicklingError(f"a bytearray of {length} bytes")
         self.append(bytearray(self.read(length)))  # type: ignore[attr-defined]
 
-    dispatch: ClassVar[Mapping[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a stand-in for a function or storage of torch, or a class of placeholders."""

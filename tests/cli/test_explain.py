@@ -213,3 +213,30 @@ def test_a_damaged_explanation_is_named(content: str, tmp_path: Path, capsys: py
 
 def test_every_kind_of_map_is_a_choice() -> None:
     assert get_args(Method) == tuple(CAM_METHODS)
+
+
+@pytest.mark.slow
+def test_a_network_of_two_bands_is_explained_for_both_and_for_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    weights, out = tmp_path / "two.safetensors", tmp_path / "out"
+    save_file(create_model("resnet18_reben").state_dict(), weights)
+    profile = {"driver": "GTiff", "height": 64, "width": 64, "count": 2, "dtype": "float32", "crs": "EPSG:32631"}
+    with rasterio.open(tmp_path / "a.tif", "w", transform=rasterio.Affine(1, 0, 0, 0, -1, 0), **profile) as dataset:
+        dataset.write(np.random.default_rng(0).uniform(-25, -5, (2, 64, 64)).astype(np.float32))
+        dataset.descriptions = ("VH", "VV")
+    model = ["--model", str(weights), "--preprocessing", "resnet18_reben"]
+    for name, *more in (("both",), ("vv", "--of-band", "VV"), ("vh", "--of-band", "VH")):
+        assert points(tmp_path / "a.tif", out / name, *model, *more) == 0
+    found = {name: read_folder(out / name) for name in ("both", "vv", "vh")}
+    assert found["both"].maps.shape == (1, 15, 15)
+    assert not np.array_equal(found["vv"].maps, found["vh"].maps)
+    assert np.array_equal(found["both"].amplitude, found["vv"].amplitude)
+    assert not np.array_equal(found["vv"].amplitude, found["vh"].amplitude)
+    cam = ["explain", "cam", *model, "--images", str(tmp_path / "a.tif")]
+    assert main([*cam, "--out", str(out / "cam"), "--shown", "VH"]) == 0
+    assert np.array_equal(read_folder(out / "cam").amplitude, found["vh"].amplitude)
+    capsys.readouterr()
+    assert main([*cam, "--out", str(out / "no"), "--band", "2"]) == 2
+    assert "takes the bands VV, VH" in only_line(capsys.readouterr().err)

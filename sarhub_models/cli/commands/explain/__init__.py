@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ....errors import OptionError
 from ... import console
+from ...arguments import split_bands
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +39,16 @@ Masks = Annotated[
 Band = Annotated[
     str | None, typer.Option(metavar="N|NAME", help="Band to read, counted from 1 or by its name in the files: VH.")
 ]
+OfBand = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of a network of several bands: noise disturbs this one alone, and it is shown. Default: all.",
+    ),
+]
+Shown = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of a network of several bands: the one to show. Default: the first.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read only the first so many chips.")]
 Table = Annotated[Literal["csv", "parquet"], typer.Option(help="Format of the tables.")]
 Figures = Annotated[Literal["png", "pdf"], typer.Option("--pictures", help="Format of the figures.")]
@@ -59,27 +69,42 @@ def explain(context: typer.Context) -> None:
         print(context.get_help())
 
 
-def open_network(model: str, preprocessing: str | None) -> tuple[nn.Module, Pipeline]:
+def open_network(
+    model: str, preprocessing: str | None, *, radiometry: str | None = None, full_scale: float | None = None
+) -> tuple[nn.Module, Pipeline]:
     """Return the network of a name, a file or a run, and its preprocessing."""
     from ....models.create import open_model
 
-    network, transform, _ = open_model(model, preprocessing=preprocessing)
-    if len(transform.bands) > 1:
-        raise OptionError(f"chips of one band are explained, and {model} takes several bands: see 'sarhub info'")
+    network, transform, _ = open_model(model, preprocessing=preprocessing, radiometry=radiometry, full_scale=full_scale)
     return network, transform
 
 
 def open_chips(
-    images: Path, transform: Pipeline, full_scale: float | None, band: str | None, nodata: str, limit: int | None
+    images: Path,
+    transform: Pipeline,
+    *,
+    full_scale: float | None,
+    band: str | None,
+    bands: str | None,
+    nodata: str,
+    limit: int | None,
+    shown: str | None,
 ) -> ChipBatch:
     """Read the first ``limit`` chips of a folder, named by their paths in it."""
     from ....explain import read_chips
-    from ....io.images import named_images
+    from ....io.images import named_images, one_per_image
 
-    found = dict(list(named_images(images).items())[:limit])
-    number = int(band) if band is not None and band.isdecimal() else band
+    found = {file: name for name, file in named_images(images).items()}
+    files = (one_per_image(list(found), transform.bands) if bands is None and band is None else list(found))[:limit]
     return read_chips(
-        list(found.values()), transform, names=list(found), full_scale=full_scale, band=number, nodata=nodata
+        files,
+        transform,
+        names=[found[file] for file in files],
+        full_scale=full_scale,
+        band=int(band) if band is not None and band.isdecimal() else band,
+        bands=split_bands(bands),
+        nodata=nodata,
+        shown=shown,
     )
 
 
@@ -88,7 +113,7 @@ def chip_regions(chips: ChipBatch, masks: Path | None, patch: int) -> Regions:
     from ....explain import find_regions, read_regions
 
     if masks is None:
-        return find_regions(chips.values.numpy(), patch=patch)
+        return find_regions(chips.values[:, chips.channel].numpy(), patch=patch)
     return read_regions(masks, chips.names, (chips.values.shape[-2], chips.values.shape[-1]), patch=patch)
 
 

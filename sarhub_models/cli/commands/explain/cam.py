@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ...arguments import Device, FullScale, Json, Model, Nodata, Preprocessing
+from ...arguments import Bands, Device, FullScale, Json, Model, Nodata, Preprocessing, Radiometry
 from ...local import usable_device
 from .. import explain as group
 
@@ -28,7 +28,10 @@ def command(
     patch: group.Patch = 8,
     masks: group.Masks = None,
     full_scale: FullScale = None,
+    radiometry: Radiometry = None,
     band: group.Band = None,
+    bands: Bands = None,
+    shown: group.Shown = None,
     nodata: Nodata = "refuse",
     limit: group.Limit = None,
     table: group.Table = "csv",
@@ -46,8 +49,17 @@ def command(
       sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --full-scale 65535
       sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --method layercam --class 3
     """
-    network, transform = group.open_network(model, preprocessing)
-    chips = group.open_chips(images, transform, full_scale, band, nodata, limit)
+    network, transform = group.open_network(model, preprocessing, radiometry=radiometry, full_scale=full_scale)
+    chips = group.open_chips(
+        images,
+        transform,
+        full_scale=full_scale,
+        band=band,
+        bands=bands,
+        nodata=nodata,
+        limit=limit,
+        shown=shown,
+    )
     from ....explain import class_activation_maps
     from ....explain.results import Found, write_folder
 
@@ -58,8 +70,8 @@ def command(
         method=method,
         layer=layer,
         classes=None if class_index is None else [class_index] * len(chips),
-        mean=transform.mean,
-        std=transform.std,
+        mean=chips.mean,
+        std=chips.std,
         names=chips.names,
         progress=not as_json,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ....errors import OptionError
-from ...arguments import Device, FullScale, Json, Model, Nodata, Preprocessing, Seed
+from ...arguments import Bands, Device, FullScale, Json, Model, Nodata, Preprocessing, Radiometry, Seed
 from ...local import usable_device
 from .. import explain as group
 
@@ -47,7 +47,10 @@ def command(
         typer.Option("--b", help="Threshold of knowledge points; may be repeated. Default: 0.25 0.3 0.4 0.5."),
     ] = None,
     full_scale: FullScale = None,
+    radiometry: Radiometry = None,
     band: group.Band = None,
+    bands: Bands = None,
+    of_band: group.OfBand = None,
     nodata: Nodata = "refuse",
     limit: group.Limit = None,
     table: group.Table = "csv",
@@ -69,14 +72,23 @@ def command(
     """
     if unet is not None and estimator != "unet":
         raise OptionError("--unet is the file of --estimator unet: give both")
-    network, transform = group.open_network(model, preprocessing)
-    chips = group.open_chips(images, transform, full_scale, band, nodata, limit)
-    from ....explain import THRESHOLDS, Amortized, Direct
+    network, transform = group.open_network(model, preprocessing, radiometry=radiometry, full_scale=full_scale)
+    chips = group.open_chips(
+        images,
+        transform,
+        full_scale=full_scale,
+        band=band,
+        bands=bands,
+        nodata=nodata,
+        limit=limit,
+        shown=of_band,
+    )
+    from ....explain import THRESHOLDS, Amortized, Direct, band_index
     from ....explain.results import Found, write_folder
 
     options: dict[str, Any] = {
         **{"layer": layer, "patch": patch, "alpha": alpha, "draws": draws, "exact": exact, "seed": seed},
-        **{"mean": transform.mean, "std": transform.std, "progress": not as_json},
+        **{"mean": chips.mean, "std": chips.std, "progress": not as_json, "channel": band_index(transform, of_band)},
         "estimator": Direct(steps=steps) if estimator == "direct" else Amortized(epochs=epochs),
     }
     points = _explainer(network.to(usable_device(device)), chips, unet, options)
