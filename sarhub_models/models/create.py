@@ -57,7 +57,7 @@ def create_model(
             or the bands. Weights of one band: the first convolution is folded so that the output for n equal channels
             is that of the chip repeated to 3. Weights of several bands: the first n of ``model_info(name).input.bands``
             are kept, in that order, so channel i is band i; the output is that of all bands where the others are 0
-            after the preprocessing (of dB weights: at their mean).
+            after the preprocessing (Panopticon does without them).
         bands: the bands to keep, by name and in the order of the channels of the image, such as ``("VV",)``; for
             weights of several bands, in place of ``in_chans``.
         features_only: return the feature maps of the stages as a list, as timm does: (B, C, H, W), of Swin
@@ -300,7 +300,7 @@ def _assemble(
         if keep_head or not key.startswith(f"{entry.head}.")
     }
     tensors = networks.fit_options(network, tensors, options)
-    _fit_channels(tensors, f"{entry.stem}.weight", info, channels)
+    _fit_channels(tensors, entry, info, channels)
     if features_only:
         tensors = networks.select_for_features(model, tensors)
     try:
@@ -315,16 +315,18 @@ def _assemble(
     return model
 
 
-def _fit_channels(tensors: networks.Tensors, stem: str, info: ModelInfo, channels: list[int]) -> None:
+def _fit_channels(tensors: networks.Tensors, entry: networks.NetworkSpec, info: ModelInfo, channels: list[int]) -> None:
     """Fit the first convolution to the channels of the input, in place.
 
     Weights of one band saw it repeated, so only the sum of their channels has a meaning: it is spread evenly over the
     new ones. Of several bands, those that are wanted are picked.
     """
+    stem = f"{entry.stem}.weight"
     weight = tensors[stem]
     if len(info.input.bands) > 1:
         if channels != list(range(weight.shape[1])):
-            tensors[stem] = weight[:, channels].contiguous()
+            for name in (stem, *entry.by_band):
+                tensors[name] = tensors[name][:, channels].contiguous()
     elif weight.shape[1] != len(channels):
         folded = weight.double().sum(dim=1, keepdim=True) / len(channels)
         tensors[stem] = folded.to(weight.dtype).repeat(1, len(channels), 1, 1)

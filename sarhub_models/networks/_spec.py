@@ -37,6 +37,7 @@ class NetworkSpec:
         create: builds it in place of timm, for networks that timm lacks.
         check: refuses options that the trained weights do not fit.
         fit: resamples trained tensors to the network's options, those of ``timm_args`` included.
+        by_band: tensors beside the first convolution whose second axis are the channels of the input.
         drops_paths: takes a ``drop_path_rate``.
         torch_init: starts training from PyTorch's own initialization of its layers, not from timm's.
         imagenet: finds a checkpoint of ImageNet in an installed package; where there is none, timm's is fetched.
@@ -50,6 +51,7 @@ class NetworkSpec:
     create: Callable[..., nn.Module] | None = None
     check: Callable[[Mapping[str, Any]], None] | None = None
     fit: Callable[[Mapping[str, torch.Tensor], Mapping[str, Any]], Tensors] = keep_shapes
+    by_band: tuple[str, ...] = ()
     drops_paths: bool = True
     torch_init: bool = False
     imagenet: Callable[[], Path | None] = lambda: None

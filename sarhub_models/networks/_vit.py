@@ -83,6 +83,7 @@ def vit_spec(
     prefix: int = 1,
     rename: Callable[[Mapping[str, torch.Tensor]], Tensors] = keep_names,
     cls: type[VisionTransformer] = VisionTransformer,
+    by_band: tuple[str, ...] = (),
 ) -> NetworkSpec:
     """Return the description of a vision transformer with one table of position embeddings.
 
@@ -94,6 +95,7 @@ def vit_spec(
         prefix: tokens with an embedding that are no patch.
         rename: as in :class:`NetworkSpec`.
         cls: what to build with ``settings``.
+        by_band: as in :class:`NetworkSpec`.
     """
     return NetworkSpec(
         timm_name=timm_name,
@@ -104,4 +106,5 @@ def vit_spec(
         create=None if settings is None else partial(create_vit, timm_name, {"patch_size": patch, **settings}, cls=cls),
         check=partial(check_patches, patch),
         fit=partial(fit_positions, patch, prefix),
+        by_band=by_band,
     )

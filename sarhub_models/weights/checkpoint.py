@@ -92,9 +92,10 @@ def load_checkpoint(path: Path, spec: CheckpointSpec, *, tensors_only: bool = Fa
 def read_tensors(path: Path, *, tensors_only: bool = False) -> Tensors:
     """Read the tensors of a ``.safetensors``, of an ``.npz``, or of a ``.pth`` without running any code in it.
 
-    A ``.pth`` may hold a state dict, or one under the name that a training program gave it (``"state_dict"``,
-    ``"model"``, …; a moving average of the weights comes first, as in timm, and a warning says so). The prefix of a
-    wrapper that starts every name (``module.``, ``model.``, …) is dropped. The kind of file is told by its bytes, not
+    A ``.pth`` may hold a state dict, one under the name that a training program gave it (``"state_dict"``,
+    ``"model"``, …; a moving average of the weights comes first, as in timm, and a warning says so), or nothing but
+    one for each part of a network, whose names then begin with that of the part. The prefix of a wrapper that starts
+    every name (``module.``, ``model.``, …) is dropped. The kind of file is told by its bytes, not
     by its name. Tensors of a ``.safetensors`` are mapped from the file.
 
     Args:
@@ -238,6 +239,8 @@ def _state_dict(name: str, loaded: Any) -> Mapping[Any, Any]:
             return _state_dict(name, loaded[key]) if key in _STATE_DICTS else loaded[key]
     if not isinstance(loaded, Mapping) or not loaded:
         raise CheckpointError(f"{name} holds no state dict: expected tensors by name, found {type(loaded).__name__}")
+    if all(isinstance(part, Mapping) for part in loaded.values()):
+        return {f"{part}.{key}": value for part, tensors in loaded.items() for key, value in tensors.items()}
     return loaded
 
 

@@ -68,6 +68,10 @@ SHALLOW: dict[str, dict[str, Any]] = {
     "dofa_base": {"depth": 1, "img_size": 64},
     "dofa_large": {"depth": 1, "img_size": 64},
     "copernicusfm_base": {"depth": 1, "img_size": 64},
+    "croma_base": {"depth": 1, "img_size": 64},
+    "croma_large": {"depth": 1, "img_size": 64},
+    "panopticon_base": {"depth": 1, "img_size": 56},
+    **{f"olmoearth_{size}": {"depth": 1, "img_size": 64} for size in ("nano", "tiny", "base", "large")},
     **{name: {"depth": 1, "img_size": 64} for name in list_networks() if name.startswith("terramind_")},
 }
 _SIDES = {"swin_t": 128, "swin_b": 128, "swin_v2_b": 128, "alexnet": 128, "mixmim_base": 128}

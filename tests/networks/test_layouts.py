@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ from torch import nn
 
 import sarhub_models as sarhub
 from sarhub_models import networks
+from sarhub_models.errors import OptionError
 from sarhub_models.models.loading import spec_of
 from sarhub_models.weights import load_checkpoint
 
+from ..peers import olmoearth
 from .released import value
 
 Tensors = dict[str, torch.Tensor]
@@ -40,7 +43,9 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
-def loaded(name: str, tensors: Tensors, folder: Path, suffix: str = ".pth") -> nn.Module:
+def loaded(
+    name: str, tensors: Tensors | dict[str, Tensors], folder: Path, suffix: str = ".pth", **options: int
+) -> nn.Module:
     """Our network with a released file, read, renamed and checked as a download is."""
     info, file = sarhub.model_info(name), folder / f"weights{suffix}"
     if suffix == ".safetensors":
@@ -50,7 +55,7 @@ def loaded(name: str, tensors: Tensors, folder: Path, suffix: str = ".pth") -> n
     found = load_checkpoint(file, spec_of(info), tensors_only=info.tensors_only)
     with networks.on_meta_device():
         classes = networks.head_classes(info.network, found)
-        model = networks.build(info.network, num_classes=classes, in_chans=info.input.channels)
+        model = networks.build(info.network, num_classes=classes, in_chans=info.input.channels, **options)
     networks.assign(model, found)
     return model.eval()
 
@@ -158,16 +163,18 @@ def test_reben_in_the_layout_of_its_training_program(name: str, timm_name: str, 
     ("name", "extra"),
     [
         ("dofa_base_fivesensors", ["mask_token", "norm.weight", "norm.bias", "projector.weight", "projector.bias"]),
+        ("dofa_large_fivesensors", ["mask_token", "norm.weight", "norm.bias", "projector.weight", "projector.bias"]),
         ("copernicusfm_base_copernicuspretrain", []),
     ],
 )
 def test_networks_that_make_their_first_convolution(name: str, extra: list[str], tmp_path: Path) -> None:
     torchgeo = pytest.importorskip("torchgeo.models")
-    options = {"embed_dim": 768, "depth": 12, "num_heads": 12, "num_classes": 0}
+    width, depth, heads = (1024, 24, 16) if "large" in name else (768, 12, 12)
+    options = {"embed_dim": width, "depth": depth, "num_heads": heads, "num_classes": 0}
     theirs = torchgeo.DOFA(**options) if name.startswith("dofa") else torchgeo.CopernicusFM(**options)
-    norm = {"fc_norm.weight": torch.ones(768), "fc_norm.bias": torch.zeros(768)}
+    norm = {"fc_norm.weight": torch.ones(width), "fc_norm.bias": torch.zeros(width)}
     tensors = {key: t for key, t in fill(shapes_of(theirs)).items() if key not in norm}
-    theirs.load_state_dict(tensors | norm)
+    theirs.load_state_dict(tensors | norm, assign=True)
     theirs.eval()
 
     def run(x: torch.Tensor) -> torch.Tensor:
@@ -177,6 +184,68 @@ def test_networks_that_make_their_first_convolution(name: str, extra: list[str],
         return theirs(x, unknown, wavelengths=[5e7, 5e7], bandwidths=[1e9, 1e9], kernel_size=16)
 
     agree(loaded(name, tensors | {key: torch.zeros(1) for key in extra}, tmp_path), run, images(2, 224)[:1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["base", "large"])
+def test_croma_with_radar_alone(size: str, tmp_path: Path) -> None:
+    torchgeo = pytest.importorskip("torchgeo.models")
+    theirs = getattr(torchgeo, f"croma_{size}")(modalities=["sar"])
+    parts = {part: fill(shapes_of(getattr(theirs, part))) for part in ("s1_encoder", "s1_GAP_FFN")}
+    for part, tensors in parts.items():
+        getattr(theirs, part).load_state_dict(tensors, assign=True)
+    optical = {part: {"transformer.norm_out.weight": torch.ones(1)} for part in ("s2_encoder", "joint_encoder")}
+    model = loaded(f"croma_{size}_ssl4eos1s2", parts | optical, tmp_path)
+    theirs.eval()
+    agree(model.forward_features, lambda x: theirs(x_sar=x)["sar_encodings"], images(2, 120))  # type: ignore[arg-type]
+    agree(model, lambda x: theirs(x_sar=x)["sar_GAP"], images(2, 120))
+
+
+def test_croma_measures_distances_on_any_grid() -> None:
+    torchgeo = pytest.importorskip("torchgeo.models.croma")
+    expected = torchgeo.get_2dalibi(16, 25)[0]
+    found = networks.build("croma_base", num_classes=0, in_chans=2, img_size=40, depth=1).blocks[0].distances.bias
+    torch.testing.assert_close(found, expected)
+    wide = networks.build("croma_base", num_classes=0, in_chans=2, img_size=(16, 40), depth=1).blocks[0].distances.bias
+    torch.testing.assert_close(wide, expected[:, :10, :10])  # the first two rows of that square
+
+
+@pytest.mark.slow
+def test_panopticon_with_any_of_its_radar_bands(tmp_path: Path) -> None:
+    torchgeo = pytest.importorskip("torchgeo.models")
+    theirs = torchgeo.Panopticon(img_size=224)
+    tensors = fill(shapes_of(theirs.model)) | {"mask_token": torch.zeros(1, 768)}
+    tensors["pos_embed"] = fill({"pos_embed": (1, 1 + 37 * 37, 768)})["pos_embed"]
+    name, file = "panopticon_base_anysensor", tmp_path / "weights.pth"
+    model = loaded(name, tensors, tmp_path)
+    # As DINOv2 does it, and with it Panopticon; torchgeo smooths besides.
+    grid = tensors["pos_embed"][:, 1:].view(1, 37, 37, 768).permute(0, 3, 1, 2)
+    resized = F.interpolate(grid, scale_factor=16.1 / 37, mode="bicubic").permute(0, 2, 3, 1).flatten(1, 2)
+    torch.testing.assert_close(model.pos_embed[:, 1:], resized)
+    theirs.model.load_state_dict({**tensors, "pos_embed": model.pos_embed}, strict=False, assign=True)
+    theirs.eval()
+
+    def run(x: torch.Tensor, channels: tuple[int, ...] = (-1, -2)) -> torch.Tensor:
+        return theirs({"imgs": x.clone(), "chn_ids": torch.tensor([channels] * len(x), dtype=torch.float32)})
+
+    x = images(2, 224)
+    agree(model, run, x)
+    agree(sarhub.create_model(name, file, bands=("VH", "VV")).eval(), lambda x: run(x, (-2, -1)), x.flip(1))
+    agree(sarhub.create_model(name, file, bands=("VH",)).eval(), lambda x: run(x, (-2,)), x[:, 1:])
+
+
+@pytest.mark.parametrize("case", [0, 1])
+def test_olmoearth_with_one_radar_image(case: int, tmp_path: Path) -> None:
+    options = olmoearth.CASES[case]
+    expected = torch.tensor(json.loads(olmoearth.FILE.read_text())[case])
+    model = loaded("olmoearth_nano_olmopretrain", olmoearth.tensors(), tmp_path, **options)
+    agree(model, lambda _: expected, olmoearth.images(options))
+
+
+@pytest.mark.parametrize("option", [{"month": 0}, {"month": 13}, {"patch_size": 9}, {"patch_size": 5, "img_size": 64}])
+def test_olmoearth_refuses_months_and_patches_that_there_are_not(option: dict[str, int]) -> None:
+    with pytest.raises(OptionError, match=r"month|patch"):
+        networks.build("olmoearth_nano", num_classes=0, in_chans=2, **option)
 
 
 def terramind(size: str) -> tuple[Tensors, Callable[[str, torch.Tensor], torch.Tensor]]:

@@ -62,6 +62,14 @@ def test_a_checkpoint_of_lightning(tmp_path: Path) -> None:
     assert_equal(load_checkpoint(save(tmp_path, content), SPEC), tiny.tensors())
 
 
+def test_a_state_dict_for_each_part_of_a_network(tmp_path: Path) -> None:
+    path = save(tmp_path, {"radar": {"a": torch.ones(2)}, "optical": {"a": torch.zeros(1), "b.c": torch.ones(1)}})
+    assert set(read_tensors(path)) == {"radar.a", "optical.a", "optical.b.c"}
+    path = save(tmp_path, {"radar": {"a": torch.ones(2)}, "epoch": 3})
+    with pytest.raises(CheckpointError, match="not so are epoch, radar"):
+        read_tensors(path)
+
+
 def test_a_file_without_tensors(tmp_path: Path) -> None:
     save_file({}, tmp_path / "w")
     assert read_tensors(tmp_path / "w") == {}
