@@ -136,7 +136,9 @@ def our_loop(setup: Setup, compiled: bool) -> Steps:
 def seconds_of_extras(trainer: Trainer, batch: Batch) -> float:
     """Return the time of augmentation and loss, forward and backward."""
     numbers = torch.rand(4, len(batch.names))
-    logits = torch.randn(len(batch.names), trainer.classes, device=trainer.accelerator.device, requires_grad=True)
+    logits = torch.randn(
+        len(batch.names), len(trainer.train.class_names), device=trainer.accelerator.device, requires_grad=True
+    )
 
     def extras() -> None:
         trainer.objective.transform(batch.images, numbers=numbers)

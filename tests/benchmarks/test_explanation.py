@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from benchmarks.experiments.initializations import NONE, none_and_sar
 from benchmarks.explanation.report import differences, verdict, write_report
 from benchmarks.explanation.study import without_grid
+from benchmarks.explanation.targets import Vehicles, overlap
 from sarhub_models.errors import DataError, OptionError
 from sarhub_models.explain import measure_points, regions_from_masks
+from sarhub_models.explain.results import read_folder
 from tests.engine.conftest import write_part
 
 
@@ -93,6 +96,63 @@ def test_pretrained_weights_are_named_or_the_error_says_how(tmp_path: Path) -> N
         none_and_sar(["resnet18"], ["resnet18=mobilenetv3_dsn"])
     with pytest.raises(DataError, match="finished run"):
         none_and_sar(["resnet18"], [f"resnet18={tmp_path}"])
+
+
+def test_weights_of_several_kinds_have_a_table_each_and_are_compared_with_none(tmp_path: Path) -> None:
+    found = results((0.1, 0.1)).drop(columns="panel")
+    more = found[found["init"] == "SAR"].assign(init="ImageNet")
+    more["share"] -= 0.2
+    text = write_report(pd.concat([found, more]), tmp_path, note="a sentence")
+    assert "| from SAR |" in text and "| from ImageNet |" in text and text.endswith("\na sentence\n")
+    assert (
+        "net, SAR-HUB regions: SAR pre-training raises the share of knowledge points on target and shadow at 1" in text
+    )
+    assert "net, SAR-HUB regions: ImageNet pre-training raises" in text and "and lowers it at 1" in text
+
+
+def test_overlap_is_that_of_the_pixels_of_each_chip() -> None:
+    one, other = np.zeros((2, 2, 8, 8), bool)
+    one[0, :4], other[0, 2:6] = True, True
+    found = overlap(regions_from_masks(one), regions_from_masks(other))
+    np.testing.assert_allclose(found["target"], [1 / 3, np.nan])
+    assert np.isnan(found["shadow"]).all()
+
+
+def write_vehicles(folder: Path, size: int = 140) -> None:
+    """Two vehicles at both angles as pictures, bright where the mask says target, dark where it says shadow."""
+    rng = np.random.default_rng(0)
+    for vehicle in ("2S1", "ZIL131"):
+        for angle in (15, 17):
+            for number in range(4):
+                mask = np.zeros((size, size), np.uint8)
+                mask[60:80, 60:85], mask[60:80, 40:60] = 1, 2
+                chip = rng.rayleigh(40, mask.shape) + 120 * (mask == 1) - 60 * (mask == 2)
+                name = f"HB{angle}{vehicle[0] == '2':03d}{number}.000"
+                cd = folder / "chips" / "MSTAR_PUBLIC_MIXED_TARGETS_CD1" / f"{angle}_DEG" / "COL2" / "SCENE1" / vehicle
+                for target, pixels in ((cd / f"{name}.png", chip.clip(1, 255)), (folder / "masks" / vehicle, mask)):
+                    file = target if target.suffix == ".png" else target / f"{name}.png"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(pixels.astype(np.uint8)).save(file)
+
+
+@pytest.mark.slow
+def test_vehicles_are_explained_with_the_masks_that_are_known_of_them(tmp_path: Path) -> None:
+    write_vehicles(tmp_path)
+    command = [
+        *(sys.executable, "-m", "benchmarks.explanation", "--data", str(tmp_path / "chips"), "--seeds", "1"),
+        *("--masks", str(tmp_path / "masks"), "--out", str(tmp_path / "out"), "--networks", "mobilenetv3"),
+        *("--epochs", "1", "--steps", "2", "--limit", "3", "preprocess.mean=null", "preprocess.std=null"),
+        *("optim.batch_size=8", "runtime.precision=fp32"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mobilenetv3, SARBake regions: SAR pre-training" in done.stdout
+    found = read_folder(tmp_path / "out" / "trials" / "mstar" / "mobilenetv3" / "none-100-0" / "kp")
+    assert len(found.names) == 3 and found.amplitude.shape == (3, 128, 128)
+    regions = Vehicles(tmp_path / "chips", tmp_path / "masks").regions(found)
+    assert regions.target[:, 54:74, 54:79].all() and regions.target.sum() == 3 * 20 * 25  # cut by six pixels a side
+    assert found.amplitude[regions.target].min() > found.amplitude[regions.shadow].mean()
+    assert "Intersection over union of the regions SAR-HUB and SARBake: target 0." in done.stdout
 
 
 @pytest.mark.slow
