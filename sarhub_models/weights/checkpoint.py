@@ -167,6 +167,11 @@ def _check_start(path: Path) -> int:
         )
     if start.startswith(b"PK") or not start:
         raise CheckpointError(f"{path.name} is cut off after {size} bytes; download it again")
+    return _said_protocol(start)
+
+
+def _said_protocol(start: bytes) -> int:
+    """Return the protocol that the first bytes of a pickle say; those of the oldest, or of a cut one, say none."""
     return start[1] if start[:1] == b"\x80" and len(start) > 1 else 0
 
 
@@ -178,8 +183,7 @@ def _protocol(path: Path, archive: zipfile.ZipFile, tensors_only: bool) -> int:
     if record_named(archive, "constants.pkl") is not None and not tensors_only:
         raise CheckpointError(f"{path.name} is refused: it is a TorchScript program. {_TENSORS_ONLY}")
     with archive.open(pickled) as file:
-        start = file.read(2)
-    return start[1] if start[:1] == b"\x80" else 0
+        return _said_protocol(file.read(2))
 
 
 _TENSORS_ONLY = (

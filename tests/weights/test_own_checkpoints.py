@@ -217,3 +217,13 @@ def test_a_bytearray_is_as_long_as_what_is_there(state: State, tmp_path: Path) -
             archive.writestr(name, member.replace(content[place : place + 9], pickle.BYTEARRAY8 + b"\0" * 7 + b"\x40"))
     with pytest.raises(CheckpointError, match=r"a\.pth"):
         read_tensors(file, tensors_only=True)
+
+
+@pytest.mark.parametrize("pickled", [b"", b"\x80", b"\x80\x02"])
+@pytest.mark.parametrize("tensors_only", [False, True])
+def test_an_archive_whose_pickle_is_cut_is_damaged(pickled: bytes, tensors_only: bool, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(CheckpointError, match=r"a\.pth cannot be opened as a checkpoint of tensors"):
+        read_tensors(tmp_path / "a.pth", tensors_only=tensors_only)
