@@ -37,7 +37,7 @@ def opened_zip(path: Path) -> Iterator[zipfile.ZipFile | None]:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as err:
         if isinstance(err, CheckpointError) or (isinstance(err, OSError) and err.errno not in (None, errno.EINVAL)):
             raise
-        raise CheckpointError(f"{path.name} is damaged ({err}); download it again") from err
+        raise CheckpointError(f"{path.name} is damaged ({str(err) or type(err).__name__}); download it again") from err
 
 
 def record_named(archive: zipfile.ZipFile, name: str) -> str | None:

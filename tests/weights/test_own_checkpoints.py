@@ -225,5 +225,7 @@ def test_an_archive_whose_pickle_is_cut_is_damaged(pickled: bytes, tensors_only:
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/version", "3\n")
-    with pytest.raises(CheckpointError, match=r"a\.pth cannot be opened as a checkpoint of tensors"):
+    with pytest.raises(
+        CheckpointError, match=r"a\.pth (cannot be opened as a checkpoint of tensors|is damaged \(EOFError\))"
+    ):
         read_tensors(tmp_path / "a.pth", tensors_only=tensors_only)
