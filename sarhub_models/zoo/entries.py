@@ -274,7 +274,7 @@ class ModelInfo:
         access: what to do before the file may be fetched, or ``None`` where anyone may.
         tensors_only: the released file also holds objects of its training program, which are left out: nothing of
             them is imported or called.
-        answers: outputs that the authors published for given images, for ``sarhub verify --answers``.
+        answers: outputs that were published for given images, and who did, for ``sarhub verify --answers``.
     """
 
     name: str

@@ -175,9 +175,18 @@ def _release(info: ModelInfo, places: str) -> list[tuple[str, str]]:
         ("size of the file", size),
         ("checksum", checksum(info)),
         ("unverified", info.unverified),
+        ("outputs", _outputs(info)),
         ("code", info.code_license),
     ]
     return [(label, text) for label, text in rows if text is not None]
+
+
+def _outputs(info: ModelInfo) -> str | None:
+    """Return who published outputs that the network's can be compared with."""
+    if info.answers is None:
+        return None
+    who = "the authors" if info.answers.get("published_by") == "authors" else "another project"
+    return f"published by {who}; to compare: 'sarhub verify --answers {info.name}'"
 
 
 def training(info: ModelInfo) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save
 
 import sarhub_models as sarhub
 from sarhub_models.cli import main
@@ -19,7 +21,7 @@ from sarhub_models.models.answers import check_answers, with_answers
 from sarhub_models.zoo.manifest import manifest_path
 from tests.weights.loopback import FileServer
 
-MODEL = "mobilenetv3_osu"
+MODEL, SCORED = "mobilenetv3_osu", "resnet18_reben"
 
 
 @pytest.fixture
@@ -34,6 +36,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServ
         answers = {
             "inputs": [f"{running.url}/0.png", f"{running.url}/1.png"],
             "outputs": f"{running.url}/answers.npy",
+            "published_by": "authors",
             "rtol": 1e-3,
             "atol": 1e-3,
         }
@@ -72,7 +75,7 @@ def read(server: FileServer) -> np.ndarray:
 def test_the_same_outputs(server: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert with_answers() == [MODEL]
     assert main(["verify", "--answers", MODEL]) == 0
-    assert f"{MODEL}  ok  2 images" in capsys.readouterr().out
+    assert f"{MODEL}  ok  outputs published by the authors, images: 2" in capsys.readouterr().out
     publish(server, read(server)[:, None])  # one more axis, as some authors save them
     assert main(["verify", "--answers", MODEL, "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -112,7 +115,71 @@ def test_pickled_and_missing_files_are_refused(server: FileServer, monkeypatch: 
 
 
 def test_weights_without_published_outputs(server: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(OptionError, match=f"published no outputs; known: {MODEL}"):
+    with pytest.raises(OptionError, match=f"nobody published outputs of resnet50_osu; known: {MODEL}"):
         check_answers("resnet50_osu")
     assert main(["verify", "--answers"]) == 2
     assert f"--answers needs NAME, one of {MODEL}" in capsys.readouterr().err
+
+
+@pytest.fixture
+def patch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A network of two bands with a head, an image within a larger file, and the scores that the network has for it."""
+    torch.set_num_threads(1)
+    monkeypatch.setenv("SARHUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SARHUB_OFFLINE", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with FileServer() as running:
+        manifest = json.loads(manifest_path().read_text())
+        rng = np.random.default_rng(0)
+        bands = {"VH": rng.normal(-19, 5, (120, 120)), "VV": rng.normal(-12, 5, (120, 120))}
+        piece = save({name: band.astype(np.float32) for name, band in bands.items()})
+        running.files["/data.mdb"] = b"before" + piece + b"behind"
+        entry = {
+            **manifest["models"][SCORED],
+            "sources": [{"type": "http", "url": f"{running.url}/w"}],
+            "checksum": None,
+        }
+        digest = hashlib.sha256(piece).hexdigest()
+        place = {"url": f"{running.url}/data.mdb", "offset": 6, "size": len(piece), "sha256": digest}
+        outputs = {"url": f"{running.url}/result.json", "keys": ["scores", "s1"]}
+        entry["answers"] = {**entry["answers"], "inputs": [place], "outputs": outputs}
+        manifest["models"] = {SCORED: entry}
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        monkeypatch.setenv("SARHUB_MANIFEST", str(tmp_path / "manifest.json"))
+        torch.manual_seed(0)
+        model = sarhub.create_model(SCORED).eval()
+        torch.save({f"model.vision_encoder.{key}": t for key, t in model.state_dict().items()}, tmp_path / "w.pth")
+        running.files["/w"] = (tmp_path / "w.pth").read_bytes()
+        mean, std = (torch.tensor(numbers)[:, None, None] for numbers in sarhub.model_info(SCORED).statistics([0, 1]))
+        pixels = torch.from_numpy(np.stack([bands["VV"], bands["VH"]])).float()
+        with torch.inference_mode():
+            found = model(((pixels - mean) / std)[None])[0].sigmoid().tolist()
+        names = sarhub.model_info(SCORED).class_names or ()
+        say(running, dict(sorted(zip(names, found, strict=True), reverse=True)))
+        yield running
+
+
+def say(server: FileServer, scores: dict[str, float]) -> None:
+    server.files["/result.json"] = json.dumps({"scores": {"s1": scores}}).encode()
+
+
+@pytest.mark.slow
+def test_scores_of_classes_for_an_image_within_a_larger_file(
+    patch: FileServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", "--answers", SCORED]) == 0
+    assert "ok  outputs published by another project, images: 1" in capsys.readouterr().out
+    scores = json.loads(patch.files["/result.json"])["scores"]["s1"]
+    say(patch, {**scores, "Arable land": scores["Arable land"] + 0.01})
+    assert not check_answers(SCORED).ok
+    for wrong in ({**scores, "Lava": 0.5}, {k: v for k, v in scores.items() if k != "Pastures"}, [0.5] * len(scores)):
+        say(patch, wrong)  # type: ignore[arg-type]
+        with pytest.raises(CheckpointError, match="scores of its classes"):
+            check_answers(SCORED)
+
+
+@pytest.mark.slow
+def test_another_image_than_the_one_of_the_scores_is_refused(patch: FileServer) -> None:
+    patch.files["/data.mdb"] = patch.files["/data.mdb"].replace(b"before", b"moved down")
+    with pytest.raises(CheckpointError, match="does not hold the image"):
+        check_answers(SCORED)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(
     names: SomeWeights = None,
     answers: Annotated[
-        bool, typer.Option("--answers", help="Compare with the outputs that the authors of NAME published.")
+        bool, typer.Option("--answers", help="Compare with the outputs that were published for NAME.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -29,7 +29,7 @@ def command(
     moved to quarantine, and downloaded again when it is next needed.
 
     With --answers, weights, images and outputs are downloaded instead, and the exit code is 1 where an output differs
-    by more than the authors allow.
+    by more than the tolerance in the list of weights.
 
     \b
     Examples:
@@ -63,6 +63,9 @@ def command(
         raise typer.Exit(console.FAILED)
 
 
+_WHO = {"authors": "the authors", "peer": "another project"}
+
+
 def _compare(names: list[str], as_json: bool) -> None:
     from ...models.answers import check_answers, with_answers
 
@@ -74,8 +77,9 @@ def _compare(names: list[str], as_json: bool) -> None:
     else:
         for result in found:
             print(
-                f"{result.name}  {'ok' if result.ok else 'NOT OK'}  {result.images} images, outputs differ by up to "
-                f"{result.difference:.2g}, {result.share:.0%} of what the authors allow"
+                f"{result.name}  {'ok' if result.ok else 'NOT OK'}  outputs published by {_WHO[result.published_by]}, "
+                f"images: {result.images}, largest difference: {result.difference:.2g}, "
+                f"{result.share:.0%} of the tolerance"
             )
     if not all(result.ok for result in found):
         console.note("some outputs are not the published ones")
