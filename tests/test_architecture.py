@@ -33,6 +33,7 @@ BESIDE = {
     "features": {"models"},
     "engine": {"models", "features", ""},
     "benchmarks": {"training", "integrations"},
+    "cli": {"scenes"},  # its commands on scenes
     "docs": {"cli", "integrations", "training", "benchmarks"},
 }
 # The experiments' rooms: all stand on experiments, those with MMEngine's tasks on mm.

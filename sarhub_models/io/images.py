@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import BandsWarning, ImageError
-from .decoders import DECODERS, is_image, open_geotiff
+from .decoders import DECODERS, is_image
+from .geotiff import COLORS, open_geotiff
 from .limits import check_regular
 from .raster import Raster, polarization
 
 __all__ = [
     "SUFFIXES",
+    "companions",
     "image_size",
     "list_images",
     "luma",
@@ -35,7 +37,6 @@ __all__ = [
 SUFFIXES = tuple(DECODERS)
 """Suffixes of the files that can be read, in lower case."""
 
-_COLORS = ("red", "green", "blue")
 _SEPARATED = re.compile(r"(?<![A-Za-z0-9])(vv|vh|hv|hh)(?![A-Za-z0-9])", re.IGNORECASE)
 _NUMBER = re.compile(r"-\d{3}$")  # of a measurement in a SAFE folder, another one for each polarization
 _MEASUREMENTS = 6  # in a SAFE folder, at most
@@ -82,7 +83,7 @@ def read_image(path: str | os.PathLike[str], *, band: int | str | None = None, n
         if isinstance(band, str) and band != "luma":
             return raster.named(band).filled(nodata)[0]
         count = len(raster.array)
-        if count > 1 and raster.bands == _COLORS:
+        if count > 1 and raster.bands == COLORS:
             if band == "luma" and raster.array.dtype == np.uint8:
                 return luma(raster.filled(nodata))
             raise ImageError("a color picture, not one band of amplitude; pick a channel with band=1, 2 or 3")
@@ -148,7 +149,7 @@ def read_bands(
     with _naming(file):
         raster = _read(file, None)
         if len(wanted) > 1 and len(raster.array) == 1 and given is None:
-            raster = _with_companions(file, raster, wanted)
+            raster = _withcompanions(file, raster, wanted)
         matched = raster.match(wanted, given=given)
         names, taken = given or raster.bands, {name.upper() for name in wanted}
         left_out = [name or "?" for name in names if name.upper() not in taken]
@@ -192,11 +193,11 @@ def read_pixels(
         return (raster.match(wanted, given=wanted) if wanted else raster).filled(nodata)
 
 
-def _with_companions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raster:
+def _withcompanions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raster:
     """Return the one band of a file with those of the files of the other polarizations beside it."""
     if not polarization(file.stem):
         return raster
-    found = [(file, raster), *((other, read_raster(other)) for other in _companions(file, wanted))]
+    found = [(file, raster), *((other, read_raster(other)) for other in companions(file, wanted))]
     for other, one in found:
         if one.array.shape != raster.array.shape or one.array.dtype != raster.array.dtype:
             raise ImageError(f"{other.name} has shape {one.array.shape}, expected {raster.array.shape} as here")
@@ -212,7 +213,7 @@ def _with_companions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raste
     )
 
 
-def _companions(file: Path, wanted: Sequence[str]) -> list[Path]:
+def companions(file: Path, wanted: Sequence[str]) -> list[Path]:
     """Return the files of the other polarizations beside one, by what they must be called: folders may be large."""
     number = _NUMBER.search(file.stem)
     numbers = [""]

@@ -1,0 +1,19 @@
+"""Walk over whole scenes: ``sarhub scene``."""
+
+from __future__ import annotations
+
+import typer
+
+group = typer.Typer(rich_markup_mode=None)
+
+
+@group.callback(invoke_without_command=True)
+def scene(context: typer.Context) -> None:
+    """Walk over whole scenes, window by window: GeoTIFF, Sentinel-1 SAFE, SICD.
+
+    \b
+    Examples:
+      sarhub scene embed S1A_IW_GRDH_….SAFE --model resnet50_ssl4eo.moco --out embeddings.parquet
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())

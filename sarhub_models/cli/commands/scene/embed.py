@@ -1,0 +1,90 @@
+"""Compute the features of scenes: ``sarhub scene embed``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ... import console
+from ...arguments import Bands, BatchSize, Device, FullScale, Json, Model, Radiometry
+from ...local import usable_device
+from ...scenes import (
+    Address,
+    Band,
+    Denoise,
+    Engine,
+    MaxNodata,
+    Overlap,
+    Quicklook,
+    Resolution,
+    Size,
+    Stride,
+    Swath,
+    reading,
+    windows,
+)
+
+
+def command(
+    scenes: Annotated[
+        Path,
+        typer.Argument(metavar="SCENE|DIR|LIST", help="A scene, a folder of them, or a .txt file with one a line."),
+    ],
+    model: Model,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="GeoParquet (.parquet, a row a window) or a dense map (.tif, one scene)."),
+    ],
+    size: Size = None,
+    stride: Stride = None,
+    overlap: Overlap = None,
+    resolution: Resolution = None,
+    max_nodata: MaxNodata = 0.5,
+    radiometry: Radiometry = None,
+    full_scale: FullScale = None,
+    bands: Bands = None,
+    band: Band = None,
+    swath: Swath = None,
+    denoise: Denoise = False,
+    batch_size: BatchSize = 32,
+    device: Device = "auto",
+    engine: Engine = "local",
+    address: Address = None,
+    quicklook: Quicklook = True,
+    as_json: Json = False,
+) -> None:
+    """Compute the features of scenes, window by window.
+
+    A row for each window, with its outline, or a dense map as Cloud-Optimized GeoTIFF in float16. Start an interrupted
+    run again and it resumes.
+
+    \b
+    Examples:
+      sarhub scene embed S1A_IW_GRDH_….SAFE --model resnet50_ssl4eo.moco --out embeddings.parquet
+      sarhub scene embed scene.tif --model mobilenetv3_dsn --out dense.tif --full-scale 65535
+      sarhub scene embed scenes/ --model resnet50_ssl4eo.moco --out all.parquet --engine ray
+    """
+    from ....scenes.embed import embed_scenes
+
+    found = embed_scenes(
+        scenes,
+        weights=model,
+        out=out,
+        windows=windows(size, stride, overlap, resolution, max_nodata, batch_size),
+        reading=reading(bands, band, radiometry, full_scale, swath, denoise),
+        device=usable_device(device),
+        engine=engine,
+        address=address,
+        quicklook=quicklook,
+        progress=not as_json,
+    )
+    if as_json:
+        console.print_json(asdict(found))
+        return
+    print(f"{out}: {found.windows} windows of {found.scenes} scenes, {found.features} features each")
+    print(f"left out for want of data: {found.skipped}; coordinates: {found.coordinates}")
+    if found.quicklook is not None:
+        print(f"picture: {found.quicklook}")

@@ -1,0 +1,1 @@
+"""Large rasters: products as they are delivered become features and maps, window by window."""

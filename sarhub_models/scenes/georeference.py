@@ -1,0 +1,190 @@
+"""Places of a scene's pixels on the Earth: a transform, ground control points, or nothing but pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OptionError
+
+if TYPE_CHECKING:
+    from shapely.geometry.base import BaseGeometry
+
+__all__ = ["Georeference"]
+
+_WGS84 = "EPSG:4326"
+_TURN, _HALF = 360.0, 180.0
+_METERS_A_DEGREE = 111_195.0  # on a sphere of the Earth's mean radius
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """The way from pixels to coordinates, as a file says it; nothing is invented where it says nothing.
+
+    Attributes:
+        crs: coordinate reference system (:class:`rasterio.crs.CRS`), or ``None``.
+        transform: affine, from (column, row) of a pixel's corner to coordinates, or ``None``.
+        gcps: ground control points (:class:`rasterio.control.GroundControlPoint`), in place of a transform.
+    """
+
+    crs: Any = None
+    transform: Any = None
+    gcps: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, crs: Any, transform: Any, gcps: Sequence[Any]) -> Georeference:
+        """Return what the three parts of a file say; the identity that stands for no transform is none."""
+        if gcps:
+            return cls(crs, None, tuple(gcps))
+        known = transform is not None and (crs is not None or not transform.is_identity)
+        return cls(crs, transform) if known else cls()
+
+    @property
+    def kind(self) -> str:
+        """``"transform"``, ``"gcps"``, or ``"pixels"`` where coordinates are columns and rows."""
+        return "gcps" if self.gcps else "pixels" if self.transform is None else "transform"
+
+    @cached_property
+    def _splines(self) -> Any:
+        """Both directions through the ground control points, exact at each; longitudes without a jump."""
+        from rasterio.control import GroundControlPoint
+        from rasterio.transform import GCPTransformer
+
+        jump = self._jump
+        points = [
+            GroundControlPoint(row=p.row, col=p.col, x=p.x + _TURN if jump and p.x < 0 else p.x, y=p.y, z=p.z or 0)
+            for p in self.gcps
+        ]
+        return GCPTransformer(points, tps=len(points) > 4)  # four corners determine a polynomial, no spline
+
+    @property
+    def _jump(self) -> bool:
+        """The points lie on both sides of the antimeridian."""
+        x = [point.x for point in self.gcps]
+        return bool(self.geographic and x and max(x) - min(x) > _HALF)
+
+    @property
+    def geographic(self) -> bool:
+        """Coordinates are degrees."""
+        return bool(self.crs is not None and self.crs.is_geographic)
+
+    def coordinates(self, rows: Any, columns: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return x and y of points in the scene, float64.
+
+        Beyond the antimeridian longitudes exceed 180, so that neighbors stay neighbors (:meth:`footprint` splits).
+
+        Args:
+            rows: of the points; a pixel reaches from its number to the next one, its middle is at half.
+            columns: likewise.
+        """
+        rows, columns = np.atleast_1d(np.asarray(rows, float)), np.atleast_1d(np.asarray(columns, float))
+        if self.kind == "pixels":
+            return columns, rows
+        if self.kind == "gcps":
+            x, y = self._splines.xy(rows, columns, offset="ul")
+            return np.asarray(x, float), np.asarray(y, float)
+        t = self.transform
+        return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+
+    def pixels(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and columns, with fractions, of coordinates; the way back of :meth:`coordinates`."""
+        x, y = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
+        if self.kind == "pixels":
+            return y, x
+        if self.kind == "gcps":
+            x = np.where((x < 0) & self._jump, x + _TURN, x)
+            rows, columns = self._splines.rowcol(x, y, op=lambda value: value)
+            return np.asarray(rows, float), np.asarray(columns, float)
+        t = ~self.transform
+        return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
+
+    def locate(self, longitude: Any, latitude: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows and columns of places in degrees (WGS 84); without a georeference of (column, row) themselves.
+
+        Raises:
+            OptionError: there is a transform, but no coordinate reference system.
+        """
+        if self.kind == "pixels":
+            return self.pixels(longitude, latitude)
+        if self.crs is None:
+            raise OptionError("the scene has a transform, but does not say its coordinate reference system")
+        from rasterio.warp import transform
+
+        x, y = transform(_WGS84, self.crs, np.atleast_1d(longitude).tolist(), np.atleast_1d(latitude).tolist())
+        return self.pixels(x, y)
+
+    def footprint(self, row: float, column: float, height: float, width: float, *, wgs84: bool = False) -> BaseGeometry:
+        """Return the outline of a rectangle of pixels; in two parts where it crosses the antimeridian.
+
+        Args:
+            row: first row.
+            column: first column.
+            height: rows.
+            width: columns.
+            wgs84: in degrees, as GeoJSON wants it; otherwise in the scene's own coordinates.
+        """
+        from shapely.geometry import Polygon
+
+        rows = np.array([0, 0, 1, 1]) * height + row
+        columns = np.array([0, 1, 1, 0]) * width + column
+        x, y = self.coordinates(rows, columns)
+        geographic = self.geographic
+        if wgs84 and self.crs is not None and not geographic:
+            from rasterio.warp import transform
+
+            x, y = (np.asarray(values) for values in transform(self.crs, _WGS84, x.tolist(), y.tolist()))
+            x, geographic = np.where((x < 0) & (np.ptp(x) > _HALF), x + _TURN, x), True
+        outline = Polygon(zip(x, y, strict=True))
+        return _split(outline) if geographic else outline
+
+    def scaled(self, step: float) -> Georeference:
+        """Return the georeference of a grid whose cells cover ``step`` × ``step`` pixels, from the corner on."""
+        from affine import Affine
+        from rasterio.control import GroundControlPoint
+
+        if self.kind == "gcps":
+            points = [
+                GroundControlPoint(row=p.row / step, col=p.col / step, x=p.x, y=p.y, z=p.z, id=p.id) for p in self.gcps
+            ]
+            return Georeference(self.crs, None, tuple(points))
+        if self.kind == "pixels":
+            return self
+        return Georeference(self.crs, self.transform * Affine.scale(step))
+
+    def spacing(self, height: int, width: int) -> tuple[float, float] | None:
+        """Return the distance in meters of rows and of columns in the middle of the scene, or ``None`` if unknown."""
+        if self.kind == "pixels" or self.crs is None:
+            return None
+        rows, columns = height / 2 + np.array([0, 1, 0]), width / 2 + np.array([0, 0, 1])
+        x, y = self.coordinates(rows, columns)
+        unit = np.array([_METERS_A_DEGREE * np.cos(np.radians(y[0])), _METERS_A_DEGREE])
+        if not self.geographic:
+            unit = np.full(2, self.crs.linear_units_factor[1])
+        steps = np.stack([np.diff(x[[0, 1]]), np.diff(x[[0, 2]])]), np.stack([np.diff(y[[0, 1]]), np.diff(y[[0, 2]])])
+        down, across = np.hypot(steps[0] * unit[0], steps[1] * unit[1])[:, 0]
+        return float(down), float(across)
+
+    def profile(self) -> dict[str, Any]:
+        """Return the keywords for :func:`rasterio.open` in writing."""
+        if self.kind == "gcps":
+            return {"gcps": list(self.gcps), "crs": self.crs}
+        return {} if self.kind == "pixels" else {"crs": self.crs, "transform": self.transform}
+
+
+def _split(outline: Any) -> BaseGeometry:
+    """Return an outline in degrees whose parts beyond 180° are on the other side, as RFC 7946 wants it."""
+    from shapely.affinity import translate
+    from shapely.geometry import MultiPolygon, box
+
+    west, _, east, _ = outline.bounds
+    if west >= _HALF:
+        return translate(outline, -_TURN)
+    if east <= _HALF:
+        return outline
+    near = outline.intersection(box(-_TURN, -90, _HALF, 90))
+    far = translate(outline.intersection(box(_HALF, -90, 2 * _TURN, 90)), -_TURN)
+    return MultiPolygon([near, far])

@@ -1,0 +1,183 @@
+"""Networks on windows: what a batch of them becomes, whatever scene they come from.
+
+A :class:`WindowModel` knows nothing of files and places. What walks over a scene (:mod:`.runner`) knows nothing of
+networks: it hands over pixels and gets maps (N, channels, h, w), of one value a window or of many.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import OptionError
+from ..features.journal import maker_digest
+from ..features.predict import Predictor
+from ..models.choice import find_info
+from ..models.create import open_model
+from ..transforms import Pipeline, normalize_amplitude
+from ..transforms.amplitude import as_tensor
+from ..zoo.entries import SINGLE
+
+__all__ = ["KINDS", "ModelSpec", "WindowModel", "needs", "probe"]
+
+KINDS = ("classes", "features", "dense")
+"""What a window becomes: probabilities of classes, one vector, or a map of vectors."""
+
+_FALLBACK = 256  # side of a window for networks that take any size
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that it takes to load a model in another process.
+
+    Attributes:
+        weights: a name, a file of weights, or the folder of a run.
+        kind: one of :data:`KINDS`.
+        radiometry: what the scenes hold; ``None``: what the weights, or their fine-tuning, expect.
+        full_scale: digital number of amplitude 1, likewise.
+        device: where the network runs.
+    """
+
+    weights: str
+    kind: str
+    radiometry: str | None = None
+    full_scale: float | None = None
+    device: str = "cpu"
+
+
+class WindowModel:
+    """A network with its preprocessing, for windows of one size.
+
+    Args:
+        spec: what to load.
+
+    Attributes:
+        transform: the preprocessing.
+        names: of the channels of its output; ``()`` of features.
+        size: side of the windows that it wants, in pixels.
+
+    Raises:
+        OptionError: the kind is unknown, or the network cannot do it.
+        SarHubError: as :func:`~sarhub_models.create_model` says.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        if spec.kind not in KINDS:
+            raise OptionError(f"expected a kind of {', '.join(KINDS)}, got {spec.kind!r}")
+        self.spec, self._predictor = spec, None
+        self.names: tuple[str, ...] = ()
+        self._full_scale = spec.full_scale
+        self.network: Any
+        self.transform: Pipeline
+        if spec.kind == "classes":
+            found = Predictor(
+                spec.weights, radiometry=spec.radiometry, full_scale=spec.full_scale, nodata="fill", device=spec.device
+            )
+            self._predictor, self.network, self.transform = found, found.network, found.transform
+            self.names, self.device, self._full_scale = found.class_names, found.device, found.full_scale
+        else:
+            if self._full_scale is None:  # what the weights were fine-tuned on
+                self._full_scale = (find_info(spec.weights).training or {}).get("images", {}).get("full_scale")
+            network, self.transform, _ = open_model(
+                spec.weights, radiometry=spec.radiometry, full_scale=self._full_scale
+            )
+            self.device = torch.device(spec.device)
+            self.network = network.eval().to(self.device)
+        self.size = self.transform.size or _FALLBACK
+
+    def digest(self) -> str:
+        """Return the digest of all that decides what it makes of a window."""
+        known = self.network if isinstance(self.network, torch.nn.Module) else self.spec.weights
+        decided = {key: value for key, value in asdict(self.spec).items() if key not in ("weights", "device")}
+        return maker_digest(known, self.transform, decided, self._full_scale, self.names)
+
+    def __call__(self, windows: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what the network says of windows.
+
+        Args:
+            windows: of one size, (C, H, W) each, in the radiometry of the spec, all pixels with a value.
+
+        Returns:
+            float32 (N, channels, h, w): with h = w = 1 of classes and features.
+
+        Raises:
+            ImageError: values contradict the radiometry.
+        """
+        inputs = self._prepared(np.stack(windows)).to(self.device)
+        values = self.compute(inputs)
+        return values.float().cpu().numpy()
+
+    def _prepared(self, batch: np.ndarray) -> Tensor:
+        values: Any = batch
+        if self.transform.takes_amplitude:
+            values = self.amplitude(batch)
+        return self.transform(as_tensor(values).to(self.device))
+
+    def amplitude(self, pixels: np.ndarray) -> np.ndarray:
+        """Return amplitude in [0, 1]; errors and warnings of :func:`~sarhub_models.normalize_amplitude`."""
+        return normalize_amplitude(pixels, full_scale=self._full_scale, trained=self.transform.trained_full_scale)
+
+    @torch.inference_mode()
+    def compute(self, inputs: Tensor) -> Tensor:
+        """Return the output (N, channels, h, w) for inputs (N, C, S, S) of the network."""
+        if self._predictor is not None:
+            logits = self.network(inputs).float()
+            if logits.ndim == 4:  # of segmentation: a value for each pixel
+                return torch.stack([self._probabilities(one) for one in logits])
+            return self._probabilities(logits.T).T[:, :, None, None]
+        maps = self.network.forward_features(inputs)
+        if self.spec.kind == "features":
+            pooled = self.network.forward_head(maps, pre_logits=True)
+            return torch.as_tensor(pooled).flatten(1)[:, :, None, None]
+        return _as_map(self.network, maps)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        """Return probabilities, of logits with the classes first."""
+        assert self._predictor is not None
+        values = logits / self._predictor.temperature
+        return values.sigmoid() if self._predictor.multilabel else values.softmax(dim=0)
+
+
+def probe(model: WindowModel, size: int) -> tuple[int, int, int]:
+    """Return (channels, h, w) of what becomes of a window of so many pixels a side."""
+    blank: Any = torch.full((1, len(model.transform.bands), size, size), 0.5)
+    for step in list(model.transform.steps.values())[1:]:  # behind the conversion of the radiometry
+        blank = step(blank)
+    _, channels, height, width = model.compute(blank.to(model.device)).shape
+    return int(channels), int(height), int(width)
+
+
+def needs(weights: str | os.PathLike[str]) -> tuple[tuple[str, ...], str | None]:
+    """Return the bands that a scene must have, and the radiometry that is expected of it; no weights are loaded.
+
+    Weights of one band without a name take any. What weights were fine-tuned on comes before what they expect.
+    """
+    info = find_info(weights)
+    images = (info.training or {}).get("images", {})
+    said = images.get("radiometry") or info.input.radiometry
+    bands = tuple(name for name in info.input.bands if name != SINGLE)
+    return bands, None if said is None else str(said)
+
+
+def _as_map(network: Any, maps: Tensor) -> Tensor:
+    """Return what a network's last stage gives, (B, D, h, w), from timm's three layouts."""
+    width = getattr(network, "num_features", None)
+    if maps.ndim == 3:  # a transformer's tokens, those of no place first
+        tokens = maps[:, getattr(network, "num_prefix_tokens", 0) :]
+        side = math.isqrt(tokens.shape[1])
+        if side * side != tokens.shape[1]:
+            raise OptionError(
+                f"expected tokens of a square, the network gave {tokens.shape[1]}: it has no dense features"
+            )
+        return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)
+    if maps.ndim != 4:
+        raise OptionError(f"expected maps (B, D, h, w), the network gave {tuple(maps.shape)}: it has no dense features")
+    last = maps.shape[-1] == width and maps.shape[1] != width  # Swin keeps its channels last
+    return maps.permute(0, 3, 1, 2) if last else maps

@@ -1,0 +1,138 @@
+"""Pictures of results over their scene, with a legend: small PNG files to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..io.files import replacing
+from ..transforms.radiometry import RADIOMETRIES
+from .mosaic import cells, strips
+from .products import Scene
+from .session import Session
+
+__all__ = ["colors", "draw_classes", "draw_components", "draw_similarity", "quicklook_path"]
+
+_SIDE = 1024  # pixels of a picture, at most
+_SAMPLED = 4096  # vectors that the components come from
+_SHOWN = 20  # classes in a legend
+_INCH = 100
+
+
+def quicklook_path(out: Path) -> Path:
+    """Return the picture that goes with an output."""
+    return out.with_name(f"{out.stem}.quicklook.png")
+
+
+def colors(count: int) -> list[tuple[int, ...]]:
+    """Return so many colors, as red, green and blue from 0 to 255; they repeat after twenty."""
+    from matplotlib import colormaps
+
+    table: Any = colormaps["tab10" if count <= 10 else "tab20"]
+    table = table.colors
+    return [tuple(round(255 * part) for part in table[index % len(table)]) for index in range(count)]
+
+
+def draw_classes(session: Session, out: Path, classes: np.ndarray, names: Sequence[str]) -> Path:
+    """Draw a map of classes (h, w), -1 without data, with the share of each in the legend."""
+    from matplotlib.patches import Patch
+
+    table = np.array(colors(len(names)), np.float32) / 255
+    shown = np.concatenate([table[classes], (classes >= 0)[..., None] * 0.5], axis=-1)
+    total = max((classes >= 0).sum(), 1)
+    shares = [(index, float((classes == index).sum() / total)) for index in range(len(names))]
+    shares = sorted((pair for pair in shares if pair[1] > 0), key=lambda pair: -pair[1])[:_SHOWN]
+    handles = [Patch(color=table[index], label=f"{names[index]} ({share:.0%})") for index, share in shares]
+    return _draw(session, out, shown, handles=handles)
+
+
+def draw_similarity(session: Session, out: Path, similarity: np.ndarray, boxes: Sequence[Sequence[int]]) -> Path:
+    """Draw a map of cosines (h, w), NaN without data, and outlines (row, column, height, width) of the best windows."""
+    return _draw(session, out, similarity, boxes=boxes, scale="cosine similarity")
+
+
+def draw_components(session: Session, out: Path) -> Path:
+    """Draw the first three principal components of features as red, green and blue."""
+    grid, channels = session.grid(), session.output[0]
+    make = cells if session.output[1] == 1 else None
+    step = max(-(-max(grid.height, grid.width) // _SIDE), 1)
+    rows = (
+        make(session.plan(), session.found(), channels)
+        if make is not None
+        else strips(session.plan(), grid, session.found(), channels)
+    )
+    kept, number = [], 0
+    for strip in rows:
+        chosen = np.flatnonzero((np.arange(strip.shape[1]) + number) % step == 0)
+        kept += [strip[:, row, ::step] for row in chosen]
+        number += strip.shape[1]
+    values = np.moveaxis(np.stack(kept, axis=1), 0, -1)  # (h, w, D)
+    known = np.isfinite(values).all(axis=-1)
+    vectors = values[known].astype(np.float64)
+    sample = vectors[:: max(len(vectors) // _SAMPLED, 1)]
+    mean = sample.mean(axis=0)
+    axes = np.linalg.svd(sample - mean, full_matrices=False)[2][:3]
+    found = (vectors - mean) @ axes.T
+    low, high = np.percentile(found, [2, 98], axis=0)
+    picture = np.zeros((*known.shape, 4))
+    picture[known, : found.shape[1]] = np.clip((found - low) / np.maximum(high - low, 1e-12), 0, 1)
+    picture[known, 3] = 0.6
+    return _draw(session, out, picture, note="red, green, blue: first three principal components of the features")
+
+
+def _draw(
+    session: Session,
+    out: Path,
+    overlay: np.ndarray,
+    *,
+    handles: Sequence[Any] = (),
+    boxes: Sequence[Sequence[int]] = (),
+    scale: str | None = None,
+    note: str = "",
+) -> Path:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    plan, grid = session.plan(), session.grid()
+    with session.job.scenes[0].open() as scene:
+        background = _background(scene)
+        title = f"{scene.name} ({scene.product})"
+    ratio = plan.height / plan.width
+    figure = Figure(figsize=(9 if ratio <= 1 else 9 / ratio + 3, 9 * ratio + 1 if ratio <= 1 else 10), dpi=_INCH)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(background, cmap="gray", extent=(0, plan.width, plan.height, 0), vmin=0, vmax=1)
+    reach = (0, grid.width * grid.step, grid.height * grid.step, 0)
+    options: dict[str, Any] = {"cmap": "inferno", "alpha": 0.6} if scale is not None else {}
+    image = axes.imshow(overlay, extent=reach, interpolation="nearest", **options)
+    for row, column, height, width in boxes:
+        axes.add_patch(Rectangle((column, row), width, height, fill=False, edgecolor="cyan", linewidth=1.5))
+    axes.set(
+        xlim=(0, plan.width), ylim=(plan.height, 0), title=title, xlabel=f"column{note and f'; {note}'}", ylabel="row"
+    )
+    if scale is not None:
+        figure.colorbar(image, ax=axes, label=scale, shrink=0.8)
+    if handles:
+        axes.legend(handles=list(handles), loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    target = quicklook_path(out)
+    with replacing(target) as temporary:
+        figure.savefig(temporary, format="png", bbox_inches="tight")
+    return target
+
+
+def _background(scene: Scene) -> np.ndarray:
+    """Return the first band of a scene as gray from 0 to 1, dark to bright in decibels; NaN without data."""
+    pixels, valid, _ = scene.overview(_SIDE)
+    values = np.abs(pixels[0]).astype(np.float32) if pixels.dtype.kind == "c" else pixels[0].astype(np.float32)
+    row = RADIOMETRIES.get(scene.radiometry or "")
+    if (row is None or not row.scale.signed) and (values[valid] >= 0).all():
+        values = np.log10(np.maximum(values, 1e-9))
+    if not valid.any():
+        return np.full(values.shape, np.nan, np.float32)
+    low, high = np.percentile(values[valid], [2, 98])
+    gray = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
+    return np.where(valid, gray, np.nan)

@@ -1,0 +1,193 @@
+"""Windows of a scene become the pixels that a network is given: masked, filled, resampled; read ahead in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from ..errors import ImageError, RadiometryWarning
+from ..io.raster import fill_nodata
+from ..transforms.radiometry import RADIOMETRIES, check_values, convert_radiometry
+from .models import WindowModel
+from .plan import Plan, Window
+from .products import Scene
+
+__all__ = ["Batch", "ahead", "batches", "check_radiometry", "read_ready"]
+
+Item = TypeVar("Item")
+_SAMPLED = 16  # windows that are looked at before a run
+_AHEAD = 2  # batches that wait to be computed
+_END = object()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows that go through a network at once.
+
+    Attributes:
+        indices: in the plan.
+        pixels: of each window, (C, side, side), all with a value.
+        masks: of each, bool (side, side), where the scene has data.
+    """
+
+    indices: list[int]
+    pixels: list[np.ndarray]
+    masks: list[np.ndarray]
+
+
+def read_ready(scene: Scene, window: Window, side: int, radiometry: str | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the pixels of a window with a value for each, and their mask; ``None`` where there is nothing to see.
+
+    Pixels without data get the lower median of the others. At another resolution power is averaged, not decibels.
+
+    Args:
+        scene: where to read.
+        window: what to read.
+        side: pixels that it becomes on each side.
+        radiometry: what the scene holds.
+    """
+    pixels, valid = scene.read(window)
+    seen = pixels[:, valid]
+    if not seen.size or (seen == seen[:, :1]).all():
+        return None
+    if not valid.all():
+        pixels = fill_nodata(pixels, np.broadcast_to(valid, pixels.shape), nodata="fill")
+    if valid.shape != (side, side):
+        pixels, valid = _resampled(pixels, valid, side, radiometry)
+    return pixels, valid
+
+
+def batches(
+    scene: Scene, plan: Plan, indices: Sequence[int], *, size: int, max_nodata: float, radiometry: str | None
+) -> Iterator[Batch]:
+    """Read windows and yield them in batches; those of which too much has no data are left out.
+
+    Args:
+        scene: where to read.
+        plan: its windows.
+        indices: of the windows to read.
+        size: windows in a batch.
+        max_nodata: share of a cell without data above which its window is left out.
+        radiometry: what the scene holds.
+    """
+    batch = Batch([], [], [])
+    for index in indices:
+        ready = read_ready(scene, plan[index], plan.input_size, radiometry)
+        if ready is None or _missing(plan, index, ready[1]) > max_nodata:
+            continue
+        batch.indices.append(index)
+        batch.pixels.append(ready[0])
+        batch.masks.append(ready[1])
+        if len(batch.indices) == size:
+            yield batch
+            batch = Batch([], [], [])
+    if batch.indices:
+        yield batch
+
+
+def _missing(plan: Plan, index: int, valid: np.ndarray) -> float:
+    """Return the share of the cell of a window that has no data."""
+    cell, scale = plan.cell(index), plan.input_size / plan.size
+    top = round(plan.halo * scale)
+    own = valid[top : top + max(round(cell.height * scale), 1), top : top + max(round(cell.width * scale), 1)]
+    return 1 - float(own.mean())
+
+
+def check_radiometry(scene: Scene, plan: Plan, model: WindowModel) -> None:
+    """Refuse a scene whose values contradict the radiometry that it is said to have, by some windows all over it.
+
+    Raises:
+        ImageError: they do; it says what was seen.
+
+    Warns:
+        RadiometryWarning: integers are divided by more than in the training of the weights.
+    """
+    chosen = np.unique(np.linspace(0, len(plan) - 1, min(_SAMPLED, len(plan))).astype(int))
+    found = [scene.read(plan[int(index)]) for index in chosen]
+    values = np.concatenate([pixels[:, valid].ravel() for pixels, valid in found])
+    if not values.size:
+        return
+    try:
+        if model.transform.takes_amplitude:
+            model.amplitude(values)
+            return
+        given = model.transform.steps["radiometry"].given
+        row = RADIOMETRIES.get(given or "")
+        if values.dtype.kind == "c":
+            if row is None or not row.scale.magnitude:
+                raise ImageError(
+                    f"holds complex pixels, which are no {row.title if row else 'known quantity'}; say "
+                    "radiometry='dn' and full_scale"
+                )
+            values = np.abs(values)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RadiometryWarning)
+            check_values(torch.from_numpy(values.astype(np.float32)), given)
+    except (ImageError, RadiometryWarning) as err:
+        raise ImageError(f"{scene.path}: {err}") from err
+
+
+def ahead(make: Callable[[], Iterator[Item]]) -> Iterator[Item]:
+    """Yield what an iterator yields, which runs in a thread and is a little ahead.
+
+    An error of the thread is raised here, in its place. If the caller stops early, so does the thread.
+    """
+    waiting: queue.Queue[Any] = queue.Queue(_AHEAD)
+    stopped = threading.Event()
+
+    def put(item: Any) -> bool:
+        while not stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                waiting.put(item, timeout=0.1)
+                return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in make():
+                if not put((item, None)):
+                    return
+            put((_END, None))
+        except BaseException as err:
+            put((_END, err))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = waiting.get()
+            if error is not None:
+                raise error
+            if item is _END:
+                return
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _resampled(
+    pixels: np.ndarray, valid: np.ndarray, side: int, radiometry: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    power = "intensity" if radiometry in RADIOMETRIES else None
+    values = torch.from_numpy(np.abs(pixels) if pixels.dtype.kind == "c" else pixels.astype(np.float32))
+    if radiometry is not None and power is not None:
+        values = convert_radiometry(values, radiometry, power, full_scale=1)
+    values = _interpolated(values, side)
+    if radiometry is not None and power is not None:
+        values = convert_radiometry(values, power, radiometry, full_scale=1)
+    share = _interpolated(torch.from_numpy(valid.astype(np.float32))[None], side)[0]
+    return values.numpy(), share.numpy() >= 0.5
+
+
+def _interpolated(values: torch.Tensor, side: int) -> torch.Tensor:
+    sized: torch.Tensor = torch.nn.functional.interpolate(values[None], (side, side), mode="bilinear", antialias=True)
+    return sized[0]

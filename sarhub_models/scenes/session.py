@@ -1,0 +1,217 @@
+"""The begin of every command on scenes: a model, scenes that fit it, a plan for each, and a job to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import OptionError
+from .georeference import Georeference
+from .groups import Groups, groups_folder
+from .models import ModelSpec, WindowModel, needs, probe
+from .mosaic import Grid, done_groups
+from .plan import Plan, make_plan
+from .products import find_scenes
+from .reading import check_radiometry
+from .runner import Job, SceneSpec, Unit, run_local
+
+__all__ = ["ENGINES", "Reading", "Session", "Windows", "open_session"]
+
+ENGINES = ("local", "ray")
+"""Runners of a job: this process, or a Ray cluster."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The way scenes are cut.
+
+    Attributes:
+        size: side of a window in pixels, at ``resolution``; by default what the network wants.
+        stride: side of a cell, likewise.
+        overlap: share of a window that the next one shares, in place of ``stride``.
+        resolution: meters a pixel that the network is given; by default the scene's own.
+        max_nodata: share of a cell without data above which its window is left out.
+        batch_size: windows that go through the network at once.
+    """
+
+    size: int | None = None
+    stride: int | None = None
+    overlap: float | None = None
+    resolution: float | None = None
+    max_nodata: float = 0.5
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_nodata <= 1:
+            raise OptionError(f"expected max_nodata to be a share from 0 to 1, got {self.max_nodata}")
+        if self.batch_size < 1:
+            raise OptionError(f"expected a batch_size of at least 1, got {self.batch_size}")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The way scenes are read, see :func:`~sarhub_models.scenes.products.open_scene`.
+
+    Attributes:
+        bands: names of their bands in the order of the files, where these do not say them.
+        band: the only band to take, counted from 1 or by its name.
+        radiometry: what they hold; of a product that can be calibrated, what to calibrate it to.
+        full_scale: digital number of amplitude 1.
+        swath: of Sentinel-1 SLC.
+        denoise: subtract the thermal noise of Sentinel-1.
+    """
+
+    bands: Sequence[str] | None = None
+    band: int | str | None = None
+    radiometry: str | None = None
+    full_scale: float | None = None
+    swath: str | None = None
+    denoise: bool = False
+
+    def options(self, wanted: Sequence[str], expected: str | None) -> dict[str, Any]:
+        """Return the options of ``open_scene``."""
+        return {
+            "wanted": tuple(wanted) if self.band is None else (),
+            "bands": None if self.bands is None else tuple(self.bands),
+            "band": self.band,
+            "radiometry": self.radiometry,
+            "expected": expected,
+            "swath": self.swath,
+            "denoise": self.denoise,
+        }
+
+
+@dataclass(frozen=True)
+class Session:
+    """A job that is ready to run, and what is known of its scenes.
+
+    Attributes:
+        job: what to run.
+        model: loaded.
+        output: channels, height and width of what becomes of a window.
+        places: georeference of each scene.
+    """
+
+    job: Job
+    model: WindowModel
+    output: tuple[int, int, int]
+    places: tuple[Georeference, ...]
+
+    @property
+    def groups(self) -> Groups:
+        """The groups that are done."""
+        return Groups(self.job.folder)
+
+    def plan(self, scene: int = 0) -> Plan:
+        """Return the plan of a scene."""
+        return self.job.plans[scene]
+
+    def grid(self, scene: int = 0) -> Grid:
+        """Return the grid of its map."""
+        return Grid.of(self.plan(scene), self.output[1])
+
+    def units(self, scene: int = 0) -> list[Unit]:
+        """Return the groups of a scene."""
+        return [unit for unit in self.job.units() if unit.scene == scene]
+
+    def found(self, scene: int = 0) -> Any:
+        """Yield the results of a scene, group by group; errors of :func:`done_groups`."""
+        return done_groups(self.groups, self.units(scene))
+
+    def run(self, *, engine: str = "local", progress: bool = True, address: str | None = None) -> None:
+        """Compute what is not done.
+
+        Args:
+            engine: one of :data:`ENGINES`.
+            progress: draw a bar on stderr where that is a terminal.
+            address: of a Ray cluster; by default one on this machine.
+
+        Raises:
+            SarHubError: as :func:`~sarhub_models.scenes.runner.run_local` says; what was done is kept.
+            MissingDependencyError: Ray is missing.
+        """
+        if engine not in ENGINES:
+            raise OptionError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
+        if engine == "ray":
+            from .ray_engine import run_ray
+
+            run_ray(self.job, progress=progress, address=address)
+            return
+        run_local(self.job, self.model, progress=progress)
+
+    def seen(self) -> int:
+        """Return the number of windows that were not left out."""
+        return sum(len(group.indices) for scene in range(len(self.job.scenes)) for group in self.found(scene))
+
+
+def open_session(
+    scenes: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    weights: str | os.PathLike[str],
+    kind: str,
+    out: Path,
+    windows: Windows,
+    reading: Reading,
+    device: str = "cpu",
+    overlap: float | None = None,
+) -> Session:
+    """Load the model, open every scene once to plan it and to look at its values, and begin the job.
+
+    Args:
+        scenes: a scene, a folder or a list of them.
+        weights: a name, a file of weights, or the folder of a run.
+        kind: what becomes of a window, one of :data:`~sarhub_models.scenes.models.KINDS`.
+        out: the output, beside which the groups are kept.
+        windows: how scenes are cut.
+        reading: how they are read.
+        device: where the network runs.
+        overlap: by default, where ``windows`` does not say it.
+
+    Raises:
+        SarHubError: the model or a scene cannot be opened, they do not fit, or an unfinished run had other arguments.
+    """
+    wanted, expected = needs(weights)
+    given = [scenes] if isinstance(scenes, str | os.PathLike) else list(scenes)
+    options = reading.options(wanted, expected)
+    specs = tuple(SceneSpec(path, options) for place in given for path in find_scenes(place, wanted=wanted))
+    with specs[0].open() as first:
+        said = first.radiometry
+    model = WindowModel(ModelSpec(os.fspath(weights), kind, said or expected, reading.full_scale, device))
+    size = windows.size or model.size
+    output = probe(model, size)
+    plans, places = [], []
+    for spec in specs:
+        with spec.open() as scene:
+            if scene.radiometry != said:
+                raise OptionError(
+                    f"{scene.path} holds {scene.radiometry}, and {specs[0].path} holds {said}: give radiometry, or one "
+                    "kind of product a run"
+                )
+            plan = make_plan(
+                scene.shape,
+                size=size,
+                stride=windows.stride,
+                overlap=overlap if windows.overlap is None and windows.stride is None else windows.overlap,
+                resolution=windows.resolution,
+                spacing=scene.spacing,
+                side=output[1],
+            )
+            Grid.of(plan, output[1])
+            check_radiometry(scene, plan, model)
+            plans.append(plan)
+            places.append(scene.georeference)
+    job = Job(
+        specs,
+        tuple(plans),
+        model.spec,
+        groups_folder(out),
+        windows.batch_size,
+        windows.max_nodata,
+        kind == "dense",
+    )
+    session = Session(job, model, output, tuple(places))
+    session.groups.begin(job.maker(model))
+    return session

@@ -1,0 +1,147 @@
+"""Write Cloud-Optimized GeoTIFFs from rows of a grid, of which only those at hand are in memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import OptionError
+from ...io.files import replacing
+from ...io.geotiff import alone
+from ..georeference import Georeference
+
+__all__ = ["Palette", "check_cog", "write_cog"]
+
+Palette = Sequence[tuple[int, ...]]
+"""Red, green and blue of each class."""
+
+_LARGEST, _SMALLEST = 512, 16  # sides of a tile
+_TILE = 16 << 20  # bytes of one, all bands together, at most
+_SUFFIXES = (".tif", ".tiff")
+
+
+def check_cog(out: str | os.PathLike[str]) -> Path:
+    """Return the path of a GeoTIFF that can be written, so that a long run need not end with an error.
+
+    Raises:
+        OptionError: it has another suffix, or there is no folder for it.
+    """
+    target = Path(out)
+    if target.suffix.lower() not in _SUFFIXES:
+        raise OptionError(f"{target}: expected a file name that ends in {' or '.join(_SUFFIXES)}")
+    if not target.parent.is_dir():
+        raise OptionError(f"{target}: there is no folder {target.parent}; create it first")
+    return target
+
+
+def write_cog(
+    target: Path,
+    strips: Iterable[np.ndarray],
+    *,
+    shape: tuple[int, int, int],
+    dtype: str,
+    georeference: Georeference,
+    nodata: float,
+    names: Sequence[str] = (),
+    palette: Palette | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> None:
+    """Write a Cloud-Optimized GeoTIFF, which appears whole or not at all and replaces one of the same name.
+
+    Args:
+        target: the file.
+        strips: rows from the top, (bands, any number of rows, width) each; all together those of ``shape``.
+        shape: bands, height and width.
+        dtype: ``"uint8"``, ``"float32"``, or ``"float16"``, which readers see as float32.
+        georeference: of the grid. Without one, the tag ``COORDINATES`` says that there are none.
+        nodata: value of cells without data.
+        names: descriptions of the bands.
+        palette: colors of the values of the only band, from 0.
+        tags: what else the file says.
+
+    Raises:
+        OSError: the disk refuses; the error names ``target``.
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+    from rasterio.shutil import copy
+
+    bands, height, width = shape
+    half = dtype == "float16"
+    kind = "float32" if half else dtype
+    block = _block(bands, np.dtype(kind).itemsize)
+    layout: dict[str, Any] = {"BIGTIFF": "IF_SAFER", "COMPRESS": "DEFLATE", **({"NBITS": "16"} if half else {})}
+    said = {**(tags or {}), **({"COORDINATES": "pixels"} if georeference.kind == "pixels" else {})}
+    with replacing(target) as temporary:
+        plain = temporary.with_name("plain.tif")
+        tiles = {"tiled": True, "blockxsize": block, "blockysize": block, "interleave": "pixel", "ZLEVEL": 1}
+        options = {"driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": kind, "nodata": nodata}
+        try:
+            with alone():
+                with rasterio.open(plain, "w", **options, **tiles, **layout, **georeference.profile()) as dataset:
+                    _write(dataset, _of_height(strips, block), names, palette, said)
+                cog = {"BLOCKSIZE": block, "OVERVIEW_RESAMPLING": "NEAREST" if palette else "AVERAGE"}
+                predictor = {} if half else {"PREDICTOR": "YES"}
+                temporary.unlink()
+                copy(plain, temporary, driver="COG", **layout, **predictor, **cog)
+                _check(temporary, bands, georeference)
+        except RasterioError as err:
+            raise OSError(errno.EIO, f"could not be written; is the disk full? ({err})", str(target)) from err
+        plain.unlink()
+
+
+def _block(bands: int, size: int) -> int:
+    """Return the side of a tile: all bands of one lie together, so many bands make it small."""
+    block = _LARGEST
+    while block > _SMALLEST and block * block * bands * size > _TILE:
+        block //= 2
+    return block
+
+
+def _of_height(strips: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray]:
+    """Yield the same rows in strips of so many rows, so that each tile is written once."""
+    waiting: list[np.ndarray] = []
+    for strip in strips:
+        waiting.append(strip)
+        if sum(part.shape[1] for part in waiting) >= height:
+            whole = np.concatenate(waiting, axis=1)
+            full = whole.shape[1] // height * height
+            yield whole[:, :full]
+            waiting = [whole[:, full:]] if full < whole.shape[1] else []
+    if waiting:
+        yield np.concatenate(waiting, axis=1)
+
+
+def _write(
+    dataset: Any,
+    strips: Iterable[np.ndarray],
+    names: Sequence[str],
+    palette: Palette | None,
+    tags: Mapping[str, str],
+) -> None:
+    row = 0
+    for strip in strips:
+        height = strip.shape[1]
+        dataset.write(strip.astype(dataset.dtypes[0]), window=((row, row + height), (0, dataset.width)))
+        row += height
+    assert row == dataset.height, f"{row} rows of {dataset.height}"
+    for number, name in enumerate(names, 1):
+        dataset.set_band_description(number, name)
+    if palette is not None:
+        dataset.write_colormap(1, {value: (*color, 255) for value, color in enumerate(palette)})
+    dataset.update_tags(**tags)
+
+
+def _check(file: Path, bands: int, georeference: Georeference) -> None:
+    """Read the last pixel: GDAL does not always say that a disk was full."""
+    import rasterio
+
+    with rasterio.open(file) as dataset:
+        corner = ((dataset.height - 1, dataset.height), (dataset.width - 1, dataset.width))
+        dataset.read(bands, window=corner)
+        assert len(dataset.gcps[0]) == len(georeference.gcps)

@@ -1,0 +1,153 @@
+"""Features of scenes: rows and dense maps in the right place, resumed, and in files that others open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+from rio_cogeo.cogeo import cog_validate
+
+import sarhub_models as sarhub
+from sarhub_models.errors import ImageError, OptionError
+from sarhub_models.scenes import runner
+from sarhub_models.scenes.embed import embed_scenes
+from sarhub_models.scenes.session import Reading, Windows
+
+from .safe import Measurement, grd, write_safe
+from .test_products import write_tif
+
+MODEL = "mobilenetv3_dsn"
+SIDE = 128
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three by four windows: speckle of another brightness in each, the first window without data."""
+    rng = np.random.default_rng(0)
+    levels = np.kron(np.arange(1, 13).reshape(3, 4), np.ones((SIDE, SIDE)))
+    array = (rng.gamma(2, 100, levels.shape) * levels).clip(1, 60000).astype(np.uint16)
+    array[:SIDE, :SIDE] = 0
+    return write_tif(tmp_path_factory.mktemp("scenes") / "scene.tif", array, nodata=0)
+
+
+def embed(scene: Path, out: Path, **options: object):
+    settings = {"reading": Reading(full_scale=65535), "quicklook": False, "progress": False, **options}
+    return embed_scenes(scene, weights=MODEL, out=out, **settings)
+
+
+def test_rows_are_the_features_of_the_windows_with_their_outlines(scene: Path, tmp_path: Path) -> None:
+    found = embed(scene, tmp_path / "e.parquet")
+    assert (found.windows, found.skipped, found.features) == (11, 1, 1024)
+    table = geopandas.read_parquet(tmp_path / "e.parquet")
+    assert table.crs.to_epsg() == 32633
+    row = table[(table.row == 2 * SIDE) & (table.column == SIDE)].iloc[0]
+    assert row.geometry.bounds == pytest.approx((501280, 4996160, 502560, 4997440))
+    with rasterio.open(scene) as dataset:
+        x, y = row.geometry.centroid.coords[0]
+        assert dataset.index(x, y) == (2 * SIDE + 64, SIDE + 64)
+        chip = dataset.read(1, window=((2 * SIDE, 3 * SIDE), (SIDE, 2 * SIDE)))
+    model = sarhub.create_model(MODEL, pretrained=True).eval()
+    inputs = sarhub.create_transform(MODEL)(sarhub.normalize_amplitude(chip, full_scale=65535))
+    expected = model.forward_head(model.forward_features(inputs[None]), pre_logits=True)[0].detach().numpy()
+    np.testing.assert_allclose(row.features, expected, rtol=1e-3, atol=1e-4)
+    geo = json.loads(pq.read_schema(tmp_path / "e.parquet").metadata[b"geo"])
+    assert (geo["version"], geo["primary_column"]) == ("1.1.0", "geometry")
+
+
+def test_a_dense_map_is_a_valid_cog_in_half_precision_in_the_right_place(scene: Path, tmp_path: Path) -> None:
+    embed(scene, tmp_path / "e.tif")
+    assert cog_validate(tmp_path / "e.tif")[0]
+    with rasterio.open(tmp_path / "e.tif") as dataset:
+        assert dataset.tags(1, ns="IMAGE_STRUCTURE")["NBITS"] == "16"
+        assert (dataset.shape, dataset.count, dataset.crs.to_epsg()) == ((12, 16), 576, 32633)
+        assert dataset.transform * (0, 0) == pytest.approx((5e5, 5e6))
+        assert dataset.res == (320, 320)
+        values = dataset.read()
+    assert np.isnan(values[:, :3, :3]).all()
+    assert np.isfinite(values[:, 4:, 4:]).all()
+    # neighbors in brightness are neighbors in the features: no other geometry of the map would do
+    means = values[:, 4:, 4:].reshape(576, 2, 4, 3, 4).mean(axis=(2, 4)).reshape(576, -1)
+    assert np.linalg.norm(means[:, 0] - means[:, 1]) < np.linalg.norm(means[:, 0] - means[:, 5])
+
+
+def test_a_run_that_was_stopped_resumes_and_gives_the_same(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = Windows(batch_size=1)  # groups of four
+    embed(scene, tmp_path / "whole.parquet", windows=windows)
+    done: list[int] = []
+    original = runner._computed
+
+    def stops(job, unit, scene, model, batch):
+        if len(done) == 6:
+            raise KeyboardInterrupt
+        done.append(batch.indices[0])
+        return original(job, unit, scene, model, batch)
+
+    monkeypatch.setattr(runner, "_computed", stops)
+    with pytest.raises(KeyboardInterrupt):
+        embed(scene, tmp_path / "e.parquet", windows=windows)
+    assert not (tmp_path / "e.parquet").exists()
+    with pytest.raises(OptionError, match=r"other arguments \(max_nodata\)"):
+        embed(scene, tmp_path / "e.parquet", windows=Windows(batch_size=1, max_nodata=0.1))
+    again: list[int] = []
+    monkeypatch.setattr(runner, "_computed", lambda *a: (again.append(a[-1].indices[0]), original(*a))[1])
+    embed(scene, tmp_path / "e.parquet", windows=windows)
+    assert again == list(range(4, 12))  # the first group, whose first window has no data, was kept
+    assert not list(tmp_path.glob("*.partial"))
+    assert geopandas.read_parquet(tmp_path / "e.parquet").equals(geopandas.read_parquet(tmp_path / "whole.parquet"))
+
+
+def test_sentinel1_goes_to_the_network_as_backscatter_and_keeps_its_control_points(tmp_path: Path) -> None:
+    product = write_safe(tmp_path, [Measurement("VV", grd((260, 300)))], zipped=True)
+    found = embed(product, tmp_path / "e.parquet", reading=Reading())
+    assert found.coordinates == "EPSG:4326, by ground control points of the scene"
+    table = geopandas.read_parquet(tmp_path / "e.parquet")
+    assert table.total_bounds[0] == pytest.approx(12, abs=1e-6)
+    embed(product, tmp_path / "e.tif", reading=Reading())
+    with rasterio.open(tmp_path / "e.tif") as dataset:
+        points, system = dataset.gcps
+        assert (len(points), system.to_epsg()) == (20, 4326)
+        far = max(points, key=lambda point: (point.row, point.col))
+        assert (far.row, far.col) == pytest.approx((260 / 32, 300 / 32))
+
+
+def test_without_a_georeference_coordinates_are_pixels_and_the_files_say_so(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(1, 60000, (SIDE, 2 * SIDE), dtype=np.uint16)
+    file = write_tif(tmp_path / "s.tif", array, crs=None, transform=None)
+    assert embed(file, tmp_path / "e.parquet").coordinates.startswith("pixels (column, row)")
+    table = geopandas.read_parquet(tmp_path / "e.parquet")
+    assert table.crs is None
+    assert table.geometry[1].bounds == (SIDE, 0, 2 * SIDE, SIDE)
+    embed(file, tmp_path / "e.tif")
+    with rasterio.open(tmp_path / "e.tif") as dataset:
+        assert dataset.crs is None
+        assert dataset.tags()["COORDINATES"] == "pixels"
+
+
+def test_values_that_contradict_the_radiometry_are_refused_before_the_run(scene: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"scene\.tif: expected decibels, between -100 and 60, got values from 1 to"):
+        embed(scene, tmp_path / "e.parquet", reading=Reading(radiometry="db"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_truncated_scene_keeps_what_was_done(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "cut.tif"
+    file.write_bytes(scene.read_bytes()[: -SIDE * SIDE * 4])
+    monkeypatch.setattr("sarhub_models.scenes.session.check_radiometry", lambda *_: None)
+    with pytest.raises(ImageError, match=r"cut\.tif: the window of 128 x 128 pixels at row 256, column 0"):
+        embed(file, tmp_path / "e.parquet", windows=Windows(batch_size=1))
+    assert len(list((tmp_path / "e.parquet.partial").glob("*.safetensors"))) == 2
+
+
+def test_a_window_that_gives_nan_is_named(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sarhub_models.scenes.models import WindowModel
+
+    monkeypatch.setattr(WindowModel, "compute", lambda self, x: np.nan * x.mean((1, 2, 3))[:, None, None, None])
+    with pytest.raises(ImageError, match=r"window at row 0, column 128: the network gives NaN"):
+        embed(scene, tmp_path / "e.parquet")

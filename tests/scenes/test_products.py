@@ -1,0 +1,228 @@
+"""Scenes as they are delivered: windows, masks, calibration, places, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine, from_origin
+from scipy.interpolate import RegularGridInterpolator
+
+from sarhub_models.errors import ImageError, OptionError
+from sarhub_models.scenes.plan import Window
+from sarhub_models.scenes.products import find_scenes, open_scene
+
+from .safe import Measurement, grd, write_safe, zip_safe
+
+ALL = Window(0, 0, 130, 160)
+
+
+def write_tif(file: Path, array: np.ndarray, **options: object) -> Path:
+    bands = array if array.ndim == 3 else array[None]
+    profile = {"driver": "GTiff", "crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, 10, 10), **options}
+    count, height, width = bands.shape
+    with rasterio.open(file, "w", height=height, width=width, count=count, dtype=bands.dtype, **profile) as out:
+        out.write(bands)
+    return file
+
+
+def independent(one: Measurement, name: str) -> np.ndarray:
+    """The factors of all pixels by SciPy's interpolator, from the numbers that the vectors were written from."""
+    pixels = np.array(one.pixels)
+    values = np.stack([one.factor(name, line, pixels) for line in one.lines])
+    height, width = one.numbers.shape
+    rows, columns = np.clip(np.arange(height), 0, one.lines[-1]), np.clip(np.arange(width), 0, one.pixels[-1])
+    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
+    return RegularGridInterpolator((one.lines, one.pixels), values)(grid)
+
+
+@pytest.mark.parametrize("options", [{}, {"driver": "COG"}, {"BIGTIFF": "YES", "tiled": True, "blockxsize": 64}])
+def test_geotiff_windows_are_the_pixels_and_what_lies_beyond_has_no_data(tmp_path: Path, options: dict) -> None:
+    array = np.arange(200 * 300, dtype=np.float32).reshape(200, 300)
+    with open_scene(write_tif(tmp_path / "s.tif", array, **options)) as scene:
+        pixels, valid = scene.read(Window(150, 250, 80, 80))
+        assert scene.shape == (200, 300)
+        np.testing.assert_array_equal(pixels[0, :50, :50], array[150:, 250:])
+        assert valid[:50, :50].all()
+        assert not valid[50:].any()
+        assert not valid[:, 50:].any()
+
+
+def test_nodata_nan_and_masks_are_no_data(tmp_path: Path) -> None:
+    array = np.ones((40, 40), np.float32)
+    array[0, 0], array[1, 1] = -99, np.nan
+    with open_scene(write_tif(tmp_path / "s.tif", array, nodata=-99)) as scene:
+        valid = scene.read(Window(0, 0, 40, 40))[1]
+    assert not valid[0, 0]
+    assert not valid[1, 1]
+    assert valid.sum() == 1598
+
+
+def test_envi_is_read_in_windows(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).random((60, 50)).astype(np.float32)
+    write_tif(tmp_path / "s.img", array, driver="ENVI")
+    with open_scene(tmp_path / "s.img") as scene:
+        np.testing.assert_array_equal(scene.read(Window(10, 20, 30, 25))[0][0], array[10:40, 20:45])
+
+
+def test_one_file_a_polarization_is_one_scene_and_grids_must_agree(tmp_path: Path) -> None:
+    vv, vh = np.full((30, 40), 2, np.float32), np.full((30, 40), 1, np.float32)
+    write_tif(tmp_path / "scene_VV.tif", vv)
+    write_tif(tmp_path / "scene_VH.tif", vh)
+    with open_scene(tmp_path / "scene_VH.tif", wanted=("VV", "VH")) as scene:
+        assert scene.bands == ("VV", "VH")
+        np.testing.assert_array_equal(scene.read(Window(0, 0, 30, 40))[0][:, 0, 0], [2, 1])
+    assert find_scenes(tmp_path, wanted=("VV", "VH")) == [tmp_path / "scene_VV.tif"]
+    write_tif(tmp_path / "scene_VH.tif", vh, crs="EPSG:32634")
+    with pytest.raises(ImageError, match=r"coordinate reference system: EPSG:3263\d and EPSG:3263\d"):
+        open_scene(tmp_path / "scene_VV.tif", wanted=("VV", "VH"))
+
+
+def test_a_truncated_scene_names_the_file_and_the_window(tmp_path: Path) -> None:
+    file = write_tif(tmp_path / "s.tif", np.random.default_rng(0).random((200, 300)).astype(np.float32))
+    file.write_bytes(file.read_bytes()[:-100_000])
+    with open_scene(file) as scene, pytest.raises(ImageError, match=r"s\.tif: the window of 50 x 50 pixels at row 150"):
+        scene.read(Window(150, 0, 50, 50))
+
+
+def test_a_rotated_transform_is_used_as_it_is(tmp_path: Path) -> None:
+    turned = Affine.translation(5e5, 5e6) * Affine.rotation(30) * Affine.scale(10, -10)
+    with open_scene(write_tif(tmp_path / "s.tif", np.ones((20, 30), np.float32), transform=turned)) as scene:
+        place = scene.georeference
+        assert scene.spacing == pytest.approx((10, 10))
+    x, y = place.coordinates(7, 11)
+    assert (x[0], y[0]) == pytest.approx(turned * (11, 7))
+    rows, columns = place.pixels(x, y)
+    assert (rows[0], columns[0]) == pytest.approx((7, 11))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    ("radiometry", "name"), [("sigma0", "sigmaNought"), ("beta0", "betaNought"), ("gamma0", "gamma")]
+)
+def test_sentinel1_is_calibrated_as_an_independent_interpolation_does(
+    tmp_path: Path, zipped: bool, radiometry: str, name: str
+) -> None:
+    one = Measurement("VV", grd())
+    expected = one.numbers.astype(np.float64) ** 2 / independent(one, name) ** 2
+    with open_scene(write_safe(tmp_path, [one], zipped=zipped), radiometry=radiometry) as scene:
+        assert (scene.bands, scene.radiometry, scene.spacing) == (("VV",), radiometry, (10.0, 10.0))
+        np.testing.assert_allclose(scene.read(ALL)[0][0], expected, rtol=2e-6)
+        window = scene.read(Window(37, 61, 50, 44))[0][0]
+    np.testing.assert_allclose(window, expected[37:87, 61:105], rtol=2e-6)
+
+
+def test_thermal_noise_is_subtracted_on_request_and_nothing_is_negative(tmp_path: Path) -> None:
+    one = Measurement("VH", np.full((130, 160), 12, np.uint16))
+    noise = np.stack([one.noise(line, np.array(one.pixels)) for line in one.lines])
+    rows, columns = np.clip(np.arange(130), 0, 120), np.clip(np.arange(160), 0, 150)
+    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1)
+    level = RegularGridInterpolator((one.lines, one.pixels), noise)(grid)
+    level[:, :80] *= np.linspace(1, 2, 130)[:, None]
+    expected = np.maximum(144.0 - level, 0) / independent(one, "sigmaNought") ** 2
+    with open_scene(write_safe(tmp_path, [one]), denoise=True) as scene:
+        found = scene.read(Window(20, 50, 90, 60))[0][0]
+    assert (found == 0).any()
+    np.testing.assert_allclose(found, expected[20:110, 50:110], rtol=1e-4, atol=1e-9)
+
+
+def test_border_noise_and_zeros_are_no_data_in_any_window(tmp_path: Path) -> None:
+    numbers = grd()
+    numbers[:, :13] = 3  # below the noise of about 10
+    numbers[117:] = 0
+    numbers[40, 5] = 500  # the noise on this line ends here
+    numbers[60, 90] = 3  # dark, but not at the border
+    with open_scene(write_safe(tmp_path, [Measurement("VV", numbers)])) as scene:
+        whole = scene.read(ALL)[1]
+        part = scene.read(Window(30, 4, 60, 100))[1]
+    assert not whole[:40, :13].any()
+    assert not whole[117:].any()
+    assert not whole[40, :5].any()
+    assert whole[40, 5]
+    assert whole[60, 13:].all()
+    np.testing.assert_array_equal(part, whole[30:90, 4:104])
+
+
+def test_ground_control_points_are_kept_and_interpolated(tmp_path: Path) -> None:
+    one = Measurement("VV", grd())
+    with open_scene(write_safe(tmp_path, [one])) as scene:
+        place = scene.georeference
+        assert (place.kind, len(place.gcps), place.crs.to_epsg()) == ("gcps", 20, 4326)
+        x, y = place.coordinates([10, 77], [20, 101])
+        np.testing.assert_allclose(x, [one.longitude(10, 20), one.longitude(77, 101)], atol=1e-7)
+        rows, columns = place.locate(x, y)
+    np.testing.assert_allclose([rows, columns], [[10, 77], [20, 101]], atol=1e-2)
+
+
+def test_an_outline_across_the_antimeridian_is_split(tmp_path: Path) -> None:
+    one = Measurement("VV", grd(), extra={"longitude": "179.99"})
+    product = write_safe(tmp_path, [one])
+    for file in (product / "annotation").glob("*.xml"):  # as products have it: from -180 to 180
+        text = file.read_text()
+        for line in np.linspace(0, 130, 4).astype(int):
+            for pixel in np.linspace(0, 160, 5).astype(int):
+                value = one.longitude(line, pixel)
+                if value > 180:
+                    text = text.replace(f"<longitude>{value:.9f}<", f"<longitude>{value - 360:.9f}<")
+        file.write_text(text)
+    with open_scene(product) as scene:
+        outline = scene.georeference.footprint(0, 0, 130, 160)
+        rows, columns = scene.georeference.locate(-179.995, 55.49)
+    assert outline.geom_type == "MultiPolygon"
+    assert outline.bounds[0] == pytest.approx(-180)
+    assert outline.bounds[2] == pytest.approx(180)
+    assert sum(part.area for part in outline.geoms) == pytest.approx(0.024 * 0.013, rel=0.02)
+    assert 0 < columns[0] < 160
+    assert 0 < rows[0] < 130
+
+
+def test_slc_needs_a_swath_and_its_power_is_calibrated(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    slc = (rng.integers(-90, 90, (130, 160)) + 1j * rng.integers(1, 90, (130, 160))).astype(np.complex64)
+    images = [Measurement("VV", slc, swath=swath, kind="SLC") for swath in ("IW1", "IW2")]
+    product = write_safe(tmp_path, images)
+    with pytest.raises(OptionError, match="holds the swaths IW1, IW2"):
+        open_scene(product)
+    with open_scene(product, swath="IW2") as scene:
+        expected = np.abs(slc.astype(np.complex128)) ** 2 / independent(images[1], "sigmaNought") ** 2
+        np.testing.assert_allclose(scene.read(ALL)[0][0], expected, rtol=2e-6)
+    with open_scene(product, swath="IW1", radiometry="dn") as scene:
+        np.testing.assert_array_equal(scene.read(ALL)[0][0], slc)
+
+
+def test_a_polarization_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="expected the bands VV, VH; it holds 1 and calls them VV"):
+        open_scene(write_safe(tmp_path, [Measurement("VV", grd())]), wanted=("VV", "VH"))
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_missing_or_foreign_calibration_is_refused(tmp_path: Path, zipped: bool) -> None:
+    one = Measurement("VV", grd())
+    product = write_safe(tmp_path, [one])
+    file = product / "annotation" / "calibration" / f"calibration-{one.stem}.xml"
+    file.write_text(file.read_text().replace("04A1B2", "0FFFFF"))
+    with pytest.raises(ImageError, match="belongs to another product or image: its missionDataTakeId is 0FFFFF"):
+        open_scene(zip_safe(product) if zipped else product)
+    file.unlink()
+    with pytest.raises(ImageError, match=r"the calibration annotation/calibration/calibration-s1a.* is missing"):
+        open_scene(zip_safe(product) if zipped else product)
+
+
+def test_a_measurement_of_another_size_than_its_annotation_says_is_refused(tmp_path: Path) -> None:
+    one = Measurement("VV", grd())
+    product = write_safe(tmp_path, [one])
+    write_tif(product / "measurement" / f"{one.stem}.tiff", grd((100, 160)))
+    with pytest.raises(ImageError, match="has 100 x 160 pixels, its annotation says 130 x 160"):
+        open_scene(product)
+
+
+def test_what_is_no_scene_is_refused_with_what_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with pytest.raises(ImageError, match=r"a\.jpg: expected a scene"):
+        open_scene(tmp_path / "a.jpg")
+    with pytest.raises(ImageError, match="no such file"):
+        open_scene(tmp_path / "b.tif")
+    with pytest.raises(OptionError, match="no Sentinel-1 product"):
+        open_scene(write_tif(tmp_path / "s.tif", np.ones((4, 4), np.float32)), denoise=True)
