@@ -113,7 +113,7 @@ def read_tensors(path: Path, *, tensors_only: bool = False) -> Tensors:
         with opened_zip(path) as archive:
             if archive is None:
                 protocol = _check_start(path)
-            elif all(name.endswith(".npy") for name in archive.namelist()):
+            elif (members := archive.namelist()) and all(name.endswith(".npy") for name in members):
                 return read_npz(path, archive)
             else:
                 whole_records(path, archive)

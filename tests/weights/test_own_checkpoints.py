@@ -229,3 +229,10 @@ def test_an_archive_whose_pickle_is_cut_is_damaged(pickled: bytes, tensors_only:
         CheckpointError, match=r"a\.pth (cannot be opened as a checkpoint of tensors|is damaged \(EOFError\))"
     ):
         read_tensors(tmp_path / "a.pth", tensors_only=tensors_only)
+
+
+@pytest.mark.parametrize("tensors_only", [False, True])
+def test_an_archive_of_nothing_is_no_checkpoint(tensors_only: bool, tmp_path: Path) -> None:
+    zipfile.ZipFile(tmp_path / "a.pth", "w").close()
+    with pytest.raises(CheckpointError, match=r"a\.pth"):
+        read_tensors(tmp_path / "a.pth", tensors_only=tensors_only)
