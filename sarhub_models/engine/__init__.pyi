@@ -1,4 +1,6 @@
 from .finetuning import Finetuned, finetune
+from .finetuning.masks import finetune_masks
+from .finetuning.windowed import Trained
 from .recipe import Recipe, from_dict, list_recipes, load_recipe
 from .run import Run, is_finished, load_run, train
 from .trainer import Trainer
@@ -7,8 +9,10 @@ __all__ = [
     "Finetuned",
     "Recipe",
     "Run",
+    "Trained",
     "Trainer",
     "finetune",
+    "finetune_masks",
     "from_dict",
     "is_finished",
     "list_recipes",

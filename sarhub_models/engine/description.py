@@ -73,6 +73,7 @@ def run_info(
             "package": f"sarhub-models {__version__}",
         },
         input=Input(**with_tuples(recipe.data.input or INPUT)),
+        decoder=recipe.model.decoder,
     )
 
 

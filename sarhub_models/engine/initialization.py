@@ -14,6 +14,7 @@ import sarhub_models as sarhub
 
 from .. import networks
 from ..errors import CheckpointError, DownloadError, OptionError, UnknownNameError, closest
+from ..models.dense import load_backbone
 from ..weights import read_tensors
 from ..weights.hub import hub_file
 from ..zoo.description import read_description, weights_file
@@ -71,12 +72,36 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
     if init in INITIALIZATIONS:
         return INITIALIZATIONS[init](network)
     if (file := _own_file(init)) is not None:
-        tensors, described = networks.rename_checkpoint(network, read_tensors(file)), read_description(file)
+        described = read_description(file)
+        if described is not None and described.decoder is not None:
+            raise OptionError(f"model.init={init} has a decoder for {described.task}: it starts such runs alone")
+        tensors = networks.rename_checkpoint(network, read_tensors(file))
         found = networks.identify(tensors) if described is None else described.network
         if found != network:
             raise OptionError(f"model.init={init} holds a {found}, the recipe trains a {network}")
         return tensors
     return dict(sarhub.create_model(init, pretrained=True).state_dict())
+
+
+def load_start(model: nn.Module, section: Model, size: int) -> None:
+    """Fill the network below a decoder with its starting weights; errors as of :func:`build_network`.
+
+    Args:
+        model: of :func:`~sarhub_models.models.dense.build_dense`.
+        section: the recipe's.
+        size: side of the input in pixels.
+    """
+    file = None if section.init in INITIALIZATIONS else _own_file(section.init)
+    described = None if file is None else read_description(file)
+    if file is not None and described is not None and described.decoder is not None:
+        if described.network != section.network:
+            raise OptionError(
+                f"model.init={section.init} holds a {described.network}, the recipe trains a {section.network}"
+            )
+        load_backbone(model, str(section.decoder), read_tensors(file))
+    elif tensors := starting_weights(section.network, section.init):
+        options = {"img_size": size} if "img_size" in networks.spec(section.network).timm_args else {}
+        load_backbone(model, str(section.decoder), networks.fit_options(section.network, tensors, options))
 
 
 def check_init(network: str, init: str) -> None:

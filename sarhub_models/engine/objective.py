@@ -15,6 +15,7 @@ from .augment import Numbers, cutmix, draw, make_transform, rows_of
 from .batches import Batch, Rank
 from .initialization import build_network
 from .metrics import DEFAULT_MONITOR, make_metrics
+from .optimizer import freeze_backbone
 from .scoring import score
 from .sections import Model, Recipe
 from .seeds import generator
@@ -65,6 +66,10 @@ class Objective(nn.Module):
         """
         recipe = self.recipe
         return build_network(model, self.classes, recipe.preprocess.side, recipe.runtime.seed, in_chans=channels)
+
+    def freeze(self, network: nn.Module) -> None:
+        """Leave all but the head as it is."""
+        freeze_backbone(network, self.head)
 
     def score(
         self, network: nn.Module, loader: Iterable[Any], transform: Pipeline, device: torch.device

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..datasets.catalog import find
 from ..datasets.recognition.base import Sample
+from ..datasets.windows.masks import MaskWindows
 from ..errors import DataError, OptionError, RadiometryWarning
 from ..transforms import normalize_amplitude
 from ..transforms.steps import ToRadiometry
@@ -22,6 +23,7 @@ from .seeds import generator
 if TYPE_CHECKING:
     from .sections import Data
 
+WINDOWED_READERS = {"masks": MaskWindows}
 WHOLE = "all"
 """Split of everything there is, of data sets that need no lists."""
 
@@ -106,14 +108,22 @@ def open_split(data: Data, split: str) -> Scenes:
         raise OptionError("where does the data set lie? data.root=FOLDER says it (or data.shards, see training.pack)")
     options = {**data.options, **({} if data.lists is None else {"lists": data.lists.expanduser()})}
     try:
-        entry = find(data.name)
-        chosen = None if split == WHOLE and entry.whole else split
-        scenes: Scenes = entry.reader(data.root.expanduser(), chosen, **options)
+        reader, whole = _reader_of(data.name)
+        chosen = None if split == WHOLE and whole else split
+        scenes: Scenes = reader(data.root.expanduser(), chosen, **options)
     except TypeError as err:
         raise OptionError(f"data.options {options} do not fit the reader of {data.name}: {err}") from None
     if len(scenes) == 0:
         raise DataError(f"the {split} split of {data.name} in {data.root} is empty")
     return scenes
+
+
+def _reader_of(name: str) -> tuple[Any, bool]:
+    """Return the reader of a data set, and whether it opens everything there is."""
+    if name in WINDOWED_READERS:
+        return WINDOWED_READERS[name], False
+    entry = find(name)
+    return entry.reader, entry.whole
 
 
 def physical(data: Data) -> Callable[[np.ndarray], Tensor]:

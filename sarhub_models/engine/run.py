@@ -22,6 +22,7 @@ from ..errors import DataError, OptionError
 from ..io.files import clear_abandoned, write_text
 from ..io.json_files import read_object
 from ..io.tables import write_table
+from ..models.create import create_model
 from ..networks import build, spec, stem_channels
 from ..transforms import Pipeline
 from ..zoo.description import BEST
@@ -71,6 +72,8 @@ class Run:
 
     def model(self) -> nn.Module:
         """Return the network with the kept weights, in evaluation mode."""
+        if self.recipe.model.decoder is not None:
+            return create_model(self.folder / BEST).eval()
         size = self.recipe.preprocess.side
         return load_model(self.folder / BEST, self.recipe.model.network, len(self.class_names), size)
 

@@ -14,6 +14,10 @@ from ..datasets import catalog
 from ..errors import closest
 from ..losses import LOSSES, Form
 from ..zoo.entries import Preprocessing, with_tuples
+from ..zoo.tasks import DECODERS
+
+WINDOWED = {"masks": "segmentation", "boxes": "detection"}
+"""One's own images with masks or boxes, by ``data.name``, and the task that they are for."""
 
 NO_OPERATOR = "none"  # has no parameter, so no range either
 
@@ -71,6 +75,8 @@ class Model(Section):
     network: Annotated[str, _one_of(networks.names)]
     #: none | imagenet | a checkpoint | the folder of a run | a name of ``sarhub list``; its head is replaced.
     init: str = "none"
+    #: In place of the classifier: unet | fpn | deeplabv3plus for masks, fcos | retinanet for boxes; null: none.
+    decoder: Annotated[str, _one_of(lambda: tuple(DECODERS))] | None = None
     drop_rate: Share = 0.0
     drop_path_rate: Share = 0.0
     #: Rank of low-rank adapters beside the linear layers, which are trained with the head in their place; null: none.
@@ -140,7 +146,7 @@ class Training(Data):
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Training:
-        if not self.sources and self.name not in data_names():
+        if not self.sources and self.name not in (*data_names(), *WINDOWED):
             raise ValueError(_unknown(self.name, data_names()))
         if self.sources and (self.root is not None or self.shards is not None):
             raise ValueError("each of data.sources has its own root or shards; leave data.root and data.shards out")
@@ -305,6 +311,21 @@ class Recipe(Section):
             )
         if not self.contrast.weight and any(source.loss is None for source in self.data.sources.values()):
             raise ValueError("a source without a loss needs contrast.weight above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _task_of_decoder_and_data(self) -> Recipe:
+        decoder, task = self.model.decoder, WINDOWED.get(self.data.name)
+        if task != (None if decoder is None else DECODERS[decoder]):
+            fitting = ", ".join(name for name, own in DECODERS.items() if own == task) or "null"
+            raise ValueError(f"data.name={self.data.name} needs model.decoder of {fitting}, got {decoder}")
+        if task is not None and (
+            self.augment.geometry == "flip_rotate" or self.augment.cutmix or self.augment.window or self.model.lora
+        ):
+            raise ValueError(
+                "with a decoder, augment.geometry=none, flip or dihedral, augment.cutmix=0, augment.window=null and "
+                "model.lora=null are needed"
+            )
         return self
 
     @property

@@ -30,7 +30,7 @@ from .description import run_info
 from .divergence import all_finite, diverged
 from .interruption import Seen, StopRequest, Watch
 from .metrics import check_monitor
-from .optimizer import freeze_backbone, make_optimizer
+from .optimizer import make_optimizer
 from .provenance import comparable, split_digests
 from .sections import Recipe, Runtime
 from .seeds import key
@@ -130,7 +130,7 @@ class Trainer:
         channels = (recipe.data.input or INPUT)["channels"]
         network = self.objective.build(start, channels)
         if optim.backbone_factor == 0:
-            freeze_backbone(network, self.objective.head)
+            self.objective.freeze(network)
         self.network = self.objective.attach(network)
         if recipe.runtime.channels_last:
             self.network.to(memory_format=torch.channels_last)

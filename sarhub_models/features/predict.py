@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from .stream import Images, image_names, stream
 __all__ = ["Prediction", "Predictions", "Predictor"]
 
 Image = str | os.PathLike[str] | np.ndarray | Tensor
+_OTHERS = {"segmentation": ("masks", "MaskPredictor"), "detection": ("boxes", "BoxPredictor")}
 _HALF = 0.5  # probability from which a label is given, where an image can have several
 
 
@@ -80,6 +82,9 @@ class Predictions:
 class Predictor:
     """Weights, loaded once, with the preprocessing and the classes that belong to them.
 
+    Weights for masks or boxes make a :class:`~sarhub_models.features.masks.MaskPredictor` or
+    :class:`~sarhub_models.features.boxes.BoxPredictor`, whose :meth:`predict` returns these.
+
     Args:
         weights: the folder of a run (``sarhub finetune``), a file that describes itself (``.safetensors``, or ``.onnx``
             and ``.pt2`` of ``sarhub export``), or a name of :func:`~sarhub_models.list_models`.
@@ -105,6 +110,14 @@ class Predictor:
     >>> predictor.predict(np.random.default_rng(0).random((64, 64), dtype=np.float32)).probabilities.shape
     (13,)
     """
+
+    def __new__(cls, weights: str | os.PathLike[str], **options: Any) -> Predictor:
+        """Return a predictor of the task of the weights."""
+        task = find_info(weights).task
+        if cls is Predictor and task in _OTHERS:
+            module, name = _OTHERS[task]
+            cls = getattr(importlib.import_module(f".{module}", __package__), name)
+        return super().__new__(cls)
 
     def __init__(
         self,

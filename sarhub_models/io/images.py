@@ -26,6 +26,7 @@ __all__ = [
     "list_images",
     "luma",
     "named_images",
+    "naming",
     "one_per_image",
     "open_tiff",
     "read_bands",
@@ -78,7 +79,7 @@ def read_image(path: str | os.PathLike[str], *, band: int | str | None = None, n
         NodataError: pixels have no data, and ``nodata`` refuses them.
     """
     file = Path(path)
-    with _naming(file):
+    with naming(file):
         raster = _read(file, [band] if isinstance(band, int) else None)
         if isinstance(band, str) and band != "luma":
             return raster.named(band).filled(nodata)[0]
@@ -112,7 +113,7 @@ def read_raster(path: str | os.PathLike[str], *, bands: Sequence[int] | None = N
         ImageError: as of :func:`read_image`; pixels without data are told by :attr:`Raster.valid`, not refused.
     """
     file = Path(path)
-    with _naming(file):
+    with naming(file):
         return _read(file, bands)
 
 
@@ -146,16 +147,21 @@ def read_bands(
         BandsWarning: the file has bands that are not used; it names them.
     """
     file = Path(path)
-    with _naming(file):
-        raster = _read(file, None)
-        if len(wanted) > 1 and len(raster.array) == 1 and given is None:
-            raster = _withcompanions(file, raster, wanted)
-        matched = raster.match(wanted, given=given)
-        names, taken = given or raster.bands, {name.upper() for name in wanted}
-        left_out = [name or "?" for name in names if name.upper() not in taken]
-        if left_out and len(matched.array) < len(names):
-            warnings.warn(f"has bands that are not used: {', '.join(left_out)}", BandsWarning, stacklevel=2)
-        return matched.filled(nodata)
+    with naming(file):
+        return match_bands(file, wanted, given).filled(nodata)
+
+
+def match_bands(file: Path, wanted: Sequence[str], given: Sequence[str] | None) -> Raster:
+    """Return the bands of a file, and of those of its other polarizations, that a network takes."""
+    raster = _read(file, None)
+    if len(wanted) > 1 and len(raster.array) == 1 and given is None:
+        raster = _withcompanions(file, raster, wanted)
+    matched = raster.match(wanted, given=given)
+    names, taken = given or raster.bands, {name.upper() for name in wanted}
+    left_out = [name or "?" for name in names if name.upper() not in taken]
+    if left_out and len(matched.array) < len(names):
+        warnings.warn(f"has bands that are not used: {', '.join(left_out)}", BandsWarning, stacklevel=3)
+    return matched
 
 
 def read_pixels(
@@ -189,7 +195,7 @@ def read_pixels(
         image = read_bands(path, wanted, given=given, nodata=nodata)
         return image[0] if len(image) == 1 else image
     raster = read_raster(path, bands=band)
-    with _naming(Path(path)):
+    with naming(Path(path)):
         return (raster.match(wanted, given=wanted) if wanted else raster).filled(nodata)
 
 
@@ -262,7 +268,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         ImageError: the file is missing, of another format or suffix, or its header is damaged.
     """
     file = Path(path)
-    with _naming(file):
+    with naming(file):
         return DECODERS[file.suffix.lower()].size(file)
 
 
@@ -274,7 +280,7 @@ def open_tiff(path: str | os.PathLike[str]) -> Iterator[Any]:
         ImageError: the file is missing, no GeoTIFF or damaged, or something fails while it is open; the message names
             it.
     """
-    with _naming(Path(path)), open_geotiff(Path(path)) as dataset:
+    with naming(Path(path)), open_geotiff(Path(path)) as dataset:
         yield dataset
 
 
@@ -337,8 +343,12 @@ def named_images(path: str | os.PathLike[str]) -> dict[str, Path]:
 
 
 @contextmanager
-def _naming(file: Path) -> Iterator[None]:
-    """Make one error that names the file of whatever goes wrong when it is opened or decoded."""
+def naming(file: Path) -> Iterator[None]:
+    """Make one error that names the file of whatever goes wrong when it is opened or decoded.
+
+    Raises:
+        ImageError: something went wrong.
+    """
     if file.suffix.lower() not in DECODERS:
         raise ImageError(f"{file}: cannot read {file.suffix or 'files without suffix'}; expected {', '.join(SUFFIXES)}")
     check_regular(file)

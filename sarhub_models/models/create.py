@@ -17,7 +17,8 @@ from ..zoo.description import weights_file
 from ..zoo.entries import SINGLE, ModelInfo
 from ..zoo.manifest import load_manifest, own_file
 from .choice import Choice, choose, find_info
-from .loading import NO_HEAD, image_size, load_tensors
+from .dense import build_dense
+from .loading import NO_HEAD, dense_options, image_size, load_tensors
 
 __all__ = [
     "build_model",
@@ -120,6 +121,14 @@ def build_model(
     """
     info = choice.info
     channels = input_channels(info, in_chans=in_chans, bands=bands)
+    if info.decoder is not None:
+        whole = num_classes in (None, info.num_classes) and len(channels) == info.input.channels
+        if not whole or features_only or options or bands not in (None, info.input.bands):
+            raise OptionError(
+                f"{choice.name} is a {info.network} with the decoder {info.decoder} for {info.task}: it is loaded as "
+                "it is, without other classes, bands, features or options ('sarhub predict' applies it)"
+            )
+        return _with_decoder(info, tensors)
     options = {**image_size(info), **options}
     if tensors is None:
         classes = info.num_classes if num_classes is None else num_classes
@@ -140,6 +149,13 @@ def build_model(
             info, tensors, trained if num_classes is None else num_classes, channels, features_only, options
         )
     _describe(model, info, channels, whole=num_classes in (None, info.num_classes))
+    return model
+
+
+def _with_decoder(info: ModelInfo, tensors: networks.Tensors | None) -> nn.Module:
+    model = build_dense(info.network, str(info.decoder), **dense_options(info))
+    if tensors is not None:
+        model.load_state_dict(tensors)
     return model
 
 

@@ -12,8 +12,9 @@ from ..errors import OptionError
 from ..weights import CheckpointSpec, Store, fetch_hub_model, load_checkpoint, read_tensors
 from ..zoo.entries import ModelInfo
 from .choice import HUB, Choice
+from .dense import STRIDE, dense_layout
 
-__all__ = ["NO_HEAD", "image_size", "load_tensors", "spec_of"]
+__all__ = ["NO_HEAD", "dense_options", "image_size", "load_tensors", "spec_of"]
 
 NO_HEAD = 0  # number of classes of weights that were released without a head
 
@@ -48,6 +49,10 @@ def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
         released: the entry is of the file: the published one, or one that describes itself. Then the head that some
             files of weights without one still carry is left out; in another file of the user's own it was trained.
     """
+    if info.decoder is not None:
+        return CheckpointSpec(
+            rename=dict, expected=lambda tensors: dense_layout(info.network, str(info.decoder), **dense_options(info))
+        )
     head = f"{networks.spec(info.network).head}."
     known = released and info.num_classes is not None
     size = image_size(info) if released else {}
@@ -67,6 +72,15 @@ def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
         )
 
     return CheckpointSpec(rename=rename, expected=expected)
+
+
+def dense_options(info: ModelInfo) -> dict[str, int]:
+    """Return the options of :func:`~sarhub_models.models.dense.build_dense` for weights with a decoder."""
+    return {
+        "num_classes": info.num_classes or 0,
+        "in_chans": info.input.channels,
+        "side": info.preprocessing.side or STRIDE,
+    }
 
 
 def image_size(info: ModelInfo) -> dict[str, int]:

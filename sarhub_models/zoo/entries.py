@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ManifestError, UnknownNameError
 from ..transforms.radiometry import RADIOMETRIES
+from .tasks import DECODERS
 
 __all__ = [
     "LICENSES",
@@ -275,6 +276,7 @@ class ModelInfo:
         tensors_only: the released file also holds objects of its training program, which are left out: nothing of
             them is imported or called.
         answers: outputs that were published for given images, and who did, for ``sarhub verify --answers``.
+        decoder: what stands on the network in place of its classifier, a name of :data:`~.tasks.DECODERS`, or ``None``.
     """
 
     name: str
@@ -298,8 +300,11 @@ class ModelInfo:
     access: str | None = None
     tensors_only: bool = False
     answers: Mapping[str, Any] | None = None
+    decoder: str | None = None
 
     def __post_init__(self) -> None:
+        if self.decoder is not None and self.decoder not in DECODERS:
+            raise ManifestError(f"expected a decoder of {', '.join(DECODERS)}, found {str(self.decoder)[:_SHOWN]!r}")
         _check_texts(name=self.name, network=self.network, method=self.method, class_names=self.class_names or ())
         _check_texts(citation=self.citation, license_text=self.license_text, code_license=self.code_license or "")
         _check_texts(unverified=self.unverified or "", access=self.access or "")
@@ -337,6 +342,11 @@ class ModelInfo:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as err:
             raise ManifestError(f"not the description of a model: {err}") from err
+
+    @property
+    def task(self) -> str:
+        """``"recognition"`` of whole images, or what the decoder is for: ``"segmentation"`` or ``"detection"``."""
+        return "recognition" if self.decoder is None else DECODERS[self.decoder]
 
     @property
     def tag(self) -> str | None:

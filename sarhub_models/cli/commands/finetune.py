@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ...errors import MissingDependencyError
+from ...errors import MissingDependencyError, OptionError
 from .. import console
 from ..arguments import Bands, FullScale, Json, Nodata, Radiometry, Seed, complete_name, split_bands
 
+if TYPE_CHECKING:
+    from ...engine import Trained
+
 
 def command(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with a folder of chips for each class.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="Folder with a folder of chips for each class, or with 'images' and 'masks'."
+        ),
+    ],
     assignments: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Values over the recipe, such as augment.geometry=none."),
@@ -32,6 +40,21 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="CSV or Parquet: name,label[,split]; several labels with ';' between."),
     ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER|FILE",
+            help="Masks called like the images in DATA, or a CSV or Parquet file: image,mask[,split].",
+        ),
+    ] = None,
+    decoder: Annotated[
+        str | None, typer.Option(help="For masks: unet (default), fpn, deeplabv3plus.", metavar="NAME")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="N=NAME,...", help="Classes of the numbers in masks. Default: those that occur."),
+    ] = None,
+    ignore: Annotated[int | None, typer.Option(help="Number in masks of pixels without a class.")] = None,
     group_by: Annotated[
         str | None,
         typer.Option(metavar="parent|COLUMN", help="Keep chips of a folder, or with one value, in one split."),
@@ -69,44 +92,52 @@ def command(
     Labels in, one weights file that describes itself and a report out. The learning rate and the number of steps follow
     from the number of chips. Start a stopped run again with the same options and it resumes.
 
+    With masks the answer is a class for each pixel: DATA holds 'images' and 'masks', or --masks says where these are.
+
     \b
     Examples:
       sarhub finetune chips/ --model resnet50_ssl4eo.moco --out ships
       sarhub finetune chips/ --model mobilenetv3_dsn --out ships --freeze
       sarhub finetune tiles/ --model resnet50_ssl4eo.moco --labels labels.csv --radiometry db --out land
       sarhub finetune chips/ --model mobilenetv3_dsn --out ships --group-by parent augment.geometry=dihedral
+      sarhub finetune scenes/ --masks masks/ --model resnet50_ssl4eo.moco --classes 0=land,1=water --out water
     """
     try:
-        from ...engine import finetune
+        from ...engine import finetune, finetune_masks
     except ImportError as err:
         raise MissingDependencyError("fine-tuning needs more packages: pip install 'sarhub-models[train]'") from err
 
-    done = finetune(
-        data,
-        model=model,
-        out=out,
-        network=network,
-        labels=labels,
-        group_by=group_by,
-        bands=split_bands(bands),
-        band=band or None,
-        radiometry=radiometry,
-        full_scale=full_scale,
-        nodata=nodata,
-        freeze=freeze,
-        lora=lora,
-        size=size,
-        steps=steps,
-        lr=lr,
-        batch_size=batch_size,
-        val=val,
-        test=test,
-        seed=seed,
-        workers=workers,
-        on_error=on_error,
-        assignments=assignments or (),
-        say=console.note if as_json else print,
-    )
+    options: dict[str, Any] = {
+        "model": model,
+        "out": out,
+        "network": network,
+        "group_by": group_by,
+        "bands": split_bands(bands),
+        "band": band or None,
+        "radiometry": radiometry,
+        "full_scale": full_scale,
+        "freeze": freeze,
+        "size": size,
+        "steps": steps,
+        "lr": lr,
+        "batch_size": batch_size,
+        "val": val,
+        "test": test,
+        "seed": seed,
+        "workers": workers,
+        "on_error": on_error,
+        "assignments": assignments or (),
+        "say": console.note if as_json else print,
+    }
+    of_images = {"labels": labels, "lora": lora, "nodata": None if nodata == "refuse" else nodata}
+    of_masks = {"decoder": decoder, "classes": classes, "ignore": ignore}
+    if masks is not None or all((data / folder).is_dir() for folder in ("images", "masks")):
+        _refuse(of_images, "masks")
+        options |= {"decoder": decoder or "unet", "classes": split_bands(classes), "ignore": ignore, "masks": masks}
+        _print_trained(finetune_masks(data, **options), as_json)
+        return
+    _refuse(of_masks, "whole images")
+    done = finetune(data, labels=labels, lora=lora, nodata=nodata, **options)
     if as_json:
         console.print_json(
             {
@@ -126,3 +157,23 @@ def command(
     before, after = done.calibration_error
     print(f"temperature {done.temperature:.3f}: calibration error {before:.3f} before, {after:.3f} after")
     print(f"{done.weights}; next: sarhub predict {out} IMAGES --out predictions.csv")
+
+
+def _refuse(options: dict[str, Any], what: str) -> None:
+    """Refuse options that have no meaning for the data."""
+    for name, value in options.items():
+        if value is not None:
+            raise OptionError(f"--{name} has no meaning for {what}: leave it out")
+
+
+def _print_trained(done: Trained, as_json: bool) -> None:
+    """Print the result of a fine-tuning for masks or boxes."""
+    scores = {"val": done.val, "test": done.test, "classes": done.classes}
+    if as_json:
+        console.print_json({"weights": done.weights, **scores, "skipped": done.skipped})
+        return
+    print()
+    for name, found in (("validation", done.val), ("test", done.test), ("classes", done.classes)):
+        if found:
+            print(f"{name}: " + ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in found.items()))
+    print(f"{done.weights}; next: sarhub predict {done.folder} IMAGES --out PREDICTIONS")

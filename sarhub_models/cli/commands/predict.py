@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from ...errors import OptionError
 from .. import console
-from ..arguments import Bands, BatchSize, Device, FullScale, Json, Radiometry, Workers, split_bands
+from ..arguments import Bands, Device, FullScale, Json, Radiometry, Workers, split_bands
 from ..local import usable_device
 
 
@@ -21,7 +22,9 @@ def command(
         ),
     ],
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, or one image.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Table to write, .csv or .parquet.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE|FOLDER", help="Table to write, .csv or .parquet; of masks, their folder.")
+    ],
     features: Annotated[bool, typer.Option("--features", help="Write the features, too (.parquet).")] = False,
     radiometry: Radiometry = None,
     full_scale: FullScale = None,
@@ -30,22 +33,25 @@ def command(
         Literal["refuse", "fill", "skip"] | None,
         typer.Option(help="Pixels without data. Default: as in the fine-tuning."),
     ] = None,
-    batch_size: BatchSize = 64,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images in one batch (64), or windows of one (8).")
+    ] = None,
     workers: Workers = 0,
     device: Device = "auto",
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="Stop at a bad image, or skip it.")] = "stop",
     as_json: Json = False,
 ) -> None:
-    """Predict the classes of images.
+    """Predict the classes of images, or of their pixels.
 
     One row an image: its name, its class, and the probability of every class. What the images hold (radiometry, scale,
     bands) is by default what those held that the weights were fine-tuned on. Start an interrupted run again and it
-    resumes.
+    resumes. Weights for masks write a GeoTIFF an image, with its georeference, and a table into a folder.
 
     \b
     Examples:
       sarhub predict ships new_chips/ --out predictions.parquet
       sarhub predict ships.onnx new_chips/ --out predictions.csv --on-error skip
+      sarhub predict water scenes/ --out masks
       sarhub predict mobilenetv3_dsn chips/ --out predictions.csv --full-scale 65535
     """
     from ...features.predict import Predictor
@@ -63,16 +69,13 @@ def command(
     if bands is None:
         files = one_per_image(files, predictor.transform.bands)
     names = [file.name if file == images else file.relative_to(images).as_posix() for file in files]
-    found = predictor.predict_files(
-        files,
-        out=out,
-        names=names,
-        features=features,
-        batch_size=batch_size,
-        workers=workers,
-        on_error=on_error,
-        progress=not as_json,
-    )
+    options: dict[str, Any] = {"out": out, "names": names, "on_error": on_error, "progress": not as_json}
+    if predictor.info.task != "recognition":
+        if features or nodata is not None or workers:
+            raise OptionError("--features, --nodata and --workers are for classes of whole images: leave them out")
+        _print_windowed(predictor.predict_files(files, batch_size=batch_size or 8, **options), out, as_json)
+        return
+    found = predictor.predict_files(files, features=features, batch_size=batch_size or 64, workers=workers, **options)
     counts = {name: found.labels.count(name) for name in dict.fromkeys(found.labels)}
     if as_json:
         console.print_json({"file": out, "images": len(found.names), "classes": counts, "skipped": found.skipped})
@@ -81,3 +84,14 @@ def command(
         console.note(f"skipped {name}: {reason}")
     shown = ", ".join(f"{count} {name or 'without a class'}" for name, count in sorted(counts.items())[:20])
     print(f"{out}: {len(found.names)} images: {shown}")
+
+
+def _print_windowed(found: Any, out: Path, as_json: bool) -> None:
+    """Print the result of a prediction of masks or boxes."""
+    summary = found.summary()
+    if as_json:
+        console.print_json({"file": out, "images": len(found.names), "classes": summary, "skipped": found.skipped})
+        return
+    for name, reason in found.skipped.items():
+        console.note(f"skipped {name}: {reason}")
+    print(f"{out}: {len(found.names)} images: {', '.join(f'{name} {value:.6g}' for name, value in summary.items())}")

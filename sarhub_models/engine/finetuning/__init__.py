@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,9 +14,7 @@ import numpy as np
 import torch
 
 from ...datasets.recognition.chips import TABLE, ChipsDataset
-from ...errors import OptionError, StoppedError
-from ...io.files import write_text
-from ...io.json_files import read_object
+from ...errors import StoppedError
 from ...io.raster import check_nodata
 from ...io.tables import read_table, write_table
 from ...zoo.description import BEST
@@ -25,14 +22,14 @@ from ..recipe import override
 from ..run import is_finished, train
 from ..sections import Recipe
 from .report import Finetuned, describe_weights, write_report
+from .request import check_folder, write_request
 from .settings import Start, choose_length, choose_start
 from .survey import count_twins, look_at
 from .table import SPLITS, Chip, class_counts, divide, find_chips, read_chips, write_chips
 
 __all__ = ["Finetuned", "finetune"]
 
-REQUEST, SKIPPED = "finetune.json", "skipped.csv"
-_MOVES = ("data", "labels")  # may lie elsewhere when a run is resumed: what is in them is compared
+SKIPPED = "skipped.csv"
 
 
 @dataclass(frozen=True)
@@ -175,35 +172,13 @@ def finetune(
         on_error=on_error,
         assignments=tuple(assignments),
     )
-    _check_folder(folder, request)
+    check_folder(folder, request)
     chips, skipped = _chips(request, folder, workers, say)
     start = request.start(chips)
     recipe = _recipe(request, start, chips, folder, workers, say)
     if not is_finished(recipe, folder) and not train(recipe, folder):
         raise StoppedError("stopped; the same command resumes")
     return _report(request, recipe, folder, workers, skipped)
-
-
-def _check_folder(folder: Path, request: Request) -> None:
-    """Refuse a folder of something else, and a run with other arguments."""
-    file = folder / REQUEST
-    if not file.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise OptionError(f"{folder} holds something that 'sarhub finetune' did not make: take another folder")
-        return
-    there = read_object(file, keys=(), fix="take another folder")
-    now = {key: value for key, value in _as_json(request).items() if key not in _MOVES}
-    found = [f"{key}: {there.get(key)!r} there, {value!r} now" for key, value in now.items() if there.get(key) != value]
-    if found:
-        raise OptionError(
-            f"{folder} holds a fine-tuning with other options ({'; '.join(found[:3])}): take another folder, or delete "
-            "this one"
-        )
-
-
-def _as_json(request: Request) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(request)))
-    return values
 
 
 def _chips(
@@ -231,7 +206,7 @@ def _chips(
     divided = divide([chips[index] for index in good], val=request.val, test=request.test, seed=request.seed)
     _warn_of_twins(divided, details, request)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / REQUEST, json.dumps(_as_json(request), indent=2) + "\n")
+    write_request(folder, request)
     if skipped:
         write_table([{"name": name, "reason": reason} for name, reason in skipped.items()], folder / SKIPPED)
         say(f"{len(skipped)} chips are left out, {next(iter(skipped.values()))}; all of them: {folder / SKIPPED}")

@@ -1,0 +1,1 @@
+"""One's own images with masks or boxes, read in windows of one size."""
