@@ -53,7 +53,8 @@ class ResizedConv(nn.Conv2d):
         """Return the map of tokens."""
         if self.patch != _PATCH:
             height, width = (side // self.patch * _PATCH for side in x.shape[-2:])
-            x = F.interpolate(x, (height, width), mode="bicubic", antialias=True)
+            # In float32: for shorter numbers torch has no such kernel on every device.
+            x = F.interpolate(x.float(), (height, width), mode="bicubic", antialias=True).to(x.dtype)
         return super().forward(x)
 
 
