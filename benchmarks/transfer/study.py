@@ -26,6 +26,8 @@ from sarhub_models.errors import DownloadError, OptionError
 from sarhub_models.features.probe import classifiers
 from sarhub_models.io.tables import read_table, write_table
 from sarhub_models.models.choice import choose
+from sarhub_models.models.create import build_model
+from sarhub_models.models.loading import load_tensors
 
 _SEED = 0  # of untrained networks and of the intervals
 _RESAMPLES = 2000
@@ -114,12 +116,13 @@ def run(
 
 def _networks(name: str, size: int, twins: bool, say: Callable[[str], None]) -> Iterator[tuple[str, nn.Module]]:
     """Yield the network with its weights and, if asked for, its twins; each with the name of its start."""
-    network = choose(name).info.network
-    yield "sar", sarhub.create_model(name, pretrained=True, num_classes=0)
+    choice = choose(name)
+    network = choice.info.network
+    yield "sar", build_model(choice, load_tensors(choice), num_classes=0)
     if not twins:
         return
     torch.manual_seed(_SEED)
-    yield "none", sarhub.create_model(name, num_classes=0)
+    yield "none", build_model(choice, None, num_classes=0)
     try:
         yield "imagenet", build_network(Model(network=network, init="imagenet"), 0, size, _SEED)
     except (OptionError, DownloadError) as err:

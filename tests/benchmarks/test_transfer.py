@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from benchmarks.transfer import study
 from benchmarks.transfer.__main__ import app
 from sarhub_models.errors import OptionError, UnknownNameError
 from sarhub_models.io.tables import read_table
+from training.bundle import BUNDLED
 
 NUMBERS = [f"{name}{suffix}" for name in ("knn", "probe", "few") for suffix in ("", "_low", "_high")]
 
@@ -57,6 +59,14 @@ def test_the_table_has_weights_and_twins(chips: Path, tmp_path: Path) -> None:
     assert rows[0]["probe"] > 0.9
     report = (tmp_path / "transfer.md").read_text()
     assert "## stripes" in report and "20 chips to learn from, 16 to test" in report and "3 labels a class" in report
+
+
+def test_the_untrained_twin_of_a_file_does_not_have_its_weights(chips: Path, tmp_path: Path) -> None:
+    file = shutil.copy(BUNDLED / "efficientnet_lite0_sar.safetensors", tmp_path / "mine.safetensors")
+    command(chips, tmp_path, "--weights", str(file))
+    rows = read_table(tmp_path / "transfer.csv", text=("weights", "start", "task", "digest"))
+    digests = {row["start"]: row["digest"] for row in rows if row["weights"] == "mine.safetensors"}
+    assert digests["sar"] != digests["none"]
 
 
 def test_a_row_is_computed_once(chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
