@@ -31,6 +31,7 @@ from sarhub_models.networks import spec
 from sarhub_models.weights import write_weights
 from sarhub_models.zoo.description import BEST, require_description, to_metadata
 from sarhub_models.zoo.manifest import manifest_path
+from training.recipes import RECIPES
 
 BUNDLED = Path(__file__).resolve().parents[1] / "sarhub_models" / "bundled"
 LARGEST = 7_000_000  # bytes; the wheel carries this file
@@ -168,6 +169,12 @@ def _scores(run: Run, file: Path) -> dict[str, dict[str, float]]:
     return scores
 
 
+def _source(name: str, dataset: str) -> str:
+    """Return the recipe that says the preprocessing: that of the data set, where it has one of its own."""
+    shared = Path("data", f"{dataset}.yaml")
+    return (Path("training/recipes") / (shared if (RECIPES / shared).is_file() else f"{name}.yaml")).as_posix()
+
+
 def update_manifest(path: Path, name: str, run: Run, file: Path, scores: Mapping[str, Any], command: str) -> None:
     """Enter the weights and their data set in a manifest, in place of what it held under these names."""
     manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -180,7 +187,7 @@ def update_manifest(path: Path, name: str, run: Run, file: Path, scores: Mapping
         "multilabel": False,
         "preprocessing": {
             **describe(recipe.preprocess, run.mean, run.std, full_scale=recipe.data.full_scale),
-            "source": f"training/recipes/{name}.yaml",
+            "source": _source(name, recipe.data.name),
             "vouched_by": "authors",
             "note": about.note,
         },

@@ -194,4 +194,4 @@ def test_lists_of_labels_may_begin_with_a_byte_order_mark(chips: Path, header: b
 
 
 def test_weights_of_this_disk() -> None:
-    assert weights_here() == ["efficientnet_lite0_sar", MODEL]
+    assert weights_here() == ["efficientnet_lite0_sar", MODEL, "mobilenetv3_sar"]

@@ -20,6 +20,7 @@ from training.bundle import BUNDLED, LARGEST
 from training.recipes import load_recipe
 
 NAME = "mobilenetv3_dsn"
+FEATURES = ("efficientnet_lite0_sar", "mobilenetv3_sar")
 LARGEST_TOGETHER = 12_000_000  # bytes, beside mobilenetv3_dsn
 FILES = sorted(BUNDLED.glob("*.safetensors"))
 
@@ -42,12 +43,13 @@ def test_the_file_is_the_manifests(info: ModelInfo, file: Path) -> None:
 
 
 def test_all_files_are_small_enough_for_the_package() -> None:
-    assert {NAME, "efficientnet_lite0_sar"} <= {file.stem for file in FILES}
+    assert {NAME, *FEATURES} <= {file.stem for file in FILES}
     assert sum(file.stat().st_size for file in FILES if file.stem != NAME) <= LARGEST_TOGETHER
 
 
-def test_what_a_file_says_of_itself_is_what_the_manifest_says() -> None:
-    info = model_info("efficientnet_lite0_sar")
+@pytest.mark.parametrize("name", FEATURES)
+def test_what_a_file_says_of_itself_is_what_the_manifest_says(name: str) -> None:
+    info = model_info(name)
     described = model_info(BUNDLED / info.sources[0]["file"])
     assert (described.name, described.network, described.num_classes) == (info.name, info.network, info.num_classes)
     ours, theirs = (dataclasses.replace(one.preprocessing, note=None, source=None) for one in (described, info))
@@ -75,10 +77,12 @@ def test_the_entry_says_what_was_trained() -> None:
     assert {"command", "data", "seed", "epochs", "test"} <= set(info.training)
 
 
-def test_the_entry_of_features_says_what_they_are_worth() -> None:
-    info = model_info("efficientnet_lite0_sar")
+@pytest.mark.parametrize("name", FEATURES)
+def test_the_entry_of_features_says_what_they_are_worth(name: str) -> None:
+    info = model_info(name)
     assert info.num_classes == 0 and info.class_names is None and "SAR-ACD" in info.license_text
     assert info.training is not None and {"command", "data", "seed", "epochs"} <= set(info.training)
+    assert info.preprocessing.source == "training/recipes/data/sar.yaml"
     assert all(set(scores) == {"knn", "probe", "few"} for scores in info.training["transfer"].values())
 
 
