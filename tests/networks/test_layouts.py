@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 import torchvision
@@ -150,12 +151,19 @@ def test_oceansar_in_the_layout_of_transformers(tmp_path: Path) -> None:
     ],
 )
 def test_reben_in_the_layout_of_its_training_program(name: str, timm_name: str, options: dict, tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm")
     theirs = timm.create_model(timm_name, num_classes=19, in_chans=2, **options)
     tensors = fill(shapes_of(theirs))
     theirs.load_state_dict(tensors)
     released = {f"model.vision_encoder.{key}": tensor for key, tensor in tensors.items()}
     agree(loaded(name, released, tmp_path, ".safetensors"), theirs.eval(), images(2, 120))
+
+
+@pytest.mark.slow
+def test_decur_in_the_layout_of_its_conversion(tmp_path: Path) -> None:
+    theirs = timm.create_model("vit_small_patch16_224", num_classes=0, in_chans=2)
+    tensors = fill(shapes_of(theirs))
+    theirs.load_state_dict(tensors)
+    agree(loaded("vit_small_patch16_ssl4eo.decur", tensors, tmp_path), theirs.eval(), images(2, 224))
 
 
 @pytest.mark.slow
