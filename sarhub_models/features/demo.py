@@ -17,12 +17,12 @@ from ..datasets.labeled import TEST, TRAIN, LabeledImages, open_images
 from ..datasets.simulated import simulate_chips
 from ..errors import DataError
 from ..weights import Store
+from ..zoo.manifest import DEFAULT
 from .compare import Comparison, compare
 
-__all__ = ["MODEL", "PARTS", "fetch_data", "run_demo"]
+__all__ = ["PARTS", "fetch_data", "run_demo"]
 
-MODEL = "mobilenetv3_dsn"
-PARTS = ("s1", "opensarship")  # of DSN-SLC: Sentinel-1 land cover, which the default model was trained on, and ships
+PARTS = ("s1", "opensarship")  # of DSN-SLC: Sentinel-1 land cover and ships
 _BRIGHT = 100.0  # digital number of a simulated amplitude of 1, as bright land has
 
 
@@ -30,7 +30,7 @@ def run_demo(
     out: str | os.PathLike[str],
     *,
     data: str | os.PathLike[str] | None = None,
-    model: str = MODEL,
+    model: str = DEFAULT,
     seed: int = 0,
     progress: bool = True,
 ) -> dict[str, Comparison]:

@@ -17,6 +17,7 @@ from .description import require_description, weights_file
 from .entries import Checksum, DatasetInfo, Input, ModelInfo, Preprocessing, dataset_from, with_tuples
 
 __all__ = [
+    "DEFAULT",
     "Checksum",
     "DatasetInfo",
     "Input",
@@ -30,6 +31,8 @@ __all__ = [
     "own_file",
 ]
 
+DEFAULT = "efficientnet_lite0_sar"
+"""The weights that commands take where none are named: bundled, and made for amplitude on any scale."""
 # A model name becomes a folder of the cache: nothing that could climb out of it, hide, or surprise a shell.
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*(\.[a-z0-9][a-z0-9_-]*)?")
 

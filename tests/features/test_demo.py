@@ -13,6 +13,7 @@ from sarhub_models.cli import main
 from sarhub_models.datasets.recognition.dsn import reader
 from sarhub_models.errors import DataError, MissingDependencyError, OfflineError
 from sarhub_models.features import compare, demo
+from sarhub_models.zoo.manifest import DEFAULT
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +24,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def packed(folder: Path, part: str = "s1") -> Path:
-    """Write a packed part with two classes, dark and bright, of 4 speckled patches in each split."""
+    """Write a packed part with two classes, smooth and striped, of 4 speckled patches in each split."""
     rng = np.random.default_rng(0)
     label = np.tile(np.arange(2), 12)
-    scale = np.where(label == 0, 20.0, 200.0)[:, None, None, None]
+    stripes = 1 + 4 * (np.arange(64) // 8 % 2)
+    scale = np.where(label[:, None] == 0, 60.0, 20.0 * stripes)[:, None, :, None]
     folder.mkdir(parents=True)
     np.savez(
         folder / f"{part}.npz",
@@ -34,7 +36,7 @@ def packed(folder: Path, part: str = "s1") -> Path:
         label=label,
         split=np.repeat(reader.SPLITS, 8),
         name=np.array([f"patch_{number}" for number in range(24)]),
-        classes=np.array(["dark", "bright"]),
+        classes=np.array(["smooth", "striped"]),
     )
     return folder
 
@@ -49,13 +51,13 @@ def test_without_network_the_chips_are_simulated_and_that_is_said(
     out, err = capsys.readouterr()
     assert "SARHUB_OFFLINE" in err
     assert "simulated: 60 chips, 6 classes, trained on 24 chips, tested on 36" in out
-    rows = [line.split() for line in out.splitlines() if line.startswith(demo.MODEL)]
-    assert [row[1] for row in rows] == ["1024", "(untrained)"]
+    rows = [line.split() for line in out.splitlines() if line.startswith(DEFAULT)]
+    assert [row[1] for row in rows] == ["1280", "(untrained)"]
     for name in ("comparison.json", "comparison.png", "chips.png"):
         assert str(tmp_path / "one" / "simulated" / name) in out
 
     assert main(["demo", "--simulate", "--out", str(tmp_path / "two"), "--json"]) == 0
-    scores = json.loads(capsys.readouterr().out)["simulated"]["scores"][demo.MODEL]
+    scores = json.loads(capsys.readouterr().out)["simulated"]["scores"][DEFAULT]
     assert [f"{value:.3f}" for value in scores.values()] == rows[0][2:6], "the same seed gives the same numbers"
     assert main(["demo", "--simulate", "--data", str(tmp_path)]) == 2
 
@@ -69,7 +71,7 @@ def test_real_chips_are_trained_and_tested_on_separate_splits(
     result = json.loads(capsys.readouterr().out)
     assert list(result) == ["s1"]
     assert result["s1"]["protocol"] == "trained on 8 chips, tested on 8"
-    assert result["s1"]["scores"][demo.MODEL]["linear"] == 1
+    assert result["s1"]["scores"][DEFAULT]["linear"] == 1
 
 
 def test_fetched_chips_are_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

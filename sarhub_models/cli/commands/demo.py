@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ...errors import DownloadError, OptionError
+from ...zoo.manifest import DEFAULT
 from .. import console
 from ..arguments import Json, Model, Seed
 
@@ -19,7 +20,7 @@ def command(
     ] = None,
     simulate: Annotated[bool, typer.Option("--simulate", help="Simulated chips: fetch no real ones.")] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for pictures and numbers.")] = Path("sarhub-demo"),
-    model: Model = "mobilenetv3_dsn",
+    model: Model = DEFAULT,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:

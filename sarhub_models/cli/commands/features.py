@@ -9,6 +9,7 @@ import typer
 
 from ...errors import ImageError, OptionError
 from ...zoo.entries import ModelInfo
+from ...zoo.manifest import DEFAULT
 from .. import console
 from ..arguments import (
     Bands,
@@ -36,8 +37,8 @@ def command(
     images: Annotated[
         Path, typer.Argument(metavar="DIR|FILE", help="Folder of images, read with its subfolders, or one image.")
     ],
-    model: Model,
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, .safetensors or .parquet.")],
+    model: Model = DEFAULT,
     checkpoint: Checkpoint = None,
     preprocessing: Preprocessing = None,
     untrained: Annotated[
@@ -64,7 +65,7 @@ def command(
 
     \b
     Examples:
-      sarhub features chips/ --model mobilenetv3_dsn --out features.safetensors --full-scale 65535
+      sarhub features chips/ --out features.safetensors --full-scale 65535
       sarhub features tiles/ --model resnet50_ben --out features.parquet --band 1 --on-error skip
       sarhub features tiles/ --model resnet50_ssl4eo.moco --out features.safetensors --radiometry intensity
       sarhub features chips/ --model outputs/my_run --out features.safetensors
