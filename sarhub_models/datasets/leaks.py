@@ -11,7 +11,7 @@ Turned, mirrored and resampled copies are not found, nor overlaps of a few perce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = ["Leaks", "Pair", "find_leaks", "find_pairs", "group_images"]
 
 _BLOCK = 32  # images in a sum: noise grows with its root, work shrinks with it
 _WINDOW = 7  # side of the window of the local mean and contrast, in pixels
+_KEPT = 512 * 2**20  # bytes of images and transforms that are kept: small chips, which share much, need them often
 _DOUBT = 7.0  # standard deviations above which the members of a block are looked at: chance reaches 6
 _CERTAIN = 9.0  # and above which a pair is one
 _LEAST = 0.1  # correlation of the shared pixels, at least: compression leaves 0.2 and more
@@ -94,13 +95,18 @@ def find_leaks(splits: dict[str, ImageDataset[Any]], *, advance: Callable[[int],
 
 
 def find_pairs(
-    read: Callable[[int], np.ndarray], count: int, *, advance: Callable[[int], Any] | None = None
+    read: Callable[[int], np.ndarray],
+    count: int,
+    *,
+    border: int | None = None,
+    advance: Callable[[int], Any] | None = None,
 ) -> list[Pair]:
     """Return all pairs of images that share pixels.
 
     Args:
-        read: gives an image by its index, (H, W), real; it is called about three times for each.
+        read: gives an image by its index, (H, W), real; it is called two to three times for each.
         count: number of images.
+        border: find pairs of an image before this index and one from it on, no others.
         advance: called with the number of images done.
 
     Returns:
@@ -116,21 +122,31 @@ def find_pairs(
     largest = np.array([read(index).shape for index in range(count)]).max(axis=0)
     size = tuple(next_fast_len(int(side), real=True) for side in largest)
     spectra = _Spectra(read, size)
-    sums = [spectra.sum(range(start, min(start + _BLOCK, count))) for start in range(0, count, _BLOCK)]
-    pairs = []
-    for index in range(count):
-        own = spectra.of(index)
-        for block in range(index // _BLOCK, len(sums)):
-            members = range(max(block * _BLOCK, index + 1), min((block + 1) * _BLOCK, count))
-            total = sums[block]
-            if block == index // _BLOCK:  # without itself and those it was compared with before
-                total = total - spectra.sum(range(block * _BLOCK, index + 1))
-            if members and _peak(own, total, size)[0] > _DOUBT:
-                found = (spectra.pair(index, other) for other in members)
-                pairs += [pair for pair in found if pair is not None]
+    first = _blocks(0, count if border is None else border)
+    second = first if border is None else _blocks(border, count)
+    sums = [spectra.sum(block) for block in second]
+    pairs: list[Pair] = []
+    for number, block in enumerate(first):
+        later = slice(number if border is None else 0, None)
+        for other, total in zip(second[later], sums[later], strict=True):
+            for index in block:
+                pairs += _pairs_in(spectra, index, other, total, size)
         if advance is not None:
-            advance(1)
-    return pairs
+            advance(len(block))
+    return sorted(pairs, key=lambda pair: (pair.first, pair.second))
+
+
+def _blocks(start: int, stop: int) -> list[range]:
+    return [range(begin, min(begin + _BLOCK, stop)) for begin in range(start, stop, _BLOCK)]
+
+
+def _pairs_in(spectra: _Spectra, index: int, block: range, total: np.ndarray, size: tuple[int, ...]) -> Iterator[Pair]:
+    """Yield the pairs of an image with later ones of a block, whose sum tells if there may be any."""
+    members = range(max(block.start, index + 1), block.stop)
+    if index in block:  # without itself and those it was compared with before
+        total = total - spectra.sum(range(block.start, index + 1))
+    if members and _peak(spectra.of(index), total, size)[0] > _DOUBT:
+        yield from filter(None, (spectra.pair(index, other) for other in members))
 
 
 def group_images(pairs: Sequence[Pair], count: int) -> np.ndarray:
@@ -164,7 +180,8 @@ class _Spectra:
 
     def __init__(self, read: Callable[[int], np.ndarray], size: tuple[int, ...]) -> None:
         self.read, self.size = read, size
-        self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.kept: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # the last one used is at the end
+        self.most = max(3 * _BLOCK, _KEPT // (8 * size[0] * size[1]))  # an image and its transform take as much
 
     def of(self, index: int) -> np.ndarray:
         """Return the transform of an image, complex64."""
@@ -180,11 +197,13 @@ class _Spectra:
     def _both(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         from scipy.fft import rfft2
 
-        if index not in self.kept:
-            if len(self.kept) >= 3 * _BLOCK:
-                del self.kept[next(iter(self.kept))]
-            image = whiten(self.read(index))
-            self.kept[index] = image, np.asarray(rfft2(image, self.size)).astype(np.complex64)
+        if index in self.kept:
+            self.kept[index] = found = self.kept.pop(index)
+            return found
+        if len(self.kept) >= self.most:
+            del self.kept[next(iter(self.kept))]
+        image = whiten(self.read(index))
+        self.kept[index] = image, np.asarray(rfft2(image, self.size)).astype(np.complex64)
         return self.kept[index]
 
     def pair(self, first: int, second: int) -> Pair | None:

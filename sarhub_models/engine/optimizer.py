@@ -63,3 +63,10 @@ def freeze_backbone(model: nn.Module, head: tuple[str, ...]) -> None:
     model.eval()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(head))
+
+
+def keep_norms(model: nn.Module) -> None:
+    """Let batch norms use the statistics that they have, in training, too; their scales and shifts are trained."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()

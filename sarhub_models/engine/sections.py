@@ -77,6 +77,8 @@ class Model(Section):
     init: str = "none"
     #: In place of the classifier: unet | fpn | deeplabv3plus for masks, fcos | retinanet for boxes; null: none.
     decoder: Annotated[str, _one_of(lambda: tuple(DECODERS))] | None = None
+    #: probe starts the head from a linear classifier of the features as they are, and scores that as epoch 0.
+    head: Literal["random", "probe"] = "random"
     drop_rate: Share = 0.0
     drop_path_rate: Share = 0.0
     #: Rank of low-rank adapters beside the linear layers, which are trained with the head in their place; null: none.
@@ -245,6 +247,8 @@ class Optim(Section):
     lr_factor: Positive = 1.0
     #: Factor on the learning rate of all but the head; 0 keeps them as they are, with the statistics of their norms.
     backbone_factor: NotNegative = 1.0
+    #: Batch norms keep the statistics of the starting weights.
+    keep_norms: bool = False
     eps: Positive = 1e-8
     weight_decay: NotNegative = 0.05
     #: Decay biases and norms, too.
@@ -300,14 +304,26 @@ class Recipe(Section):
     runtime: Runtime = Runtime()
 
     @model_validator(mode="after")
+    def _classes_have_a_linear_head(self) -> Recipe:
+        if self.model.decoder is not None and self.model.head != "random":
+            raise ValueError(f"model.head={self.model.head} is for a classifier, and model.decoder takes its place")
+        return self
+
+    @model_validator(mode="after")
     def _sources_have_heads_of_their_own(self) -> Recipe:
         if not self.data.sources:
             if self.contrast.weight:
                 raise ValueError("contrast.weight needs data.sources; one of them will do")
             return self
-        if self.evaluation.split is not None or self.augment.cutmix or self.optim.backbone_factor != 1:
+        if (
+            self.evaluation.split is not None
+            or self.augment.cutmix
+            or self.optim.backbone_factor != 1
+            or self.model.head != "random"
+        ):
             raise ValueError(
-                "with data.sources, evaluation.split=null, augment.cutmix=0 and optim.backbone_factor=1 are needed"
+                "with data.sources, evaluation.split=null, augment.cutmix=0, optim.backbone_factor=1 and "
+                "model.head=random are needed"
             )
         if not self.contrast.weight and any(source.loss is None for source in self.data.sources.values()):
             raise ValueError("a source without a loss needs contrast.weight above 0")

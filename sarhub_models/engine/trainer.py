@@ -28,9 +28,10 @@ from .batches import Batch, Plan, Rank, steps_per_epoch
 from .checkpoint import check_same, load_last, restore, save_best, save_last, state_of
 from .description import run_info
 from .divergence import all_finite, diverged
+from .head import fit_head
 from .interruption import Seen, StopRequest, Watch
 from .metrics import check_monitor
-from .optimizer import make_optimizer
+from .optimizer import keep_norms, make_optimizer
 from .provenance import comparable, split_digests
 from .sections import Recipe, Runtime
 from .seeds import key
@@ -129,8 +130,16 @@ class Trainer:
         start = recipe.model if fresh else recipe.model.model_copy(update={"init": "none"})  # last.pt has the weights
         channels = (recipe.data.input or INPUT)["channels"]
         network = self.objective.build(start, channels)
+        self.head_loss = float("nan")
+        if fresh and recipe.model.head == "probe":
+            network.to(accelerator.device)
+            self.head_loss = fit_head(network, self.train, self.val, self.transform, device=accelerator.device)
+            for parameter in network.get_classifier().parameters():  # type: ignore[operator]
+                broadcast(parameter.data)
         if optim.backbone_factor == 0:
             self.objective.freeze(network)
+        elif optim.keep_norms:
+            keep_norms(network)
         self.network = self.objective.attach(network)
         if recipe.runtime.channels_last:
             self.network.to(memory_format=torch.channels_last)
@@ -168,6 +177,8 @@ class Trainer:
             DataError: a damaged sample, with ``data.on_error=stop``.
         """
         with self.stop:
+            if self.recipe.model.head == "probe" and self.val is not None and not self.step:
+                self._end_epoch(on_epoch)  # of the fitted head, before any step: training may not make it better
             for batch in self.batches():
                 before = self._passed()
                 self.watch.note(batch, self._guarded_step(batch))
@@ -253,8 +264,8 @@ class Trainer:
         return value.detach()
 
     def _end_epoch(self, on_epoch: Callable[[Row], None]) -> None:
-        optim = self.recipe.optim
-        self._count_seconds()
+        if self.step:
+            self._count_seconds()
         if self.averaged is None:
             self.scored.load_state_dict(self.network.state_dict())
         for buffer in self.scored.buffers():  # each process has averaged over its own samples: the first one's are kept
@@ -263,11 +274,10 @@ class Trainer:
         self.skipped.share()
         row: Row = {
             "epoch": self.step // self.steps,
-            "loss": self.watch.total / self.steps,
+            "loss": self.watch.total / self.steps if self.step else self.head_loss,
             **scores,
             "learning_rate": float(self.schedule.get_last_lr()[0]),
-            "images_per_second": self.steps * optim.batch_size * self.process.world / self.seconds,
-            "waiting_for_data": self.waited / self.seconds,
+            **self._speed(),
             "skipped": len(self.skipped.names),
         }
         self.history.append(row)
@@ -279,6 +289,12 @@ class Trainer:
         self.watch.total = 0.0
         on_epoch(row)
         self.seconds, self.waited, self._resumed = 0.0, 0.0, time.perf_counter()
+
+    def _speed(self) -> Row:
+        """Return how fast the epoch was; zeros before the first step."""
+        images = self.steps * self.recipe.optim.batch_size * self.process.world
+        seconds = self.seconds if self.step else float("inf")
+        return {"images_per_second": images / seconds, "waiting_for_data": self.waited / seconds}
 
     def _info(self, network: nn.Module, row: Row, scores: Row) -> ModelInfo:
         """Return the entry of the weights as they are now."""

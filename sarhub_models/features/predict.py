@@ -19,6 +19,7 @@ from ..io.tables import check_table, write_table
 from ..models.choice import find_info
 from ..models.create import create_model, create_transform
 from ..models.export import EXPORTED, load_exported
+from ..models.whole import SCORES, scores
 from ..transforms import normalize_amplitude
 from ..zoo.manifest import own_file
 from .journal import Journal
@@ -28,6 +29,7 @@ __all__ = ["Prediction", "Predictions", "Predictor"]
 
 Image = str | os.PathLike[str] | np.ndarray | Tensor
 _OTHERS = {"segmentation": ("masks", "MaskPredictor"), "detection": ("boxes", "BoxPredictor")}
+_BATCH = 64
 _HALF = 0.5  # probability from which a label is given, where an image can have several
 
 
@@ -142,6 +144,7 @@ class Predictor:
         self.class_names = info.class_names or tuple(f"class {index}" for index in range(info.num_classes))
         self.multilabel = info.dataset.multilabel
         self.temperature = float((info.training or {}).get("temperature", 1.0))
+        self._decided = (info.training or {}).get("output") == SCORES
         file = own_file(weights)
         self._exported = file is not None and file.suffix in EXPORTED
         self.device = torch.device("cpu" if self._exported else device)
@@ -157,7 +160,7 @@ class Predictor:
 
     @overload
     def predict(
-        self, images: Iterable[Image], *, features: bool = False, batch_size: int = 64, on_error: str = "stop"
+        self, images: Iterable[Image], *, features: bool = False, batch_size: int = _BATCH, on_error: str = "stop"
     ) -> Iterator[Prediction]: ...
 
     def predict(
@@ -165,7 +168,7 @@ class Predictor:
         images: Image | Iterable[Image],
         *,
         features: bool = False,
-        batch_size: int = 64,
+        batch_size: int = _BATCH,
         on_error: str = "stop",
     ) -> Prediction | Iterator[Prediction]:
         """Predict the class of one image, or of any number of them as they come.
@@ -174,7 +177,7 @@ class Predictor:
             images: a path, or an array as :attr:`transform` takes it (amplitude in ``full_scale``, if there is one);
                 or an iterable of these, of which one batch at a time is in memory.
             features: return what the head sees, too.
-            batch_size: images that go through the network at once.
+            batch_size: images that go through the network at once; one, where the preprocessing is in the file.
             on_error: what a bad image of several does: ``"stop"`` raises, ``"skip"`` gives a prediction with its error.
 
         Returns:
@@ -189,7 +192,7 @@ class Predictor:
             raise OptionError(f"expected on_error to be 'stop' or 'skip', got {on_error!r}")
         if isinstance(images, str | os.PathLike | np.ndarray | Tensor):
             return next(self._each([images], features, 1, "stop"))
-        return self._each(images, features, batch_size, on_error)
+        return self._each(images, features, self._at_once(batch_size), on_error)
 
     def predict_files(
         self,
@@ -198,7 +201,7 @@ class Predictor:
         out: str | os.PathLike[str] | None = None,
         names: Sequence[str] | None = None,
         features: bool = False,
-        batch_size: int = 64,
+        batch_size: int = _BATCH,
         workers: int = 0,
         on_error: Literal["stop", "skip"] = "stop",
         progress: bool = True,
@@ -238,7 +241,7 @@ class Predictor:
             images,
             labels,
             journal=journal,
-            batch_size=batch_size,
+            batch_size=self._at_once(batch_size),
             workers=workers,
             device=self.device,
             on_error=on_error,
@@ -254,17 +257,32 @@ class Predictor:
         return result
 
     def logits(self, paths: Sequence[str | os.PathLike[str]], *, workers: int = 0, progress: bool = True) -> np.ndarray:
-        """Return the logits of files before the temperature, float32 (N, C); errors as of :meth:`predict_files`."""
+        """Return the logits of files before the temperature, float32 (N, C); errors as of :meth:`predict_files`.
+
+        Raises:
+            OptionError: also of a file that gives probabilities.
+        """
+        if self._decided:
+            raise OptionError("a file that was exported with its preprocessing gives probabilities, no logits")
         images = self._images(paths)
-        names = image_names(images.files, None)
         return stream(
-            lambda x: self._compute(x, False), images, names, workers=workers, device=self.device, progress=progress
+            lambda x: self._compute(x, False),
+            images,
+            image_names(images.files, None),
+            batch_size=self._at_once(_BATCH),
+            workers=workers,
+            device=self.device,
+            progress=progress,
         ).values
 
     def decide(self, logits: np.ndarray, names: Sequence[str]) -> Predictions:
         """Return the classes that logits (N, C) of so many images stand for."""
         found = self._probabilities(logits)
         return Predictions(tuple(names), tuple(map(self._label, found)), found, self.class_names)
+
+    def _at_once(self, batch_size: int) -> int:
+        """Return how many images go through the network at once: one, where nothing makes their sizes equal."""
+        return batch_size if self.transform.size is not None else 1
 
     def _images(self, paths: Iterable[str | os.PathLike[str]]) -> Images:
         return Images(
@@ -317,8 +335,9 @@ class Predictor:
         return values.float().cpu().numpy()
 
     def _probabilities(self, logits: np.ndarray) -> np.ndarray:
-        values = torch.from_numpy(logits / np.float32(self.temperature))
-        return (values.sigmoid() if self.multilabel else values.softmax(dim=1)).numpy()
+        values = torch.from_numpy(logits)
+        kind = None if self._decided else self.multilabel
+        return scores(values, multilabel=kind, temperature=self.temperature).numpy()
 
     def _label(self, probabilities: np.ndarray) -> str:
         chosen = np.flatnonzero(probabilities >= _HALF) if self.multilabel else [int(probabilities.argmax())]

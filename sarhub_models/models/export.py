@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,27 +16,40 @@ import torch
 from torch import nn
 
 from .. import networks
-from ..errors import ExportError, MissingDependencyError, OptionError
+from ..errors import ExportError, MissingDependencyError, OptionError, SarHubError
 from ..io.files import replacing
+from ..transforms import Pipeline
 from ..weights import write_weights
 from ..zoo.description import to_metadata
-from ..zoo.entries import ModelInfo
+from ..zoo.entries import Input, ModelInfo, Preprocessing
 from .choice import choose
 from .create import build_model, create_model, input_channels, select_channels
 from .loading import load_tensors
+from .whole import SCORES, Whole, made_up_pixels, scores
 
-__all__ = ["EXPORTED", "FORMATS", "Export", "describe_head", "export_model", "export_named", "load_exported"]
+__all__ = [
+    "EXPORTED",
+    "FORMATS",
+    "Export",
+    "describe_head",
+    "export_model",
+    "export_named",
+    "export_whole",
+    "load_exported",
+]
 
 FORMATS = ("onnx", "pt2")
 EXPORTED = tuple(f".{name}" for name in FORMATS)
 """Suffixes of the files of which :func:`load_exported` makes a function."""
 _WEIGHTS = "safetensors"
 _INPUT, _OUTPUT = "image", "logits"
+_LARGEST = 8192  # pixels a side of an image whose preprocessing is in the file
 # Relative to the largest logit: what reordered float32 sums leave behind in a hundred layers, and nothing more.
 _TOLERANCE = 1e-3
 _ONNX_TORCH = "2.6"  # from here on torch.onnx.export documents its exporter through torch.export, with dynamic_shapes
 
 Run = Callable[[torch.Tensor], torch.Tensor]
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -47,15 +60,15 @@ class Export:
         file: the file.
         format: ``"onnx"``, ``"pt2"`` or ``"safetensors"``.
         bytes: its size.
-        input_shape: (channels, height, width) that it takes; the batch is free.
-        difference: largest absolute difference between its logits and the network's, or ``None`` where it could not
-            be run because onnxruntime is not installed.
+        input_shape: (channels, height, width) that it takes; the batch is free, and ``None`` is any size.
+        difference: largest absolute difference between its output and ours, or ``None`` where it could not be run
+            because onnxruntime is not installed.
     """
 
     file: Path
     format: str
     bytes: int
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, int | None, int | None]
     difference: float | None
 
 
@@ -70,6 +83,9 @@ def export_named(
     num_classes: int | None = None,
     in_chans: int | None = None,
     image_size: int | None = None,
+    with_preprocessing: bool = False,
+    radiometry: str | None = None,
+    full_scale: float | None = None,
 ) -> Export:
     """Write a model as one file that describes itself: :func:`~sarhub_models.create_transform` takes it.
 
@@ -85,6 +101,13 @@ def export_named(
             without trained weights, as a head put in place of the trained one would be random.
         in_chans: channels of the input, by the rule of :func:`~sarhub_models.create_model`.
         image_size: side of the input in pixels; ``None`` is the size of the preprocessing, or 128.
+        with_preprocessing: put the preprocessing in front and the probabilities (softmax, or a sigmoid where an image
+            has several labels; with the temperature of a fine-tuning) behind: the file takes pixels (B, bands, H, W),
+            float32, of any size that the preprocessing makes one of. It looks at no value and refuses none; NaN gives
+            NaN.
+        radiometry: what these pixels hold; by default what those held that the weights were fine-tuned on, or what the
+            weights expect.
+        full_scale: value of amplitude 1; by default likewise. With it, amplitudes are digital numbers.
 
     Returns:
         As :func:`export_model`, whose errors are raised, and those of :func:`~sarhub_models.create_model`.
@@ -92,6 +115,7 @@ def export_named(
     Raises:
         OptionError: also if ``num_classes`` is neither ``None`` nor 0 and there are weights.
         CheckpointError: also if the file does not describe itself and ``preprocessing`` is not given.
+        ExportError: also if a step of the preprocessing cannot be exported.
     """
     if (pretrained or checkpoint_path is not None) and num_classes:
         raise OptionError(
@@ -100,6 +124,7 @@ def export_named(
         )
     choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
     trained, info = pretrained or choice.file is not None, choice.info
+    _check_options(format, info, with_preprocessing, image_size, (radiometry, full_scale))
     side = image_size or info.preprocessing.side or networks.spec(info.network).timm_args.get("img_size", 128)
     options: dict[str, Any] = {"img_size": side} if "img_size" in networks.spec(info.network).timm_args else {}
     tensors = load_tensors(choice) if trained else None
@@ -110,15 +135,97 @@ def export_named(
     shape = (facts.input.channels, side, side)
     if format == _WEIGHTS:
         return _export_weights(model, Path(file), shape, facts)
+    if with_preprocessing:
+        return export_whole(
+            model, file, format=format, info=facts, radiometry=radiometry, full_scale=full_scale, image_size=side
+        )
     return export_model(model, file, format=format, input_shape=shape, metadata=to_metadata(facts))
 
 
-def _export_weights(model: nn.Module, target: Path, input_shape: tuple[int, int, int], facts: ModelInfo) -> Export:
+def _check_options(
+    format: str, info: ModelInfo, whole: bool, image_size: int | None, pixels: tuple[str | None, float | None]
+) -> None:
+    if not whole and pixels != (None, None):
+        raise OptionError(
+            "radiometry and full_scale say what pixels hold: they need with_preprocessing (--with-preprocessing)"
+        )
+    if whole and format == _WEIGHTS:
+        raise OptionError("a file of weights holds no operations: the preprocessing is for onnx and pt2")
+    side = info.preprocessing.side
+    if whole and side is not None and image_size not in (None, side):
+        raise OptionError(
+            f"the preprocessing makes images of {side} pixels a side, got image_size={image_size}: leave it out"
+        )
+
+
+def export_whole(
+    model: nn.Module,
+    file: str | os.PathLike[str],
+    *,
+    format: str,
+    info: ModelInfo,
+    radiometry: str | None = None,
+    full_scale: float | None = None,
+    image_size: int | None = None,
+) -> Export:
+    """Write a network with its preprocessing as one file, and compare it with ours on made-up images of several sizes.
+
+    Args:
+        model: as of :func:`export_model`.
+        file: where to write.
+        format: ``"onnx"`` or ``"pt2"``.
+        info: entry of the network.
+        radiometry: as of :func:`export_named`.
+        full_scale: likewise.
+        image_size: side of the images, where the preprocessing makes none.
+
+    Raises:
+        SarHubError: as :func:`export_named` says.
+    """
+    made = info.training or {}
+    images = dict(made.get("images", {}))
+    radiometry = images.get("radiometry") if radiometry is None else radiometry
+    full_scale = images.pop("full_scale", None) if full_scale is None else full_scale
+    if full_scale is not None and info.input.radiometry == "amplitude" and radiometry in (None, "amplitude"):
+        radiometry = "dn"
+    chain = Pipeline.from_dict(info.to_dict(), radiometry=radiometry, full_scale=full_scale, validate=False)
+    kind: dict[str, Any] = {
+        "multilabel": info.dataset.multilabel if info.num_classes else None,
+        "temperature": float(made.get("temperature", 1.0)),
+    }
+    model.eval()
+
+    def ours(pixels: torch.Tensor) -> torch.Tensor:
+        return scores(model(chain(pixels)), **kind)
+
+    first, bands = chain.steps["radiometry"], len(chain.bands)
+    says = dataclasses.replace(
+        info,
+        input=Input(chain.bands, first.given, (0.0, 1.0) if first.takes_amplitude else None, bands),
+        preprocessing=Preprocessing((0.0,) * bands, (1.0,) * bands, note="the preprocessing is in the file"),
+        variants={},
+        training={**made, "images": {**images, "radiometry": first.given}, "output": SCORES},
+    )
+    samples = made_up_pixels(chain, side=image_size)
+    try:
+        whole = Whole(chain, model, **kind).eval()
+        return _write(whole, ours, Path(file), format, samples, chain.size is not None, to_metadata(says))
+    except (SarHubError, OSError):
+        raise
+    except Exception as err:  # whatever the exporters raise where they meet an operation that they do not know
+        raise ExportError(
+            f"the preprocessing of {info.name} cannot be exported ({str(err).strip().partition(chr(10))[0]}): leave it "
+            "out, and prepare the images with create_transform"
+        ) from err
+
+
+def _export_weights(model: nn.Module, target: Path, input_shape: Shape, facts: ModelInfo) -> Export:
     """Write the weights alone, and compare the network that is made of the file."""
     with _complete_file(target) as partial:
         write_weights(model.state_dict(), partial, info=to_metadata(facts))
         again = create_model(partial).eval()
-        difference = _compare(model.eval(), again, input_shape)
+        images = torch.randn(3, *input_shape, generator=torch.Generator().manual_seed(0))
+        difference = _compare(model.eval(), again, [images])
         size = partial.stat().st_size
     return Export(target, _WEIGHTS, size, input_shape, difference)
 
@@ -142,7 +249,7 @@ def export_model(
     file: str | os.PathLike[str],
     *,
     format: str,
-    input_shape: tuple[int, int, int] = (3, 128, 128),
+    input_shape: Shape = (3, 128, 128),
     metadata: Mapping[str, str] | None = None,
 ) -> Export:
     """Write a network as one file, run the file, and compare it with the network.
@@ -170,17 +277,34 @@ def export_model(
     """
     if format not in FORMATS:
         raise OptionError(f"no export format is called {format!r}; known: {', '.join(FORMATS)}")
+    model.eval()
+    generator = torch.Generator().manual_seed(0)
+    # Neither batch is that of the trace, whose batch would be taken for a constant if it were 1.
+    samples = [torch.zeros(2, *input_shape)]
+    samples += [torch.randn(batch, *input_shape, generator=generator) for batch in (1, 3)]
+    return _write(model, model, Path(file), format, samples, False, metadata or {})
+
+
+def _write(
+    model: nn.Module,
+    ours: Run,
+    target: Path,
+    format: str,
+    samples: list[torch.Tensor],
+    free: bool,
+    metadata: Mapping[str, str],
+) -> Export:
+    """Trace a network with the first sample, write it, and compare the file with ours on the others."""
     if format == "onnx":
         _require_onnx()
-    model.eval()
-    target = Path(file)
     write, load = (_write_onnx, _load_onnx) if format == "onnx" else (_write_pt2, _load_pt2)
     with _complete_file(target) as partial:
-        write(model, input_shape, partial, metadata or {})
+        write(model, _example(samples[0], free), partial, metadata)
         run = load(partial)
-        difference = _compare(model, run, input_shape) if run is not None else None
+        difference = _compare(ours, run, samples[1:]) if run is not None else None
         size = partial.stat().st_size
-    return Export(target, format, size, input_shape, difference)
+    channels, height, width = samples[0].shape[1:]
+    return Export(target, format, size, (channels, *((None, None) if free else (height, width))), difference)
 
 
 @contextmanager
@@ -192,10 +316,12 @@ def _complete_file(target: Path) -> Iterator[Path]:
         yield partial
 
 
-def _example(input_shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Return the arguments that leave the batch free."""
-    images = torch.zeros(2, *input_shape)  # a batch of 1 would be taken for a constant
-    return {"args": (images,), "dynamic_shapes": ({0: torch.export.Dim("batch")},)}
+def _example(images: torch.Tensor, free: bool) -> dict[str, Any]:
+    """Return the arguments that leave the batch free, and height and width on request."""
+    axes: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if free:
+        axes |= {axis: torch.export.Dim(name, min=2, max=_LARGEST) for axis, name in ((2, "height"), (3, "width"))}
+    return {"args": (images,), "dynamic_shapes": (axes,)}
 
 
 def _require_onnx() -> None:
@@ -211,9 +337,9 @@ def _require_onnx() -> None:
         )
 
 
-def _write_onnx(model: nn.Module, input_shape: tuple[int, int, int], file: Path, metadata: Mapping[str, str]) -> None:
+def _write_onnx(model: nn.Module, example: Mapping[str, Any], file: Path, metadata: Mapping[str, str]) -> None:
     exported = torch.onnx.export(
-        model, **_example(input_shape), dynamo=True, verbose=False, input_names=[_INPUT], output_names=[_OUTPUT]
+        model, **example, dynamo=True, verbose=False, input_names=[_INPUT], output_names=[_OUTPUT]
     )
     assert exported is not None  # dynamo=True always returns the program
     exported.model.metadata_props.update(metadata)
@@ -229,8 +355,8 @@ def _load_onnx(file: Path) -> Run | None:
     return lambda images: torch.from_numpy(session.run([_OUTPUT], {_INPUT: images.numpy()})[0])
 
 
-def _write_pt2(model: nn.Module, input_shape: tuple[int, int, int], file: Path, metadata: Mapping[str, str]) -> None:
-    torch.export.save(torch.export.export(model, **_example(input_shape)), file, extra_files=dict(metadata))
+def _write_pt2(model: nn.Module, example: Mapping[str, Any], file: Path, metadata: Mapping[str, str]) -> None:
+    torch.export.save(torch.export.export(model, **example, strict=False), file, extra_files=dict(metadata))
 
 
 def _load_pt2(file: Path) -> Run:
@@ -256,20 +382,18 @@ def load_exported(file: str | os.PathLike[str]) -> Run:
     return run
 
 
-def _compare(model: nn.Module, run: Run, input_shape: tuple[int, int, int]) -> float:
-    """Return the largest difference over batches of 1 and 3: neither is the size that was traced."""
-    generator = torch.Generator().manual_seed(0)
+def _compare(ours: Run, run: Run, samples: Iterable[torch.Tensor]) -> float:
+    """Return the largest difference over some batches."""
     worst = 0.0
-    for batch in (1, 3):
-        images = torch.randn(batch, *input_shape, generator=generator)
+    for images in samples:
         with torch.inference_mode():
-            expected, got = model(images), run(images)
+            expected, got = ours(images), run(images)
         difference = (got - expected).abs().max().item()
         allowed = _TOLERANCE * expected.abs().max().item()
         if not difference <= allowed:  # a NaN compares false
             raise ExportError(
-                f"the exported file differs from the network by {difference:.2g} on a batch of {batch}, more than "
-                f"{allowed:.2g}; nothing was written"
+                f"the exported file differs from the network by {difference:.2g} on a batch of {len(images)}, more "
+                f"than {allowed:.2g}; nothing was written"
             )
         worst = max(worst, difference)
     return worst

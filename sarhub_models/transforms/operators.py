@@ -159,7 +159,7 @@ def ptls(x: Array, p: Parameter) -> Array:
         # selecting few order statistics, as NumPy does, beats the sort that torch offers
         return _like(xp.from_numpy(ptls(work.detach().numpy(), p)), x)
     percent = _parameter("ptls", p, x)
-    return _like((_ptls_numpy if isinstance(work, np.ndarray) else _ptls_sorting)(work, percent), x)
+    return _like((_ptls_numpy if isinstance(work, np.ndarray) else ptls_sorted)(work, percent), x)
 
 
 @register_operator(
@@ -313,7 +313,7 @@ def _limits(flat: np.ndarray, percent: float) -> tuple[float, float]:
     return low, extreme + (neighbor - extreme) * weight
 
 
-def _ptls_sorting(x: Tensor, p: Tensor) -> Tensor:
+def ptls_sorted(x: Tensor, p: Tensor) -> Tensor:
     """PTLS of all chips at once, differentiable, without a look at any value from the host."""
     import torch
 

@@ -53,6 +53,13 @@ def test_pairs_do_not_depend_on_the_order() -> None:
     assert [(p.first, p.second) for p in backwards] == [(1, 66)]
 
 
+def test_pairs_across_a_border_alone() -> None:
+    images = [speckle(seed, (64, 64)) for seed in range(80)]
+    images[5], images[60], images[70] = images[3][5:60, 2:50], images[3][5:60, 2:50], images[50][:60, :40]
+    pairs = find_pairs(lambda index: images[index], 80, border=40)
+    assert [(pair.first, pair.second) for pair in pairs] == [(3, 60), (5, 60)]
+
+
 def test_images_without_texture_are_no_pairs() -> None:
     images = [np.zeros((40, 40), np.float32), np.ones((40, 40), np.float32), speckle(1, (40, 40))]
     assert find_pairs(lambda index: images[index], 3) == []

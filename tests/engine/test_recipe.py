@@ -23,6 +23,7 @@ CONSTANTS = {
 RANGED = [operator for operator in OPERATORS if operator != "none"]
 OTHER_VALUES: dict[str, Any] = {
     "model.init": "imagenet",
+    "model.head": "probe",
     "model.drop_rate": 0.25,
     "model.drop_path_rate": 0.05,
     "model.lora": 4,
@@ -75,6 +76,7 @@ OTHER_VALUES: dict[str, Any] = {
     "optim.max_lr": 1e-3,
     "optim.lr_factor": 0.5,
     "optim.backbone_factor": 0.1,
+    "optim.keep_norms": True,
     "optim.eps": 1e-6,
     "optim.weight_decay": 0.1,
     "optim.decay_vectors": False,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ...datasets.recognition.chips import TABLE, ChipsDataset
@@ -24,7 +23,7 @@ from ..sections import Recipe
 from .report import Finetuned, describe_weights, write_report
 from .request import check_folder, write_request
 from .settings import Start, choose_length, choose_start
-from .survey import count_twins, look_at
+from .survey import find_twins, look_at
 from .table import SPLITS, Chip, class_counts, divide, find_chips, read_chips, write_chips
 
 __all__ = ["Finetuned", "finetune"]
@@ -145,7 +144,7 @@ def finetune(
         SarHubError: as :func:`~sarhub_models.create_model` says.
 
     Warns:
-        UserWarning: chips that are nearly alike lie on both sides of a split.
+        UserWarning: chips on both sides of a split share pixels.
     """
     check_nodata(nodata)
     folder = Path(out)
@@ -192,7 +191,7 @@ def _chips(
     start = request.start(chips)
     if len(start.bands) > 1 and request.bands is None:
         chips = _found(dataclasses.replace(request, bands=start.bands))  # files of one image count once
-    good, skipped, details = look_at(
+    good, skipped = look_at(
         Path(request.data),
         chips,
         start.transform(radiometry=request.radiometry, full_scale=request.full_scale),
@@ -204,7 +203,7 @@ def _chips(
         on_error=request.on_error,
     )
     divided = divide([chips[index] for index in good], val=request.val, test=request.test, seed=request.seed)
-    _warn_of_twins(divided, details, request)
+    _warn_of_twins(divided, start.bands, request)
     folder.mkdir(parents=True, exist_ok=True)
     write_request(folder, request)
     if skipped:
@@ -224,16 +223,16 @@ def _found(request: Request) -> list[Chip]:
     )
 
 
-def _warn_of_twins(chips: Sequence[Chip], details: np.ndarray, request: Request) -> None:
-    count, pair = count_twins(chips, details, seed=request.seed)
-    if pair is not None:
-        held = sum(chip.split != "train" for chip in chips)
+def _warn_of_twins(chips: Sequence[Chip], wanted: Sequence[str], request: Request) -> None:
+    reading = {"wanted": wanted, "given": request.bands, "band": request.band, "nodata": request.nodata}
+    twins = find_twins(Path(request.data), chips, seed=request.seed, **reading)
+    if twins.pair is not None:
         advice = "group_by (--group-by) keeps chips of one scene in one split"
         if request.group_by is not None:
             advice = f"Are they in one group of {request.group_by}?"
         warnings.warn(
-            f"{count} of {held} chips held out of training nearly equal one that is trained on, such as {pair[1]} and "
-            f"{pair[0]}: the scores will be too good. {advice}",
+            f"{twins.count} of {twins.compared} chips held out of training share pixels with one that is trained on, "
+            f"such as {twins.pair[1]} with {twins.pair[0]}: the scores will be too good. {advice}",
             stacklevel=4,
         )
 

@@ -1,23 +1,25 @@
-"""A look at every chip before a fine-tuning: which cannot be used, and which are nearly alike on both sides."""
+"""A look at every chip before a fine-tuning: which cannot be used, and which share pixels across the splits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from ...datasets.leaks import find_pairs
 from ...features.stream import Images, stream
+from ...io.images import read_pixels
+from ...io.progress import progress_bar
 from ...transforms import Pipeline
 from .table import Chip
 
-_SIDE = 24  # pixels of a thumbnail
-_ALIKE = 0.95  # correlation of the thumbnails' details
-_MOST = 20_000  # thumbnails of a side that are compared: 50 MB
-_BLOCK = 512
+_PIXELS = 5e10  # chips trained on × chips held out × pixels that are compared: half a minute on one core
+_ALIKE = 0.4  # correlation of shared pixels: two looks at one vehicle from one side, on one ground, reach 0.3
+_TRIED = 50  # chips of a side whose size is looked at
 
 
 def look_at(
@@ -31,7 +33,7 @@ def look_at(
     nodata: str = "refuse",
     workers: int = 0,
     on_error: str = "stop",
-) -> tuple[list[int], dict[str, str], np.ndarray]:
+) -> tuple[list[int], dict[str, str]]:
     """Read every chip as it will be read in training.
 
     Args:
@@ -46,8 +48,7 @@ def look_at(
         on_error: ``"stop"`` at a chip that cannot be used, or ``"skip"`` it.
 
     Returns:
-        The indices of the chips that can be used, why others cannot, and what :func:`count_twins` compares, float32
-        (N, D).
+        The indices of the chips that can be used, and why others cannot.
 
     Raises:
         ImageError: a chip cannot be used; the message names it.
@@ -62,39 +63,58 @@ def look_at(
         nodata=nodata,
     )
     names = [chip.name for chip in chips]
-    rows = stream(_details, images, names, workers=workers, on_error=on_error, title="looking at the chips")  # type: ignore[arg-type]
+    rows = stream(_looked_at, images, names, workers=workers, on_error=on_error, title="looking at the chips")  # type: ignore[arg-type]
     index_of = {name: index for index, name in enumerate(names)}
-    return [index_of[name] for name in rows.names], rows.skipped, rows.values
+    return [index_of[name] for name in rows.names], rows.skipped
 
 
-def _details(inputs: Tensor) -> np.ndarray:
-    """Return what is left of thumbnails without their shades, as unit vectors."""
-    small = F.interpolate(inputs.mean(dim=1, keepdim=True), (_SIDE, _SIDE), mode="area")
-    details = (small - F.avg_pool2d(small, 5, stride=1, padding=2, count_include_pad=False)).flatten(1)
-    return F.normalize(details - details.mean(dim=1, keepdim=True), dim=1).numpy()
+def _looked_at(inputs: Tensor) -> np.ndarray:
+    return np.zeros((len(inputs), 1), np.float32)
 
 
-def count_twins(chips: Sequence[Chip], details: np.ndarray, *, seed: int = 0) -> tuple[int, tuple[str, str] | None]:
-    """Count the chips held out of training that nearly equal one that is trained on.
+@dataclass(frozen=True)
+class Twins:
+    """Chips that are held out of training and share pixels with one that is trained on.
+
+    Attributes:
+        count: how many.
+        compared: chips held out that were looked at.
+        pair: names of one that is trained on and one that is not, whose shared pixels agree best; ``None`` without any.
+    """
+
+    count: int
+    compared: int
+    pair: tuple[str, str] | None
+
+
+def find_twins(root: Path, chips: Sequence[Chip], *, seed: int = 0, **reading: Any) -> Twins:
+    """Find the chips held out of training that share pixels with one that is trained on.
+
+    Of many or large chips some are drawn, so that it takes half a minute or so.
 
     Args:
+        root: folder of the chips.
         chips: with their splits.
-        details: of :func:`look_at`, one row a chip.
-        seed: of the draw, where there are too many to compare all.
-
-    Returns:
-        Their number, and the names of the most similar pair.
+        seed: of the draw.
+        **reading: of :func:`~sarhub_models.io.images.read_pixels`.
     """
-    sides = [np.array([(chip.split == "train") == side for chip in chips]).nonzero()[0] for side in (True, False)]
+
+    def read(chip: Chip) -> np.ndarray:
+        image = np.abs(read_pixels(root / chip.name, **reading))
+        return np.asarray(image if image.ndim == 2 else image[0], np.float32)
+
+    sides = [[chip for chip in chips if (chip.split == "train") == side] for side in (True, False)]
+    area = max(read(chip).size for side in sides for chip in side[:_TRIED])
+    share = min(1.0, (_PIXELS / (area * len(sides[0]) * len(sides[1]))) ** 0.5)
     rng = np.random.default_rng(seed)
-    learnt, held = (s if len(s) <= _MOST else np.sort(rng.choice(s, _MOST, replace=False)) for s in sides)
-    count, best, pair = 0, 0.0, None
-    known = torch.from_numpy(details[learnt])
-    for begin in range(0, len(held), _BLOCK):
-        block = held[begin : begin + _BLOCK]
-        values, nearest = (torch.from_numpy(details[block]) @ known.T).max(dim=1)
-        count += int((values > _ALIKE).sum())
-        if values.max() > best:
-            best, index = float(values.max()), int(values.argmax())
-            pair = chips[learnt[int(nearest[index])]].name, chips[block[index]].name
-    return count, pair if count else None
+    learned, held = (
+        [side[index] for index in np.sort(rng.permutation(len(side))[: max(1, round(share * len(side)))])]
+        for side in sides
+    )
+    both = [*learned, *held]
+    with progress_bar("comparing the chips", len(learned)) as advance:
+        found = find_pairs(lambda index: read(both[index]), len(both), border=len(learned), advance=advance)
+    pairs = [pair for pair in found if pair.correlation > _ALIKE]
+    best = max(pairs, key=lambda pair: (pair.overlap * pair.correlation, pair.first), default=None)
+    names = None if best is None else (both[best.first].name, both[best.second].name)
+    return Twins(len({pair.second for pair in pairs}), len(held), names)
