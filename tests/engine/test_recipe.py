@@ -155,12 +155,12 @@ def test_the_values_of_one_recipe_come_before_those_of_its_network_and_data() ->
 def test_every_value_can_be_overridden() -> None:
     plain = leaves(load_recipe("resnet18_ben"))
     given_by_the_name = {"model.network", "data.name"}
-    of_several_sources = {"contrast.weight"}
-    assert set(plain) == set(OTHER_VALUES) | given_by_the_name | of_several_sources
+    not_with_the_others = {"contrast.weight", "model.decoder"}  # of several sources, of other tasks than classes
+    assert set(plain) == set(OTHER_VALUES) | given_by_the_name | not_with_the_others
     assert [key for key, value in OTHER_VALUES.items() if plain[key] == value] == []
     texts = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in OTHER_VALUES.items()]
     changed = load_recipe("resnet18_ben", texts)
-    assert leaves(changed) == OTHER_VALUES | {key: plain[key] for key in given_by_the_name | of_several_sources}
+    assert leaves(changed) == OTHER_VALUES | {key: plain[key] for key in given_by_the_name | not_with_the_others}
     for text in texts:  # and each on its own leaves all others alone
         key = text.partition("=")[0]
         single = leaves(load_recipe("resnet18_ben", [text]))

@@ -244,7 +244,7 @@ def _recipe(
     splits = {name: sum(chip.split == name for chip in chips) for name in SPLITS}
     length = choose_length(
         splits["train"],
-        pretrained=start.pretrained,
+        start=start,
         freeze=request.freeze,
         lora=request.lora,
         steps=request.steps,
@@ -253,7 +253,12 @@ def _recipe(
     )
     options = {"bands": list(start.bands), "given": request.bands, "band": request.band, "nodata": request.nodata}
     values: dict[str, Any] = {
-        "model": {"network": start.network, "init": start.init, "lora": request.lora},
+        "model": {
+            "network": start.network,
+            "init": start.init,
+            "head": "probe" if start.pretrained else "random",
+            "lora": request.lora,
+        },
         "data": {
             "name": "chips",
             "root": str(Path(request.data).resolve()),

@@ -158,6 +158,7 @@ class Length:
         batch_size: chips of a step.
         max_lr: peak of the learning rate, of the head.
         backbone_factor: factor on it, for the rest.
+        keep_norms: batch norms keep their statistics.
         patience: scores without a better one after which the run ends.
     """
 
@@ -166,6 +167,7 @@ class Length:
     batch_size: int
     max_lr: float
     backbone_factor: float
+    keep_norms: bool
     patience: int
 
     def optim(self) -> dict[str, Any]:
@@ -176,6 +178,7 @@ class Length:
             "batch_size": self.batch_size,
             "max_lr": self.max_lr,
             "backbone_factor": self.backbone_factor,
+            "keep_norms": self.keep_norms,
             "patience": self.patience,
             "decay_vectors": False,
         }
@@ -184,7 +187,7 @@ class Length:
 def choose_length(
     samples: int,
     *,
-    pretrained: bool,
+    start: Start,
     freeze: bool,
     lora: int | None,
     steps: int | None = None,
@@ -193,9 +196,13 @@ def choose_length(
 ) -> Length:
     """Choose learning rates and steps by the size of the data; what is given is kept.
 
+    A head that starts as a linear classifier of good features needs half the learning rate of random weights, and the
+    statistics of the norms that the features were made with: those of a small batch, or of another radiometry than
+    that of the weights, undo them.
+
     Args:
         samples: chips to train on.
-        pretrained: there are weights to start from.
+        start: weights to start from.
         freeze: the head alone is trained.
         lora: rank of the adapters, if any.
         steps: of the optimizer.
@@ -206,10 +213,15 @@ def choose_length(
     passes = 20 if freeze else 30
     steps = steps or min(max(_FEWEST, passes * samples // size), _MOST_STEPS)
     epochs = max(1, min(20, steps // 20))
-    rate = max_lr or (1e-2 if freeze else 2e-3)
-    factor = 0.0 if freeze else 1.0 if lora is not None or not pretrained else _BACKBONE
-    return Length(steps // epochs * epochs, epochs, size, rate, factor, patience=max(5, epochs // 3))
+    return Length(
+        steps=steps // epochs * epochs,
+        epochs=epochs,
+        batch_size=size,
+        max_lr=max_lr or (1e-3 if start.pretrained else 2e-3),
+        backbone_factor=0.0 if freeze else 1.0,
+        keep_norms=start.info is not None and not freeze,
+        patience=max(5, epochs // 3),
+    )
 
 
 _FEWEST, _MOST_STEPS = 300, 6000
-_BACKBONE = 1.0
