@@ -38,5 +38,5 @@ def test_list_info_transform_and_model(name: str, capsys: pytest.CaptureFixture[
         model = sarhub.create_model(name, num_classes=classes).eval()
         with torch.inference_mode():
             found = model(torch.empty(2, *prepared.shape))
-    assert found.shape == (2, classes or info.num_classes or model.num_features)
+    assert found.shape == (2, classes or info.num_classes or model.head_hidden_size)
     assert info.params is None or sum(p.numel() for p in model.parameters()) == info.params
