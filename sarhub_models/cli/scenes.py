@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from . import console
 from .arguments import split_bands
 
 if TYPE_CHECKING:
+    from ..scenes.classify import Mapped
     from ..scenes.session import Reading, Windows
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "Size",
     "Stride",
     "Swath",
+    "print_map",
     "reading",
     "windows",
 ]
@@ -80,3 +84,20 @@ def reading(
 
     chosen = int(band) if band is not None and band.isdecimal() else band
     return Reading(split_bands(bands), chosen, radiometry, full_scale, swath, denoise)
+
+
+def print_map(found: Mapped, as_json: bool) -> None:
+    """Print what a map holds and where it is."""
+    if as_json:
+        console.print_json(asdict(found))
+        return
+    console.print_table(
+        ("class", "share"),
+        [(name, f"{share:.1%}") for name, share in sorted(found.shares.items(), key=lambda pair: -pair[1]) if share],
+    )
+    print(f"\n{found.file}: {found.windows} windows, {found.skipped} left out for want of data")
+    print(f"coordinates: {found.coordinates}")
+    if found.probabilities is not None:
+        print(f"probabilities: {found.probabilities}")
+    if found.quicklook is not None:
+        print(f"picture: {found.quicklook}")

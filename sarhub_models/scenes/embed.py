@@ -12,7 +12,6 @@ import numpy as np
 
 from ..errors import OptionError
 from .georeference import Georeference
-from .mosaic import strips
 from .plan import Plan
 from .quicklook import draw_components
 from .session import Reading, Session, Windows, open_session
@@ -175,7 +174,7 @@ def _write_map(session: Session, target: Path, weights: Any) -> None:
     grid, channels = session.grid(), session.output[0]
     write_cog(
         target,
-        strips(session.plan(), grid, session.found(), channels),
+        session.rows(),
         shape=(channels, grid.height, grid.width),
         dtype="float16",
         georeference=grid.georeference(session.places[0]),

@@ -77,6 +77,10 @@ class WindowModel:
         self.network: Any
         self.transform: Pipeline
         if spec.kind == "classes":
+            if find_info(spec.weights).task == "detection":
+                raise OptionError(
+                    f"{spec.weights} finds boxes, and a map holds classes: take images in place of a scene"
+                )
             found = Predictor(
                 spec.weights, radiometry=spec.radiometry, full_scale=spec.full_scale, nodata="fill", device=spec.device
             )
@@ -91,6 +95,11 @@ class WindowModel:
             self.device = torch.device(spec.device)
             self.network = network.eval().to(self.device)
         self.size = self.transform.size or _FALLBACK
+
+    @property
+    def multilabel(self) -> bool:
+        """A window can have several classes, or none."""
+        return self._predictor is not None and self._predictor.multilabel
 
     def digest(self) -> str:
         """Return the digest of all that decides what it makes of a window."""
@@ -130,19 +139,15 @@ class WindowModel:
         if self._predictor is not None:
             logits = self.network(inputs).float()
             if logits.ndim == 4:  # of segmentation: a value for each pixel
-                return torch.stack([self._probabilities(one) for one in logits])
-            return self._probabilities(logits.T).T[:, :, None, None]
+                scaled = logits / self._predictor.temperature
+                return scaled.sigmoid() if self.multilabel else scaled.softmax(dim=1)
+            found = self._predictor.decide(logits.cpu().numpy(), [""] * len(logits))
+            return torch.from_numpy(found.probabilities)[:, :, None, None]
         maps = self.network.forward_features(inputs)
         if self.spec.kind == "features":
             pooled = self.network.forward_head(maps, pre_logits=True)
             return torch.as_tensor(pooled).flatten(1)[:, :, None, None]
         return _as_map(self.network, maps)
-
-    def _probabilities(self, logits: Tensor) -> Tensor:
-        """Return probabilities, of logits with the classes first."""
-        assert self._predictor is not None
-        values = logits / self._predictor.temperature
-        return values.sigmoid() if self._predictor.multilabel else values.softmax(dim=0)
 
 
 def probe(model: WindowModel, size: int) -> tuple[int, int, int]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..io.files import replacing
 from ..transforms.radiometry import RADIOMETRIES
-from .mosaic import cells, strips
 from .products import Scene
 from .session import Session
 
@@ -56,16 +55,10 @@ def draw_similarity(session: Session, out: Path, similarity: np.ndarray, boxes: 
 
 def draw_components(session: Session, out: Path) -> Path:
     """Draw the first three principal components of features as red, green and blue."""
-    grid, channels = session.grid(), session.output[0]
-    make = cells if session.output[1] == 1 else None
+    grid = session.grid()
     step = max(-(-max(grid.height, grid.width) // _SIDE), 1)
-    rows = (
-        make(session.plan(), session.found(), channels)
-        if make is not None
-        else strips(session.plan(), grid, session.found(), channels)
-    )
     kept, number = [], 0
-    for strip in rows:
+    for strip in session.rows():
         chosen = np.flatnonzero((np.arange(strip.shape[1]) + number) % step == 0)
         kept += [strip[:, row, ::step] for row in chosen]
         number += strip.shape[1]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..errors import OptionError
 from .georeference import Georeference
 from .groups import Groups, groups_folder
 from .models import ModelSpec, WindowModel, needs, probe
-from .mosaic import Grid, done_groups
+from .mosaic import Grid, cells, done_groups, strips
 from .plan import Plan, make_plan
 from .products import find_scenes
 from .reading import check_radiometry
@@ -121,6 +123,12 @@ class Session:
         """Yield the results of a scene, group by group; errors of :func:`done_groups`."""
         return done_groups(self.groups, self.units(scene))
 
+    def rows(self, scene: int = 0) -> Iterator[np.ndarray]:
+        """Yield the map of a scene in strips from the top, (channels, rows, width) float32; NaN without data."""
+        if self.output[1] == 1:
+            return cells(self.plan(scene), self.found(scene), self.output[0])
+        return strips(self.plan(scene), self.grid(scene), self.found(scene), self.output[0])
+
     def run(self, *, engine: str = "local", progress: bool = True, address: str | None = None) -> None:
         """Compute what is not done.
 
@@ -210,7 +218,7 @@ def open_session(
         groups_folder(out),
         windows.batch_size,
         windows.max_nodata,
-        kind == "dense",
+        output[1] > 1,
     )
     session = Session(job, model, output, tuple(places))
     session.groups.begin(job.maker(model))

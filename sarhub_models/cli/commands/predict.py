@@ -11,6 +11,22 @@ from ...errors import OptionError
 from .. import console
 from ..arguments import Bands, Device, FullScale, Json, Radiometry, Workers, split_bands
 from ..local import usable_device
+from ..scenes import (
+    Address,
+    Band,
+    Denoise,
+    Engine,
+    MaxNodata,
+    Overlap,
+    Quicklook,
+    Resolution,
+    Size,
+    Stride,
+    Swath,
+    print_map,
+    reading,
+    windows,
+)
 
 
 def command(
@@ -21,9 +37,15 @@ def command(
             help="Folder of a run of 'sarhub finetune', a file of weights, an exported .onnx or .pt2 file, or a name.",
         ),
     ],
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, or one image.")],
+    images: Annotated[
+        Path, typer.Argument(metavar="IMAGES|SCENE", help="Folder of images, one image, or with --out .tif a scene.")
+    ],
     out: Annotated[
-        Path, typer.Option(metavar="FILE|FOLDER", help="Table to write, .csv or .parquet; of masks, their folder.")
+        Path,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="Table to write, .csv or .parquet; of masks, their folder; or the map of a scene, .tif.",
+        ),
     ],
     features: Annotated[bool, typer.Option("--features", help="Write the features, too (.parquet).")] = False,
     radiometry: Radiometry = None,
@@ -39,13 +61,27 @@ def command(
     workers: Workers = 0,
     device: Device = "auto",
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="Stop at a bad image, or skip it.")] = "stop",
+    size: Size = None,
+    stride: Stride = None,
+    overlap: Overlap = None,
+    resolution: Resolution = None,
+    max_nodata: MaxNodata = 0.5,
+    band: Band = None,
+    swath: Swath = None,
+    denoise: Denoise = False,
+    engine: Engine = "local",
+    address: Address = None,
+    quicklook: Quicklook = True,
     as_json: Json = False,
 ) -> None:
-    """Predict the classes of images, or of their pixels.
+    """Predict the classes of images, of their pixels, or the map of classes of a scene.
 
     One row an image: its name, its class, and the probability of every class. What the images hold (radiometry, scale,
     bands) is by default what those held that the weights were fine-tuned on. Start an interrupted run again and it
     resumes. Weights for masks write a GeoTIFF an image, with its georeference, and a table into a folder.
+
+    With --out FILE.tif a scene becomes a map, window by window: a Cloud-Optimized GeoTIFF with a palette, beside it the
+    probabilities and a picture. --size to --quicklook are for scenes.
 
     \b
     Examples:
@@ -53,7 +89,26 @@ def command(
       sarhub predict ships.onnx new_chips/ --out predictions.csv --on-error skip
       sarhub predict water scenes/ --out masks
       sarhub predict mobilenetv3_dsn chips/ --out predictions.csv --full-scale 65535
+      sarhub predict ships S1A_IW_GRDH_….SAFE --out map.tif
     """
+    if out.suffix.lower() in (".tif", ".tiff"):
+        from ...scenes.classify import map_classes
+
+        cut = windows(size, stride, overlap, resolution, max_nodata, batch_size or 32)
+        found_map = map_classes(
+            images,
+            weights=weights,
+            out=out,
+            windows=cut,
+            reading=reading(bands, band, radiometry, full_scale, swath, denoise),
+            device=usable_device(device),
+            engine=engine,
+            address=address,
+            quicklook=quicklook,
+            progress=not as_json,
+        )
+        print_map(found_map, as_json)
+        return
     from ...features.predict import Predictor
     from ...io.images import list_images, one_per_image
 

@@ -68,7 +68,6 @@ def write_cog(
         OSError: the disk refuses; the error names ``target``.
     """
     import rasterio
-    from rasterio.errors import RasterioError
     from rasterio.shutil import copy
 
     bands, height, width = shape
@@ -90,7 +89,9 @@ def write_cog(
                 temporary.unlink()
                 copy(plain, temporary, driver="COG", **layout, **predictor, **cog)
                 _check(temporary, bands, georeference)
-        except RasterioError as err:
+        except Exception as err:  # GDAL's own errors have no public class
+            if not type(err).__module__.startswith("rasterio"):
+                raise
             raise OSError(errno.EIO, f"could not be written; is the disk full? ({err})", str(target)) from err
         plain.unlink()
 

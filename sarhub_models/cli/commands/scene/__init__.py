@@ -14,6 +14,9 @@ def scene(context: typer.Context) -> None:
     \b
     Examples:
       sarhub scene embed S1A_IW_GRDH_….SAFE --model resnet50_ssl4eo.moco --out embeddings.parquet
+      sarhub scene similar scene.tif --like 12.41,55.68 --model resnet50_ssl4eo.moco --out places.geojson
+      sarhub scene cluster scene.tif --model resnet50_ssl4eo.moco --clusters 6 --out clusters.tif
+      sarhub predict RUN scene.tif --out map.tif
     """
     if context.invoked_subcommand is None:
         print(context.get_help())

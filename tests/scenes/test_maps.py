@@ -1,0 +1,171 @@
+"""Maps of scenes: classes, clusters and similarity in the right place, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import torch
+from rio_cogeo.cogeo import cog_validate
+
+import sarhub_models as sarhub
+from sarhub_models.cli import main
+from sarhub_models.errors import OptionError
+from sarhub_models.scenes.classify import NO_CLASS, map_classes
+from sarhub_models.scenes.cluster import cluster_scene
+from sarhub_models.scenes.models import WindowModel
+from sarhub_models.scenes.session import Reading, Windows
+from sarhub_models.scenes.similar import find_similar
+
+from .test_products import write_tif
+
+MODEL = "mobilenetv3_dsn"
+SIDE = 128
+OPTIONS = {"reading": Reading(full_scale=65535), "progress": False, "quicklook": False}
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Dark speckle with a bright grid of points in one place, and a strip without data at the left."""
+    rng = np.random.default_rng(0)
+    array = rng.gamma(2, 400, (3 * SIDE, 5 * SIDE))
+    array[SIDE : 2 * SIDE : 16, 3 * SIDE : 4 * SIDE : 16] = 60000
+    array = array.clip(1, 65535).astype(np.uint16)
+    array[:, : SIDE // 2] = 0
+    return write_tif(tmp_path_factory.mktemp("scenes") / "scene.tif", array, nodata=0)
+
+
+def test_a_map_of_classes_agrees_with_the_windows_and_lies_in_the_right_place(scene: Path, tmp_path: Path) -> None:
+    found = map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", **OPTIONS)
+    assert cog_validate(tmp_path / "map.tif")[0]
+    assert cog_validate(found.probabilities)[0]
+    assert (found.windows, found.skipped) == (6 * 9, 6)
+    with rasterio.open(tmp_path / "map.tif") as dataset, rasterio.open(found.probabilities) as beside:
+        classes, probabilities = dataset.read(1), beside.read()
+        names = dataset.tags()["CLASSES"].split(";")
+        assert beside.descriptions == tuple(names)
+        assert dataset.transform * (1, 1) == pytest.approx((5e5 + 640, 5e6 - 640))
+        assert dataset.colormap(1)[0][:3] != dataset.colormap(1)[1][:3]
+    assert (classes.shape, dataset.nodata) == ((6, 10), NO_CLASS)
+    assert (classes[:, 0] == NO_CLASS).all()
+    assert np.isnan(probabilities[:, :, 0]).all()
+    np.testing.assert_allclose(probabilities[:, :, 1:].sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities[:, :, 1:].argmax(axis=0), classes[:, 1:])
+    with rasterio.open(scene) as dataset:  # the window of the cell in row 2, column 5
+        chip = dataset.read(1, window=((96, 224), (288, 416)))
+    expected = sarhub.Predictor(MODEL, full_scale=65535).predict(chip)
+    assert names[classes[2, 5]] == expected.label
+    np.testing.assert_allclose(probabilities[:, 2, 5], expected.probabilities, atol=1e-4)
+    assert sum(found.shares.values()) == pytest.approx(1)
+
+
+def test_similar_finds_the_place_that_it_was_given(scene: Path, tmp_path: Path) -> None:
+    with rasterio.open(scene) as dataset:
+        x, y = dataset.transform * (3.5 * SIDE, 1.5 * SIDE)
+        longitude, latitude = rasterio.warp.transform(dataset.crs, "EPSG:4326", [x], [y])
+    like = [(longitude[0], latitude[0])]
+    windows = Windows(overlap=0)
+    found = find_similar(scene, like=like, weights=MODEL, out=tmp_path / "p.geojson", top=3, windows=windows, **OPTIONS)
+    best = found.places[0]
+    assert (best["row"], best["column"], best["rank"]) == (SIDE, 3 * SIDE, 1)
+    assert best["similarity"] == pytest.approx(1, abs=1e-4)
+    assert (best["longitude"], best["latitude"]) == pytest.approx((longitude[0], latitude[0]), abs=1e-6)
+    table = geopandas.read_file(tmp_path / "p.geojson")
+    assert table.crs.to_epsg() == 4326
+    assert table.geometry[0].contains(geopandas.points_from_xy(longitude, latitude)[0])
+    with rasterio.open(found.map) as dataset:
+        values = dataset.read(1)
+        assert np.unravel_index(np.nanargmax(values), values.shape) == dataset.index(x, y)
+    assert cog_validate(found.map)[0]
+
+
+def test_windows_that_show_one_place_are_listed_once(scene: Path, tmp_path: Path) -> None:
+    with rasterio.open(scene) as dataset:
+        x, y = dataset.transform * (3.5 * SIDE, 1.5 * SIDE)
+        point = rasterio.warp.transform(dataset.crs, "EPSG:4326", [x], [y])
+    windows = Windows(overlap=0.75)
+    found = find_similar(
+        scene, like=[(point[0][0], point[1][0])], weights=MODEL, out=tmp_path / "p.json", windows=windows, **OPTIONS
+    )
+    boxes = [shapely.box(row["column"], row["row"], row["column"] + SIDE, row["row"] + SIDE) for row in found.places]
+    shared = [one.intersection(other).area / one.union(other).area for one, other in combinations(boxes, 2)]
+    assert 0 < max(shared) <= 0.3
+
+
+@pytest.mark.parametrize(("point", "said"), [((0.0, 0.0), "lies outside of"), ((15.0025, 45.14), "has no data around")])
+def test_a_point_without_pixels_is_refused_with_where_it_fell(
+    scene: Path, tmp_path: Path, point: tuple[float, float], said: str
+) -> None:
+    with pytest.raises(OptionError, match=said):
+        find_similar(
+            scene, like=[point], weights=MODEL, out=tmp_path / "p.geojson", windows=Windows(size=64), **OPTIONS
+        )
+
+
+def test_clusters_tell_what_differs_apart(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def contrast(self: WindowModel, x: torch.Tensor) -> torch.Tensor:
+        values = x.flatten(1)
+        return torch.stack([values.std(1), values.mean(1), torch.ones(len(x))], 1)[..., None, None]
+
+    monkeypatch.setattr(WindowModel, "compute", contrast)
+    out = tmp_path / "c.tif"
+    cluster_scene(scene, weights=MODEL, out=out, clusters=2, windows=Windows(overlap=0, max_nodata=0.1), **OPTIONS)
+    with rasterio.open(out) as dataset:
+        classes = dataset.read(1)
+    assert classes[1, 3] == 1
+    assert (classes == 1).sum() == 1
+    assert (classes == 0).sum() == 11
+    assert (classes[:, 0] == NO_CLASS).all()
+
+
+def test_pictures_are_drawn_with_a_legend(scene: Path, tmp_path: Path) -> None:
+    options = {**OPTIONS, "quicklook": True, "windows": Windows(overlap=0)}
+    found = map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", **options)
+    assert found.quicklook == tmp_path / "map.quicklook.png"
+    assert found.quicklook.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_commands_write_what_they_print(scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = ["--full-scale", "65535", "--no-quicklook", "--overlap", "0", "--json"]
+    assert main(["predict", MODEL, str(scene), "--out", str(tmp_path / "map.tif"), *shared]) == 0
+    assert json.loads(capsys.readouterr().out)["windows"] == 15
+    out = ["--model", MODEL, "--out"]
+    assert main(["scene", "embed", str(scene), *out, str(tmp_path / "e.parquet"), *shared]) == 0
+    assert json.loads(capsys.readouterr().out)["features"] == 1024
+    assert main(["scene", "cluster", str(scene), *out, str(tmp_path / "c.tif"), "--clusters", "2", *shared]) == 0
+    capsys.readouterr()
+    similar = ["scene", "similar", str(scene), *out, str(tmp_path / "p.geojson"), *shared]
+    assert main([*similar, "--like", "12.41"]) == 2
+    assert "expected --like as two numbers" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are of POSIX")
+def test_a_full_disk_leaves_nothing_half_written_and_the_next_run_resumes(scene: Path, tmp_path: Path) -> None:
+    """The process may write files up to a size that the groups have and the map of probabilities has not."""
+    out = tmp_path / "map.tif"
+    code = (
+        "import resource, signal, sys; from sarhub_models.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY)); sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ["predict", MODEL, str(scene), "--out", str(out), "--full-scale", "65535", "--overlap", "0"]
+    arguments += ["--no-quicklook", "--batch-size", "1"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert "map.probabilities.tif" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["map.tif.partial"]
+    kept = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "map.tif.partial").glob("*.safetensors")}
+    assert len(kept) == 4
+    assert main(arguments) == 0
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["map.probabilities.tif", "map.tif"]
