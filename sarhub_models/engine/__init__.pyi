@@ -1,4 +1,5 @@
 from .finetuning import Finetuned, finetune
+from .finetuning.boxes import finetune_boxes
 from .finetuning.masks import finetune_masks
 from .finetuning.windowed import Trained
 from .recipe import Recipe, from_dict, list_recipes, load_recipe
@@ -12,6 +13,7 @@ __all__ = [
     "Trained",
     "Trainer",
     "finetune",
+    "finetune_boxes",
     "finetune_masks",
     "from_dict",
     "is_finished",

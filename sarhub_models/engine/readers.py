@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..datasets.catalog import find
 from ..datasets.recognition.base import Sample
+from ..datasets.windows.boxes import BoxWindows
 from ..datasets.windows.masks import MaskWindows
 from ..errors import DataError, OptionError, RadiometryWarning
 from ..transforms import normalize_amplitude
@@ -23,7 +24,7 @@ from .seeds import generator
 if TYPE_CHECKING:
     from .sections import Data
 
-WINDOWED_READERS = {"masks": MaskWindows}
+WINDOWED_READERS: dict[str, Any] = {"masks": MaskWindows, "boxes": BoxWindows}
 WHOLE = "all"
 """Split of everything there is, of data sets that need no lists."""
 

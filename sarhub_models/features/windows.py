@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.windows.base import Bands, read_filled
+from ..datasets.windows.base import Bands, background, read_filled
 from ..errors import ImageError
 from ..io.raster import Raster
 from ..io.windows import cut, grid
@@ -35,6 +35,8 @@ class WindowPredictor(Predictor):
 
     Pixels without data are filled for the network and get no answer, whatever ``nodata`` says.
     """
+
+    plain_beyond: ClassVar[bool] = False
 
     @property
     def window(self) -> int:
@@ -73,13 +75,14 @@ class WindowPredictor(Predictor):
             ImageError: the pixels are not what they were said to be.
         """
         pixels, valid = read_filled(raster)
+        beyond = background(pixels) if self.plain_beyond else None
         places = grid(*valid.shape, window=self.window, stride=self.stride)
         for top, group in groupby(places, key=lambda place: place[0]):
             lefts = [left for _, left in group if valid[top : top + self.window, left : left + self.window].any()]
             found: list[tuple[int, Any]] = []
             for begin in range(0, len(lefts), batch_size):
                 chosen = lefts[begin : begin + batch_size]
-                parts = np.stack([cut(pixels, top, left, window=self.window) for left in chosen])
+                parts = np.stack([cut(pixels, top, left, window=self.window, beyond=beyond) for left in chosen])
                 found += zip(chosen, self._answers(self._inputs(parts)), strict=True)
             yield top, found
 

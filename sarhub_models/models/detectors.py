@@ -16,6 +16,7 @@ from .. import networks
 __all__ = ["build_detector"]
 
 _CHANNELS = 256  # of the pyramid, as in both papers
+_SCORE, _MOST = 0.05, 300  # boxes with a lower score are left out, and so are more of an image
 _STRIDES = (8, 16, 32)
 _SIZES = (16, 32, 64, 128, 256)  # of RetinaNet's anchors; ships are smaller than what photographs show
 
@@ -70,6 +71,8 @@ def build_detector(
         "image_mean": [0.0] * in_chans,
         "image_std": [1.0] * in_chans,
         "_skip_resize": True,
+        "score_thresh": _SCORE,
+        "detections_per_img": _MOST,
     }
     if decoder == "fcos":
         return FCOS(backbone, num_classes, **plain)

@@ -47,8 +47,18 @@ def command(
             help="Masks called like the images in DATA, or a CSV or Parquet file: image,mask[,split].",
         ),
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE|FOLDER", help="COCO file of boxes in the images in DATA, or folder with train.json, …"
+        ),
+    ] = None,
     decoder: Annotated[
-        str | None, typer.Option(help="For masks: unet (default), fpn, deeplabv3plus.", metavar="NAME")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="For masks unet (default), fpn or deeplabv3plus, for boxes fcos (default) or retinanet.",
+        ),
     ] = None,
     classes: Annotated[
         str | None,
@@ -93,6 +103,7 @@ def command(
     from the number of chips. Start a stopped run again with the same options and it resumes.
 
     With masks the answer is a class for each pixel: DATA holds 'images' and 'masks', or --masks says where these are.
+    With --boxes it finds objects.
 
     \b
     Examples:
@@ -101,9 +112,10 @@ def command(
       sarhub finetune tiles/ --model resnet50_ssl4eo.moco --labels labels.csv --radiometry db --out land
       sarhub finetune chips/ --model mobilenetv3_dsn --out ships --group-by parent augment.geometry=dihedral
       sarhub finetune scenes/ --masks masks/ --model resnet50_ssl4eo.moco --classes 0=land,1=water --out water
+      sarhub finetune images/ --boxes annotations.json --model resnet50_ssl4eo.moco --out vehicles
     """
     try:
-        from ...engine import finetune, finetune_masks
+        from ...engine import finetune, finetune_boxes, finetune_masks
     except ImportError as err:
         raise MissingDependencyError("fine-tuning needs more packages: pip install 'sarhub-models[train]'") from err
 
@@ -131,6 +143,10 @@ def command(
     }
     of_images = {"labels": labels, "lora": lora, "nodata": None if nodata == "refuse" else nodata}
     of_masks = {"decoder": decoder, "classes": classes, "ignore": ignore}
+    if boxes is not None:
+        _refuse({**of_images, "masks": masks, "classes": classes, "ignore": ignore}, "boxes")
+        _print_trained(finetune_boxes(data, boxes=boxes, decoder=decoder or "fcos", **options), as_json)
+        return
     if masks is not None or all((data / folder).is_dir() for folder in ("images", "masks")):
         _refuse(of_images, "masks")
         options |= {"decoder": decoder or "unet", "classes": split_bands(classes), "ignore": ignore, "masks": masks}

@@ -44,7 +44,7 @@ def command(
         Path,
         typer.Option(
             metavar="FILE|FOLDER",
-            help="Table to write, .csv or .parquet; of masks, their folder; or the map of a scene, .tif.",
+            help="Table, .csv or .parquet; of masks a folder; of boxes .json or .geojson; of a scene its map, .tif.",
         ),
     ],
     features: Annotated[bool, typer.Option("--features", help="Write the features, too (.parquet).")] = False,
@@ -78,7 +78,8 @@ def command(
 
     One row an image: its name, its class, and the probability of every class. What the images hold (radiometry, scale,
     bands) is by default what those held that the weights were fine-tuned on. Start an interrupted run again and it
-    resumes. Weights for masks write a GeoTIFF an image, with its georeference, and a table into a folder.
+    resumes. Weights for masks write a GeoTIFF an image, with its georeference, and a table into a folder;
+    those for boxes write COCO or GeoJSON.
 
     With --out FILE.tif a scene becomes a map, window by window: a Cloud-Optimized GeoTIFF with a palette, beside it the
     probabilities and a picture. --size to --quicklook are for scenes.
@@ -88,6 +89,7 @@ def command(
       sarhub predict ships new_chips/ --out predictions.parquet
       sarhub predict ships.onnx new_chips/ --out predictions.csv --on-error skip
       sarhub predict water scenes/ --out masks
+      sarhub predict vehicles scenes/ --out boxes.geojson
       sarhub predict mobilenetv3_dsn chips/ --out predictions.csv --full-scale 65535
       sarhub predict ships S1A_IW_GRDH_….SAFE --out map.tif
     """

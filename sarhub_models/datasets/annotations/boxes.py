@@ -27,12 +27,14 @@ class Annotation:
         size: height and width in pixels; ``None`` where the file does not say.
         boxes: float64 (N, 4), x1, y1, x2, y2 in pixels, as written.
         file: the annotation file, to be named in messages.
+        labels: index of the category of each box, where the file has several.
     """
 
     image: str
     size: tuple[int, int] | None
     boxes: np.ndarray
     file: Path
+    labels: tuple[int, ...] = ()
 
 
 def fit_boxes(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from .boxes import Annotation
 if TYPE_CHECKING:
     from ..detection.base import DetectionDataset
 
-__all__ = ["read_coco", "write_coco"]
+__all__ = ["read_coco", "read_labeled_coco", "write_coco"]
 
 _CATEGORY = "ship"
 _SHOWN = 40  # characters of a value in a message
@@ -41,24 +43,54 @@ def read_coco(file: AnyPath) -> list[Annotation]:
         DataError: the file cannot be read, is no COCO file, has another category than ``ship``, or annotates an image
             that it does not list.
     """
-    file = Path(file)
+    with _one_error(Path(file), "COCO file of ships"):
+        return _parse(Path(file), only=_CATEGORY)[1]
+
+
+def read_labeled_coco(file: AnyPath) -> tuple[tuple[str, ...], list[Annotation]]:
+    """Read the boxes of a COCO file of any categories; what is not said here is as of :func:`read_coco`.
+
+    Returns:
+        The names of the categories in their order, and one annotation for each image, whose ``labels`` count them.
+
+    Raises:
+        DataError: the file cannot be read or is no COCO file, two categories have one name, or an annotation is of an
+            image or category that is not listed.
+    """
+    with _one_error(Path(file), "COCO file"):
+        names, found = _parse(Path(file))
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"expected categories of different names, got {names}")
+        return tuple(names), found
+
+
+@contextmanager
+def _one_error(file: Path, kind: str) -> Iterator[None]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-        images = {str(image["id"]): image for image in content["images"]}
-        if len(images) != len(content["images"]):
-            raise ValueError("two images have the same id")
-        ships = _ship_ids(content["categories"])
-        boxes: dict[str, list[list[float]]] = defaultdict(list)
-        for entry in content["annotations"]:
-            if str(entry["image_id"]) not in images or str(entry["category_id"]) not in ships:
-                raise ValueError(f"the annotation {entry.get('id')!r} is of an image or category that is not listed")
-            if not entry.get("iscrowd"):
-                x, y, width, height = map(_coordinate, entry["bbox"])
-                boxes[str(entry["image_id"])].append([x, y, x + width, y + height])
-        return [_annotation(file, image, boxes[key]) for key, image in images.items()]
+        yield
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as err:
         reason = f"no {err}" if isinstance(err, KeyError) else str(err)
-        raise DataError(f"{file} is no COCO file of ships: {reason}") from err
+        raise DataError(f"{file} is no {kind}: {reason}") from err
+
+
+def _parse(file: Path, *, only: str | None = None) -> tuple[list[str], list[Annotation]]:
+    content = json.loads(file.read_text(encoding="utf-8-sig"))
+    images = {str(image["id"]): image for image in content["images"]}
+    if len(images) != len(content["images"]):
+        raise ValueError("two images have the same id")
+    categories = {str(category["id"]): index for index, category in enumerate(content["categories"])}
+    names = [str(category["name"]) for category in content["categories"]]
+    if only is not None and [name.lower() for name in names] != [only]:
+        raise ValueError(f"expected the one category {only!r}, got {names}")
+    boxes: dict[str, list[list[float]]] = defaultdict(list)
+    for entry in content["annotations"]:
+        if str(entry["image_id"]) not in images or str(entry["category_id"]) not in categories:
+            raise ValueError(f"the annotation {entry.get('id')!r} is of an image or category that is not listed")
+        if not entry.get("iscrowd"):
+            x, y, width, height = map(_coordinate, entry["bbox"])
+            label = categories[str(entry["category_id"])]
+            boxes[str(entry["image_id"])].append([x, y, x + width, y + height, label])
+    return names, [_annotation(file, image, boxes[key]) for key, image in images.items()]
 
 
 def write_coco(dataset: DetectionDataset, file: AnyPath) -> Path:
@@ -101,13 +133,6 @@ def write_coco(dataset: DetectionDataset, file: AnyPath) -> Path:
     return Path(file)
 
 
-def _ship_ids(categories: list[dict[str, Any]]) -> set[str]:
-    names = [str(category["name"]) for category in categories]
-    if [name.lower() for name in names] != [_CATEGORY]:
-        raise ValueError(f"expected the one category {_CATEGORY!r}, got {names}")
-    return {str(category["id"]) for category in categories}
-
-
 def _coordinate(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"expected coordinates in pixels, got {str(value)[:_SHOWN]!r}")
@@ -118,4 +143,5 @@ def _annotation(file: Path, image: dict[str, Any], boxes: list[list[float]]) -> 
     size = int(_coordinate(image["height"])), int(_coordinate(image["width"]))
     if min(size) < 1:
         raise ValueError(f"the image {image['file_name']!r} has the size {size[0]} by {size[1]}")
-    return Annotation(str(image["file_name"]), size, np.array(boxes, dtype=np.float64).reshape(-1, 4), file)
+    values = np.array(boxes, dtype=np.float64).reshape(-1, 5)
+    return Annotation(str(image["file_name"]), size, values[:, :4], file, tuple(values[:, 4].astype(int).tolist()))

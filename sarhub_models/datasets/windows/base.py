@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..base import ImageDataset
 from ..lists import AnyPath
 from ..recognition.base import Sample
 
-__all__ = ["Bands", "Window", "WindowDataset", "read_filled"]
+__all__ = ["Bands", "Window", "WindowDataset", "background", "read_filled"]
 
 TRAIN = "train"
 
@@ -49,6 +49,13 @@ def read_filled(raster: Raster) -> tuple[np.ndarray, np.ndarray]:
     if raster.valid is None:
         return raster.array, raster.mask
     return fill_nodata(raster.array, raster.valid, nodata="fill", reason=raster.reason), raster.mask
+
+
+def background(pixels: np.ndarray) -> float:
+    """Return the lower median of an image, what stands beyond its ends where it is not mirrored there."""
+    values = (np.abs(pixels) if pixels.dtype.kind == "c" else pixels).ravel()
+    middle = (values.size - 1) // 2
+    return float(np.partition(values, middle)[middle])
 
 
 class Window(NamedTuple):
@@ -84,6 +91,7 @@ class WindowDataset(ImageDataset[Sample]):
 
     multilabel = False
     labels: np.ndarray
+    plain_beyond: ClassVar[bool] = False  # mirrored objects would be objects without a box
 
     def __init__(
         self,
@@ -116,7 +124,8 @@ class WindowDataset(ImageDataset[Sample]):
     def part(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Return a window of an image, (S, S) of one band or (C, S, S), and where it has data, bool (S, S)."""
         image, valid = self.pixels(window.image)
-        found = cut(image, window.top, window.left, window=self.window)
+        beyond = background(image) if self.plain_beyond else None
+        found = cut(image, window.top, window.left, window=self.window, beyond=beyond)
         return found[0] if len(found) == 1 else found, cut(
             valid, window.top, window.left, window=self.window, beyond=False
         )

@@ -20,9 +20,8 @@ from .pairs import IMAGES, MASKS, choose_classes, divide_pairs, find_pairs, look
 from .request import check_folder, write_request
 from .settings import Start
 from .table import SPLITS
-from .windowed import Trained, Windowed, describe_images, say_choice
+from .windowed import SKIPPED, Trained, Windowed, describe_images, read_skipped, say_choice, write_skipped
 
-_SKIPPED = "skipped.csv"
 _LR = 1e-3
 
 
@@ -137,7 +136,7 @@ def finetune_masks(
         ignore=ignore,
     )
     check_folder(folder, request)
-    skipped = _survey(request, folder, say)
+    skipped = read_skipped(folder) if (folder / TABLE).is_file() else _survey(request, folder, say)
     recipe = _recipe(request, folder, workers, say)
     if not is_finished(recipe, folder) and not train(recipe, folder):
         raise StoppedError("stopped; the same command resumes")
@@ -146,9 +145,6 @@ def finetune_masks(
 
 def _survey(request: MasksRequest, folder: Path, say: Callable[[str], None]) -> dict[str, str]:
     """Write the table of a run that begins; return why images were left out."""
-    if (folder / TABLE).is_file():
-        file = folder / _SKIPPED
-        return {row["name"]: row["reason"] for row in read_table(file)} if file.is_file() else {}
     root = Path(request.data)
     found = find_pairs(root, Path(request.masks), group_by=request.group_by, bands=request.bands or ())
     start = request.start(root / found[0].image, size=request.size)
@@ -163,8 +159,8 @@ def _survey(request: MasksRequest, folder: Path, say: Callable[[str], None]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     write_request(folder, request)
     if skipped:
-        write_table([{"name": name, "reason": reason} for name, reason in skipped.items()], folder / _SKIPPED)
-        say(f"{len(skipped)} images are left out, {next(iter(skipped.values()))}; all of them: {folder / _SKIPPED}")
+        write_skipped(skipped, folder)
+        say(f"{len(skipped)} images are left out, {next(iter(skipped.values()))}; all of them: {folder / SKIPPED}")
     write_table([{"number": number, "name": name} for number, name in named.items()], folder / "classes.csv")
     write_pairs(divided, named, folder)
     return skipped

@@ -13,12 +13,14 @@ from safetensors.torch import load_file
 
 from ... import networks
 from ...datasets.windows.base import Bands
+from ...io.tables import read_table, write_table
 from ...io.windows import grid
 from ...models.dense import STRIDE
 from ...weights import write_weights
 from ...zoo.description import BEST, require_description, to_metadata
 from .settings import Start, choose_start
 
+SKIPPED = "skipped.csv"
 _LARGEST = 256  # side of a window, where nobody says it
 _FEWEST, _MOST_STEPS = 300, 4000
 _PASSES = 20
@@ -172,6 +174,17 @@ def say_choice(say: Callable[[str], None], recipe: Any, model: str, counts: str)
         f"steps of {optim.batch_size} windows of {recipe.data.options['window']} pixels, learning rate up to "
         f"{optim.max_lr:g}"
     )
+
+
+def write_skipped(skipped: dict[str, str], folder: Path) -> None:
+    """Write why images were left out."""
+    write_table([{"name": name, "reason": reason} for name, reason in skipped.items()], folder / SKIPPED)
+
+
+def read_skipped(folder: Path) -> dict[str, str]:
+    """Read what :func:`write_skipped` wrote, if anything."""
+    file = folder / SKIPPED
+    return {row["name"]: row["reason"] for row in read_table(file)} if file.is_file() else {}
 
 
 def describe_images(folder: Path, images: dict[str, Any]) -> None:

@@ -6,7 +6,14 @@ from ...zoo.tasks import DECODERS
 from ..objective import Objective, SourcesObjective
 from ..sections import Recipe
 from ..sources import Sources, Split
+from .detection import DetectionObjective
 from .segmentation import SegmentationObjective
+
+_TASKS: dict[str | None, type[Objective]] = {
+    None: Objective,
+    "segmentation": SegmentationObjective,
+    "detection": DetectionObjective,
+}
 
 
 def objective_of(recipe: Recipe, train: Split) -> type[Objective]:
@@ -14,4 +21,4 @@ def objective_of(recipe: Recipe, train: Split) -> type[Objective]:
     if isinstance(train, Sources):
         return SourcesObjective
     decoder = recipe.model.decoder
-    return {None: Objective, "segmentation": SegmentationObjective}[decoder and DECODERS[decoder]]
+    return _TASKS[decoder and DECODERS[decoder]]
