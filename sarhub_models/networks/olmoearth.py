@@ -74,7 +74,7 @@ class OlmoEarthViT(VisionTransformer):
     def __init__(self, *args: Any, patch_size: int = _PATCH, month: int = 1, **options: Any) -> None:
         super().__init__(*args, patch_size=patch_size, **options)
         self.patch, self.month = patch_size, month
-        self.patch_embed.proj = ResizedConv(self.in_chans, self.num_features, patch_size)
+        self.patch_embed.proj = ResizedConv(self.patch_embed.proj.in_channels, self.num_features, patch_size)
         shape = (1, self.patch_embed.num_patches, self.num_features)
         self.register_buffer("encoding", torch.empty(shape), persistent=False)
         self.init_non_persistent_buffers()

@@ -61,7 +61,7 @@ class PanopticonViT(VisionTransformer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.patch_embed.proj = BandAttention(self.in_chans, self.num_features)
+        self.patch_embed.proj = BandAttention(self.patch_embed.proj.in_channels, self.num_features)
 
 
 def _rename(tensors: Mapping[str, torch.Tensor]) -> Tensors:
