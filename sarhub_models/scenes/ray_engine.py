@@ -5,18 +5,21 @@ The folder of the groups, the scenes and the weights must be at the same paths o
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from .. import errors
-from ..errors import ImageError, MissingDependencyError, SarHubError
+from ..errors import MissingDependencyError, SarHubError, StoppedError
 from ..io.progress import progress_bar
 from .models import WindowModel
 from .products import Scene
 from .runner import Job, Unit, compute_unit
 
 __all__ = ["run_ray"]
+
+_TRIES = 3  # passes in which nothing gets done, before it is given up
 
 
 class _Worker:
@@ -58,6 +61,8 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
 
     Raises:
         SarHubError: as :func:`~sarhub_models.scenes.runner.compute_unit` says; what was done is kept.
+        OSError: the disk refuses; what was done is kept.
+        StoppedError: no worker could finish anything.
         MissingDependencyError: Ray is missing.
     """
     try:
@@ -65,29 +70,59 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
         import ray.data
     except ImportError as err:
         raise MissingDependencyError("the engine ray needs Ray: pip install 'sarhub-models[scenes,ray]'") from err
-    todo, total = job.todo(), sum(map(len, job.plans))
-    if not todo:
-        return
     if not ray.is_initialized():
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.max_errored_blocks = -1  # what a dead actor was at is not done, and the next pass takes it
+    total, todo = sum(map(len, job.plans)), job.todo()
     left = sum(unit.stop - unit.start for unit in todo)
-    sizes = {unit.number: unit.stop - unit.start for unit in todo}
+    with progress_bar("windows", total, done=total - left, show=progress) as advance:
+        tries, failure = _TRIES, None
+        while todo and tries:
+            try:
+                for row in _pass(job, todo):
+                    _check(row)
+                    unit = job.units()[int(row["unit"])]
+                    advance(unit.stop - unit.start)
+            except (SarHubError, OSError):
+                raise
+            except Exception as err:  # of Ray: a node died while an actor started there, and the others go on
+                failure = err
+            before, todo = len(todo), job.todo()
+            tries = _TRIES if len(todo) < before else tries - 1
+    if todo:
+        reason = str(failure).strip().splitlines()[-1] if failure is not None else "its workers ended"
+        raise StoppedError(
+            f"{len(todo)} groups could not be computed on the Ray cluster ({reason}); start the same command again to "
+            "resume"
+        )
+
+
+def _pass(job: Job, todo: Sequence[Unit]) -> Iterator[dict[str, Any]]:
+    """Give each group to an actor once, and yield what came of it."""
+    import ray
+    import ray.data
+
+    gpu = job.model.device.startswith("cuda")
+    there = ray.cluster_resources().get("GPU" if gpu else "CPU", 1)
+    most = max(min(int(there if gpu else there // job.threads), len(todo)), 1)
     rows = ray.data.from_items([{"unit": unit.number} for unit in todo], override_num_blocks=len(todo))
-    done = rows.map_batches(
+    yield from rows.map_batches(
         _Worker,
         fn_constructor_args=(job,),
         batch_size=1,
-        concurrency=(1, len(todo)),
-        num_gpus=1 if job.model.device.startswith("cuda") else None,
-        max_restarts=-1,
-        max_task_retries=-1,
-    )
-    with progress_bar("windows", total, done=total - left, show=progress) as advance:
-        for row in done.iter_rows():
-            if row["kind"]:
-                known = getattr(errors, row["kind"], None)
-                kind = known if isinstance(known, type) and issubclass(known, SarHubError) else ImageError
-                raise (OSError if row["kind"].endswith("OSError") else kind)(row["reason"])
-            advance(sizes[int(row["unit"])])
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+        num_cpus=None if gpu else job.threads,
+        num_gpus=1 if gpu else None,
+        max_restarts=0,
+        max_task_retries=0,
+    ).iter_rows()
+
+
+def _check(row: dict[str, Any]) -> None:
+    """Raise the error that a group ended with, if it did."""
+    if not row["kind"]:
+        return
+    known = getattr(errors, row["kind"], OSError)
+    raise known(row["reason"])
