@@ -145,6 +145,11 @@ def export_named(
 def _check_options(
     format: str, info: ModelInfo, whole: bool, image_size: int | None, pixels: tuple[str | None, float | None]
 ) -> None:
+    if info.decoder is not None:
+        raise OptionError(
+            f"{info.name} has the decoder {info.decoder} for {info.task}: only networks for whole images are exported; "
+            "'sarhub predict' applies it"
+        )
     if not whole and pixels != (None, None):
         raise OptionError(
             "radiometry and full_scale say what pixels hold: they need with_preprocessing (--with-preprocessing)"

@@ -98,7 +98,7 @@ def write_repository(
 
     Raises:
         UnknownNameError: no model has that name.
-        OptionError: the weights have no license and ``permitted`` is false, ``repo`` is not a repository's name, or the
+        OptionError: the weights have a decoder, or no license and ``permitted`` is false; ``repo`` is no name; or the
             file says that it was trained on other data than the name.
         DownloadError: the weights are not here and could not be fetched.
         CheckpointError: the file does not fit the network, or does not describe itself and ``preprocessing`` is not
@@ -109,6 +109,11 @@ def write_repository(
 
     _check_repo(repo)
     choice = _chosen(name, checkpoint_path, preprocessing)
+    if choice.info.decoder is not None:
+        raise OptionError(
+            f"{name} has the decoder {choice.info.decoder} for {choice.info.task}: only networks for whole images are "
+            "published"
+        )
     _check_permission(choice.info, permitted)
     model = build_model(choice, load_tensors(choice))
     info = _as_published(choice.info, model, repo)

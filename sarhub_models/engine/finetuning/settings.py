@@ -70,6 +70,7 @@ def choose_start(
     band: Sequence[int] | None,
     radiometry: str | None,
     size: int | None,
+    dense: bool = False,
 ) -> Start:
     """Return where a fine-tuning starts, and the preprocessing that goes with it.
 
@@ -81,6 +82,7 @@ def choose_start(
         band: positions of those to read.
         radiometry: what they hold.
         size: side of the input, in place of that of the weights.
+        dense: the network gets a decoder.
 
     Raises:
         OptionError: a network is missing or too much, or the bands are not known.
@@ -96,6 +98,10 @@ def choose_start(
     if network is not None:
         raise OptionError(f"network={network!r} is for model='none' and 'imagenet'; {model} says its own")
     info = find_info(model)
+    if info.decoder is not None and not dense:
+        raise OptionError(
+            f"{model} has the decoder {info.decoder} for {info.task}: it starts fine-tunings for such alone"
+        )
     given = {name: value for name, value in dataclasses.asdict(info.preprocessing).items() if name in _FIELDS}
     given |= {"mean": list(info.preprocessing.mean), "std": list(info.preprocessing.std)}
     if radiometry == "dn":

@@ -82,6 +82,7 @@ class Windowed:
             band=self.band,
             radiometry=self.radiometry,
             size=size,
+            dense=True,
         )
 
     def reading(self, start: Start) -> Bands:

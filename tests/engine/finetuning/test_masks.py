@@ -17,11 +17,13 @@ from rasterio.transform import from_origin
 
 import sarhub_models as sarhub
 from sarhub_models import engine
+from sarhub_models.cli import main
 from sarhub_models.engine.finetuning.pairs import find_pairs
 from sarhub_models.engine.tasks.segmentation import class_iou, mask_scores
 from sarhub_models.errors import DataError, ImageError, OptionError
 from sarhub_models.features.masks import MaskPredictor, mask_names
 from sarhub_models.features.predict import Predictor
+from sarhub_models.models.export import export_named
 
 QUICK = ("runtime.threads=1", "augment.geometry=none")
 PLACE = from_origin(500000, 4000000, 10, 10)
@@ -198,6 +200,26 @@ def test_a_run_starts_from_another_one_and_frozen_backbones_keep_their_weights(
     theirs, ours = sarhub.create_model(done.folder).state_dict(), sarhub.create_model(other.folder).state_dict()
     body = [key for key in theirs if key.startswith("encoder.")]
     assert body and all(torch.equal(ours[key], theirs[key]) for key in body)
+
+
+@pytest.mark.slow
+def test_both_commands(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--steps", "2", "--batch-size", "2", "--full-scale", "255", "--classes", "sea,ship", *QUICK]
+    out = str(tmp_path / "run")
+    assert main(["finetune", str(pairs), "--model", "mobilenetv3_dsn", "--out", out, *options]) == 0
+    assert "mean iou" in capsys.readouterr().out
+    assert main(["predict", out, str(pairs / "images"), "--out", str(tmp_path / "masks")]) == 0
+    assert "12 images: sea 0." in capsys.readouterr().out and len(list((tmp_path / "masks").glob("*.tif"))) == 12
+    assert main(["finetune", str(pairs), "--model", "mobilenetv3_dsn", "--out", out, "--lora", "4", *QUICK]) == 2
+    assert "--lora has no meaning for masks" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_is_for_whole_images_is_refused(done: engine.Trained, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="only networks for whole images are exported"):
+        export_named(done.folder, tmp_path / "a.onnx", format="onnx")
+    with pytest.raises(OptionError, match="decoder"):
+        engine.finetune(tmp_path, model=done.folder, out=tmp_path / "run")
 
 
 def test_scores_of_a_confusion_matrix() -> None:
