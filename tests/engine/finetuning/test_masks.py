@@ -24,6 +24,7 @@ from sarhub_models.errors import DataError, ImageError, OptionError
 from sarhub_models.features.masks import MaskPredictor, mask_names
 from sarhub_models.features.predict import Predictor
 from sarhub_models.models.export import export_named
+from tests.engine.finetuning.test_finetune import write_chips
 
 QUICK = ("runtime.threads=1", "augment.geometry=none")
 PLACE = from_origin(500000, 4000000, 10, 10)
@@ -219,7 +220,7 @@ def test_what_is_for_whole_images_is_refused(done: engine.Trained, tmp_path: Pat
     with pytest.raises(OptionError, match="only networks for whole images are exported"):
         export_named(done.folder, tmp_path / "a.onnx", format="onnx")
     with pytest.raises(OptionError, match="decoder"):
-        engine.finetune(tmp_path, model=done.folder, out=tmp_path / "run")
+        engine.finetune(write_chips(tmp_path / "chips", count=2), model=done.folder, out=tmp_path / "run")
 
 
 def test_scores_of_a_confusion_matrix() -> None:
