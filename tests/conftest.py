@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,16 @@ def test_data() -> Path:
     if not folder:
         pytest.skip("set SARHUB_TEST_DATA to the folder with the reference data to run this test")
     return Path(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 400 kB, which a test may grow."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("mounting a disk needs rights that this user has not")
+    # Lazily, so that nothing stays mounted even if the test left a file open.
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

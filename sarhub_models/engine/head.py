@@ -18,6 +18,7 @@ from .scoring import collect
 from .sources import Split
 
 _PENALTIES = tuple(10.0**exponent for exponent in (1, 0.5, 0, -0.5, -1, -1.5, -2, -2.5, -3))
+_FLOOR = 0.1  # of the mean deviation: a feature that hardly varies would get a weight that any change of it upsets
 _MOST = 20_000  # samples that the head is fitted to
 _BATCH = 64
 _ITERATIONS = 100
@@ -39,7 +40,8 @@ def fit_head(
         device: where to compute.
     """
     x, labels = _features(network, train, transform, device)
-    mean, std = x.mean(dim=0), x.std(dim=0).clamp_min(1e-6)
+    mean, std = x.mean(dim=0), x.std(dim=0)
+    std = std.clamp_min(_FLOOR * std.mean().item() + 1e-6)
     x = (x - mean) / std
     held = None if val is None else _features(network, val, transform, device)
     weight, bias = torch.zeros(len(train.class_names), x.shape[1]), torch.zeros(len(train.class_names))

@@ -206,19 +206,6 @@ def test_a_full_disk_in_a_conversion(store: Store, tmp_path: Path, limit: int) -
     assert_same(store.import_file(file, tiny.INFO, SPEC))
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 400 kB: room for the released file, not for the converted one beside it."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("mounting a disk needs rights that this user has not")
-    # Lazily, so that nothing stays mounted even if the test left a file open.
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def test_a_disk_that_fills_up(server: FileServer, model: ModelInfo, small_disk: Path) -> None:
     store = Store(small_disk)
     with pytest.raises(DownloadError, match="No space left on device"):

@@ -202,9 +202,8 @@ def choose_length(
 ) -> Length:
     """Choose learning rates and steps by the size of the data; what is given is kept.
 
-    A head that starts as a linear classifier of good features needs half the learning rate of random weights, and the
-    statistics of the norms that the features were made with: those of a small batch, or of another radiometry than
-    that of the weights, undo them.
+    A head that starts as a linear classifier of good features needs a smaller learning rate than random weights, and
+    the statistics of the norms that the features were made with: large steps, and those of a small batch, undo them.
 
     Args:
         samples: chips to train on.
@@ -223,7 +222,7 @@ def choose_length(
         steps=steps // epochs * epochs,
         epochs=epochs,
         batch_size=size,
-        max_lr=max_lr or (1e-3 if start.pretrained else 2e-3),
+        max_lr=max_lr or (2e-3 if not start.pretrained else 1e-3 if freeze else 3e-4),
         backbone_factor=0.0 if freeze else 1.0,
         keep_norms=start.info is not None and not freeze,
         patience=max(5, epochs // 3),

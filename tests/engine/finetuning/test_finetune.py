@@ -182,6 +182,19 @@ def test_a_killed_run_ends_as_the_whole_one(done: engine.Finetuned, chips: Path,
     assert (cut / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_one_error_and_the_same_call_goes_on(chips: Path, small_disk: Path) -> None:
+    def grow(size: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={size}", str(small_disk)], check=True)
+
+    grow("9m")  # room for the weights, not for the checkpoint with the state of the optimizer
+    with pytest.raises(OSError, match=r"run.* cannot be written .*Is the disk full|No space left on device"):
+        start(chips, small_disk / "run")
+    assert not (small_disk / "run" / "run.json").exists()
+    grow("80m")
+    assert start(chips, small_disk / "run").test
+
+
 def test_two_bands_in_decibels(tmp_path: Path) -> None:
     data = write_chips(tmp_path / "chips", bands=2)
     done = start(
