@@ -32,7 +32,7 @@ BESIDE = {
     "datasets": {"weights"},  # downloads go through its HTTP client
     "features": {"models"},
     "engine": {"models", "features", ""},
-    "benchmarks": {"training", "integrations"},
+    "benchmarks": {"training", "integrations", "scenes"},
     "cli": {"scenes"},  # its commands on scenes
     "docs": {"cli", "integrations", "training", "benchmarks"},
 }

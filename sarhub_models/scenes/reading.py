@@ -24,6 +24,7 @@ __all__ = ["Batch", "ahead", "batches", "check_radiometry", "read_ready"]
 
 Item = TypeVar("Item")
 _SAMPLED = 16  # windows that are looked at before a run
+_SPAN = 2048  # columns that are read at once
 _AHEAD = 2  # batches that wait to be computed
 _END = object()
 
@@ -54,11 +55,17 @@ def read_ready(scene: Scene, window: Window, side: int, radiometry: str | None) 
         side: pixels that it becomes on each side.
         radiometry: what the scene holds.
     """
-    pixels, valid = scene.read(window)
-    seen = pixels[:, valid]
-    if not seen.size or (seen == seen[:, :1]).all():
+    return _ready(*scene.read(window), side, radiometry)
+
+
+def _ready(
+    pixels: np.ndarray, valid: np.ndarray, side: int, radiometry: str | None
+) -> tuple[np.ndarray, np.ndarray] | None:
+    whole = bool(valid.all())
+    seen = pixels if whole else pixels[:, valid]
+    if not seen.size or (seen == seen.reshape(len(seen), -1)[:, :1].reshape(-1, *(1,) * (seen.ndim - 1))).all():
         return None
-    if not valid.all():
+    if not whole:
         pixels = fill_nodata(pixels, np.broadcast_to(valid, pixels.shape), nodata="fill")
     if valid.shape != (side, side):
         pixels, valid = _resampled(pixels, valid, side, radiometry)
@@ -79,8 +86,8 @@ def batches(
         radiometry: what the scene holds.
     """
     batch = Batch([], [], [])
-    for index in indices:
-        ready = read_ready(scene, plan[index], plan.input_size, radiometry)
+    for index, pixels, valid in _each(scene, plan, indices):
+        ready = _ready(pixels, valid, plan.input_size, radiometry)
         if ready is None or _missing(plan, index, ready[1]) > max_nodata:
             continue
         batch.indices.append(index)
@@ -91,6 +98,33 @@ def batches(
             batch = Batch([], [], [])
     if batch.indices:
         yield batch
+
+
+def _each(scene: Scene, plan: Plan, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield the pixels and masks of windows; neighbors are read at once, and what they share is read once."""
+    for start, stop in _runs(plan, indices):
+        first, last = plan[start], plan[stop - 1]
+        span = Window(first.row, first.column, plan.size, last.column + plan.size - first.column)
+        pixels, valid = scene.read(span)
+        for index in range(start, stop):
+            left = plan[index].column - first.column
+            part = slice(left, left + plan.size)
+            yield index, pixels[:, :, part], valid[:, part]
+
+
+def _runs(plan: Plan, indices: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield first and last + 1 of windows that lie side by side, of so many pixels at most."""
+    most, start = max(_SPAN // plan.stride, 1), None
+    for index in indices:
+        if start is None:
+            start, stop = index, index + 1
+        elif index == stop and index % plan.columns and stop - start < most:
+            stop += 1
+        else:
+            yield start, stop
+            start, stop = index, index + 1
+    if start is not None:
+        yield start, stop
 
 
 def _missing(plan: Plan, index: int, valid: np.ndarray) -> float:

@@ -140,7 +140,7 @@ def test_a_truncated_scene_keeps_what_was_done(scene: Path, tmp_path: Path, monk
     file = tmp_path / "cut.tif"
     file.write_bytes(scene.read_bytes()[: -SIDE * SIDE * 4])
     monkeypatch.setattr("sarhub_models.scenes.session.check_radiometry", lambda *_: None)
-    with pytest.raises(ImageError, match=r"cut\.tif: the window of 128 x 128 pixels at row 256, column 0"):
+    with pytest.raises(ImageError, match=r"cut\.tif: the window of 128 x 512 pixels at row 256, column 0"):
         embed(file, tmp_path / "e.parquet", windows=Windows(batch_size=1))
     assert len(list((tmp_path / "e.parquet.partial").glob("*.safetensors"))) == 2
 

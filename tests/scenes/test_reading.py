@@ -1,0 +1,62 @@
+"""Windows of a plan: neighbors that are read at once give what each gives alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sarhub_models.scenes.plan import make_plan
+from sarhub_models.scenes.products import open_scene
+from sarhub_models.scenes.reading import ahead, batches, read_ready
+
+from .test_products import write_tif
+
+
+@pytest.mark.parametrize(("size", "stride"), [(64, 64), (96, 32), (300, 300)])
+def test_windows_read_at_once_are_those_read_alone(tmp_path: Path, size: int, stride: int) -> None:
+    array = np.random.default_rng(0).integers(0, 900, (200, 2600), dtype=np.uint16)
+    array[:, 500:900] = 0
+    file = write_tif(tmp_path / "s.tif", array, nodata=0)
+    plan = make_plan(array.shape, size=size, stride=stride)
+    with open_scene(file) as scene:
+        found = list(batches(scene, plan, range(3, len(plan)), size=5, max_nodata=0.5, radiometry="dn"))
+        indices = [index for batch in found for index in batch.indices]
+        assert all(len(batch.indices) == 5 for batch in found[:-1])
+        assert (len(indices) < len(plan) - 3) == (stride < 300)  # the gap holds no larger cell
+        for batch in found[::7]:
+            for index, pixels, mask in zip(batch.indices, batch.pixels, batch.masks, strict=True):
+                alone = read_ready(scene, plan[index], plan.input_size, "dn")
+                assert alone is not None
+                np.testing.assert_array_equal(pixels, alone[0])
+                np.testing.assert_array_equal(mask, alone[1])
+
+
+def test_power_is_averaged_where_the_resolution_is_another(tmp_path: Path) -> None:
+    decibels = np.where(np.indices((64, 64)).sum(axis=0) % 2, -10.0, -20.0).astype(np.float32)
+    with open_scene(write_tif(tmp_path / "s.tif", decibels)) as scene:
+        plan = make_plan(scene.shape, size=8, resolution=80, spacing=scene.spacing)
+        ready = read_ready(scene, plan[0], plan.input_size, "db")
+    assert ready is not None
+    np.testing.assert_allclose(ready[0], 10 * np.log10((0.1 + 0.01) / 2), atol=0.1)
+
+
+def test_what_runs_ahead_raises_here_and_stops_with_its_reader() -> None:
+    seen: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(1000):
+            seen.append(number)
+            yield number
+            if number == 3:
+                raise ValueError("of the thread")
+
+    with pytest.raises(ValueError, match="of the thread"):
+        list(ahead(numbers))
+    seen.clear()
+    reader = ahead(numbers)
+    assert next(reader) == 0
+    reader.close()
+    assert len(seen) <= 4
