@@ -231,7 +231,8 @@ def _coco(result: Boxes) -> dict[str, Any]:
 
 
 def _rounded(one: Found) -> list[list[float]]:
-    found: list[list[float]] = one.boxes.astype(np.float64).round(2).tolist()
+    values: Any = one.boxes.astype(np.float64).round(2)
+    found: list[list[float]] = values.tolist()
     return found
 
 
