@@ -25,7 +25,7 @@ from ..zoo.entries import Input, ModelInfo, Preprocessing
 from .choice import choose
 from .create import build_model, create_model, input_channels, select_channels
 from .loading import load_tensors
-from .whole import SCORES, Whole, made_up_pixels, scores
+from .whole import SCORES, Whole, check_whole, made_up_pixels, scores
 
 __all__ = [
     "EXPORTED",
@@ -124,7 +124,12 @@ def export_named(
         )
     choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
     trained, info = pretrained or choice.file is not None, choice.info
-    _check_options(format, info, with_preprocessing, image_size, (radiometry, full_scale))
+    if with_preprocessing:
+        check_whole(format, info, image_size)
+    elif radiometry is not None or full_scale is not None:
+        raise OptionError(
+            "radiometry and full_scale say what pixels hold: they need with_preprocessing (--with-preprocessing)"
+        )
     side = image_size or info.preprocessing.side or networks.spec(info.network).timm_args.get("img_size", 128)
     options: dict[str, Any] = {"img_size": side} if "img_size" in networks.spec(info.network).timm_args else {}
     tensors = load_tensors(choice) if trained else None
@@ -140,27 +145,6 @@ def export_named(
             model, file, format=format, info=facts, radiometry=radiometry, full_scale=full_scale, image_size=side
         )
     return export_model(model, file, format=format, input_shape=shape, metadata=to_metadata(facts))
-
-
-def _check_options(
-    format: str, info: ModelInfo, whole: bool, image_size: int | None, pixels: tuple[str | None, float | None]
-) -> None:
-    if info.decoder is not None:
-        raise OptionError(
-            f"{info.name} has the decoder {info.decoder} for {info.task}: only networks for whole images are exported; "
-            "'sarhub predict' applies it"
-        )
-    if not whole and pixels != (None, None):
-        raise OptionError(
-            "radiometry and full_scale say what pixels hold: they need with_preprocessing (--with-preprocessing)"
-        )
-    if whole and format == _WEIGHTS:
-        raise OptionError("a file of weights holds no operations: the preprocessing is for onnx and pt2")
-    side = info.preprocessing.side
-    if whole and side is not None and image_size not in (None, side):
-        raise OptionError(
-            f"the preprocessing makes images of {side} pixels a side, got image_size={image_size}: leave it out"
-        )
 
 
 def export_whole(

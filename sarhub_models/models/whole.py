@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import OptionError
 from ..transforms import DRAA, Crop, Pipeline, Resize, ToRadiometry
 from ..transforms.operators import ptls_sorted
 from ..transforms.radiometry import RADIOMETRIES
 from ..transforms.steps import INTERPOLATIONS
+from ..zoo.entries import ModelInfo
 
-__all__ = ["SCORES", "Whole", "made_up_pixels", "scores"]
+__all__ = ["SCORES", "Whole", "check_whole", "made_up_pixels", "scores"]
 
 SCORES = "probabilities"
 """Output of a file that the preprocessing is in, as its description says it."""
@@ -56,6 +58,21 @@ def scores(logits: Tensor, *, multilabel: bool | None, temperature: float = 1.0)
         return logits
     scaled = logits / temperature
     return scaled.sigmoid() if multilabel else scaled.softmax(dim=1)
+
+
+def check_whole(format: str, info: ModelInfo, image_size: int | None) -> None:
+    """Refuse a format, or a size of the network's input, with which the preprocessing cannot be in a file.
+
+    Raises:
+        OptionError: it cannot.
+    """
+    if format == "safetensors":
+        raise OptionError("a file of weights holds no operations: the preprocessing is for onnx and pt2")
+    side = info.preprocessing.side
+    if side is not None and image_size not in (None, side):
+        raise OptionError(
+            f"the preprocessing makes images of {side} pixels a side, got image_size={image_size}: leave it out"
+        )
 
 
 def made_up_pixels(chain: Pipeline, *, side: int | None = None) -> list[Tensor]:
