@@ -139,7 +139,7 @@ def check_scene(shape: Sequence[int], side: int | None) -> None:
     if side is not None and max(height, width) > _SCENE * side:
         raise ImageError(
             f"a scene of {height} x {width} pixels would be squeezed to {side} x {side}; cut it into tiles of about "
-            f"{side} pixels, or at most {_SCENE * side}, or crop what matters"
+            f"{side} pixels, or at most {_SCENE * side}, crop what matters, or walk over it with 'sarhub scene'"
         )
 
 

@@ -75,6 +75,7 @@ def test_a_dense_map_is_a_valid_cog_in_half_precision_in_the_right_place(scene: 
     assert np.linalg.norm(means[:, 0] - means[:, 1]) < np.linalg.norm(means[:, 0] - means[:, 5])
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_resumes_and_gives_the_same(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_run_that_was_stopped_resumes_and_gives_the_same(
     assert geopandas.read_parquet(tmp_path / "e.parquet").equals(geopandas.read_parquet(tmp_path / "whole.parquet"))
 
 
+@pytest.mark.slow
 def test_sentinel1_goes_to_the_network_as_backscatter_and_keeps_its_control_points(tmp_path: Path) -> None:
     product = write_safe(tmp_path, [Measurement("VV", grd((260, 300)))], zipped=True)
     found = embed(product, tmp_path / "e.parquet", reading=Reading())

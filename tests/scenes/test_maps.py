@@ -87,6 +87,7 @@ def test_similar_finds_the_place_that_it_was_given(scene: Path, tmp_path: Path) 
     assert cog_validate(found.map)[0]
 
 
+@pytest.mark.slow
 def test_windows_that_show_one_place_are_listed_once(scene: Path, tmp_path: Path) -> None:
     with rasterio.open(scene) as dataset:
         x, y = dataset.transform * (3.5 * SIDE, 1.5 * SIDE)
@@ -126,6 +127,7 @@ def test_clusters_tell_what_differs_apart(scene: Path, tmp_path: Path, monkeypat
     assert (classes[:, 0] == NO_CLASS).all()
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_with_a_legend(scene: Path, tmp_path: Path) -> None:
     options = {**OPTIONS, "quicklook": True, "windows": Windows(overlap=0)}
     found = map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", **options)
