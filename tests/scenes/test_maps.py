@@ -171,3 +171,25 @@ def test_a_full_disk_leaves_nothing_half_written_and_the_next_run_resumes(scene:
     assert len(kept) == 4
     assert main(arguments) == 0
     assert sorted(file.name for file in tmp_path.iterdir()) == ["map.probabilities.tif", "map.tif"]
+
+
+def test_answers_for_each_pixel_become_a_map_of_finer_cells(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a network that answers for blocks of four by four pixels: the bright place is where its pixels are."""
+
+    def answers(self: WindowModel, x: torch.Tensor) -> torch.Tensor:
+        bright = torch.nn.functional.avg_pool2d(x[:, :1], 4) > 3
+        return torch.cat([~bright, bright, torch.zeros(len(x), 11, 32, 32)], dim=1).float()
+
+    monkeypatch.setattr(WindowModel, "compute", answers)
+    found = map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", **OPTIONS)
+    with rasterio.open(tmp_path / "map.tif") as dataset:
+        classes = dataset.read(1)
+        assert (dataset.shape, dataset.res) == ((96, 160), (40, 40))
+        assert dataset.transform * (0, 0) == pytest.approx((5e5, 5e6))
+    assert (classes[:, :16] == NO_CLASS).all()
+    assert (classes[:, 16:] != NO_CLASS).all()
+    with rasterio.open(found.probabilities) as dataset:
+        assert dataset.dtypes[0] == "float32"
+        np.testing.assert_allclose(dataset.read()[:, :, 16:].sum(axis=0), 1, atol=2e-3)
