@@ -93,6 +93,8 @@ class Predictor:
         radiometry: what the images hold; by default what those hold that the weights were fine-tuned on.
         full_scale: value of amplitude 1; by default likewise.
         bands: names of the bands in the files, where these do not say them; by default likewise.
+        band: position of the band to read, counted from 1, or of several in the order of the network, in place of
+            names; by default likewise.
         nodata: policy for pixels without data; by default likewise, or ``"refuse"``.
         device: where the network runs; exported files run on the CPU.
 
@@ -128,6 +130,7 @@ class Predictor:
         radiometry: str | None = None,
         full_scale: float | None = None,
         bands: Sequence[str] | None = None,
+        band: int | Sequence[int] | None = None,
         nodata: str | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
@@ -138,7 +141,9 @@ class Predictor:
         radiometry = images.get("radiometry") if radiometry is None else radiometry
         self.full_scale = images.get("full_scale") if full_scale is None else full_scale
         self.bands = images.get("bands") if bands is None else bands
-        self.band = images.get("band") if bands is None else None
+        self.band = [band] if isinstance(band, int) else band
+        if band is None and bands is None:
+            self.band = images.get("band")
         self.nodata = images.get("nodata", "refuse") if nodata is None else nodata
         self.transform = create_transform(weights, radiometry=radiometry, full_scale=self.full_scale)
         self.class_names = info.class_names or tuple(f"class {index}" for index in range(info.num_classes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,8 +29,23 @@ from ..scenes import (
     windows,
 )
 
+_OF_SCENES = (
+    "size",
+    "stride",
+    "overlap",
+    "resolution",
+    "max_nodata",
+    "swath",
+    "denoise",
+    "engine",
+    "address",
+    "quicklook",
+)
+_OF_IMAGES = ("features", "nodata", "workers", "on_error")
+
 
 def command(
+    context: typer.Context,
     weights: Annotated[
         str,
         typer.Argument(
@@ -93,7 +109,9 @@ def command(
       sarhub predict mobilenetv3_dsn chips/ --out predictions.csv --full-scale 65535
       sarhub predict ships S1A_IW_GRDH_….SAFE --out map.tif
     """
-    if out.suffix.lower() in (".tif", ".tiff"):
+    mapped = out.suffix.lower() in (".tif", ".tiff")
+    _refuse(context, _OF_IMAGES if mapped else _OF_SCENES, "images" if mapped else "scenes, with --out FILE.tif")
+    if mapped:
         from ...scenes.classify import map_classes
 
         cut = windows(size, stride, overlap, resolution, max_nodata, batch_size or 32)
@@ -119,11 +137,12 @@ def command(
         radiometry=radiometry,
         full_scale=full_scale,
         bands=split_bands(bands),
+        band=_position(band),
         nodata=nodata,
         device=usable_device(device),
     )
     files = [images] if images.is_file() else list_images(images)
-    if bands is None:
+    if bands is None and band is None:
         files = one_per_image(files, predictor.transform.bands)
     names = [file.name if file == images else file.relative_to(images).as_posix() for file in files]
     options: dict[str, Any] = {"out": out, "names": names, "on_error": on_error, "progress": not as_json}
@@ -141,6 +160,30 @@ def command(
         console.note(f"skipped {name}: {reason}")
     shown = ", ".join(f"{count} {name or 'without a class'}" for name, count in sorted(counts.items())[:20])
     print(f"{out}: {len(found.names)} images: {shown}")
+
+
+def _refuse(context: typer.Context, names: Sequence[str], of: str) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        OptionError: some were given.
+    """
+    # by the name of the source: releases of typer differ in whose enum it is
+    given = [name for name in names if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise OptionError(f"{options} {'is' if len(given) == 1 else 'are'} for {of}: leave it out")
+
+
+def _position(band: str | None) -> int | None:
+    """Return the position of the band to read of images.
+
+    Raises:
+        OptionError: it is a name.
+    """
+    if band is not None and not band.isdecimal():
+        raise OptionError(f"expected the position of the band, counted from 1, got {band!r}; --bands names all of them")
+    return None if band is None else int(band)
 
 
 def _print_windowed(found: Any, out: Path, as_json: bool) -> None:
