@@ -59,10 +59,11 @@ def embed_scenes(
 ) -> Embedded:
     """Compute the features of scenes, window by window, resumable and into one file.
 
-    ``.parquet`` is GeoParquet: a row for each window with ``scene``, ``row``, ``column``, ``height``, ``width`` (in
-    pixels, cut to the scene), ``features`` (float32) and its outline, in the coordinates of the scenes, or in degrees
-    where these differ. ``.tif`` is a Cloud-Optimized GeoTIFF of the network's last map in float16, of one scene, with
-    overlaps blended. Windows with too much nodata are left out; a later run with the same arguments resumes.
+    ``.parquet`` is GeoParquet: a row for each window with ``scene`` (its path in the folder that all share), ``row``,
+    ``column``, ``height``, ``width`` (in pixels, cut to the scene), ``features`` (float32) and its outline, in the
+    coordinates of the scenes, or in degrees where these differ. ``.tif`` is a Cloud-Optimized GeoTIFF of the network's
+    last map in float16, of one scene, with overlaps blended. Windows with too much nodata are left out; a later run
+    with the same arguments resumes.
 
     Args:
         scenes: a scene, a folder or list file of scenes, or several of these.
@@ -147,7 +148,10 @@ def _system(places: Sequence[Georeference]) -> Any:
 
 
 def _tables(session: Session, system: Any) -> Iterator[dict[str, Any]]:
-    for number, (place, spec) in enumerate(zip(session.places, session.job.scenes, strict=True)):
+    paths = [spec.path for spec in session.job.scenes]
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    names = [path.relative_to(root).as_posix() for path in paths]
+    for number, place in enumerate(session.places):
         plan = session.plan(number)
         for group in session.found(number):
             if not len(group.indices):
@@ -155,7 +159,7 @@ def _tables(session: Session, system: Any) -> Iterator[dict[str, Any]]:
             boxes = np.array([clipped(plan, index) for index in group.indices.tolist()])
             degrees = place.crs != system
             yield {
-                "scene": [spec.path.name] * len(boxes),
+                "scene": [names[number]] * len(boxes),
                 **dict(zip(("row", "column", "height", "width"), boxes.T, strict=True)),
                 "features": group.values[:, :, 0, 0].astype(np.float32),
                 "geometry": [place.footprint(*box, wgs84=degrees) for box in boxes.tolist()],

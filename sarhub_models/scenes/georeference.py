@@ -40,7 +40,7 @@ class Georeference:
         """Return what the three parts of a file say; the identity that stands for no transform is none."""
         if gcps:
             return cls(crs, None, tuple(gcps))
-        known = transform is not None and (crs is not None or not transform.is_identity)
+        known = transform is not None and not transform.is_identity
         return cls(crs, transform) if known else cls()
 
     @property
@@ -99,7 +99,10 @@ class Georeference:
             x = np.where((x < 0) & self._jump, x + _TURN, x)
             rows, columns = self._splines.rowcol(x, y, op=lambda value: value)
             return np.asarray(rows, float), np.asarray(columns, float)
-        t = ~self.transform
+        t = self.transform
+        if self.geographic:  # -175° is 185° in a scene from 170° to 190°
+            x = np.where(x < t.c - _HALF, x + _TURN, x)
+        t = ~t
         return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
 
     def locate(self, longitude: Any, latitude: Any) -> tuple[np.ndarray, np.ndarray]:

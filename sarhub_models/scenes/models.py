@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from torch import Tensor
 from ..errors import OptionError
 from ..features.journal import maker_digest
 from ..features.predict import Predictor
+from ..io.files import digests
 from ..models.choice import find_info
 from ..models.create import open_model
 from ..transforms import Pipeline, normalize_amplitude
 from ..transforms.amplitude import as_tensor
+from ..zoo.description import weights_file
 from ..zoo.entries import SINGLE
 
 __all__ = ["KINDS", "ModelSpec", "WindowModel", "needs", "probe"]
@@ -103,9 +106,12 @@ class WindowModel:
 
     def digest(self) -> str:
         """Return the digest of all that decides what it makes of a window."""
-        known = self.network if isinstance(self.network, torch.nn.Module) else self.spec.weights
+        known = self.network
+        if not isinstance(known, torch.nn.Module):  # an exported file
+            known = digests(weights_file(Path(self.spec.weights))).sha256
+        temperature = None if self._predictor is None else self._predictor.temperature
         decided = {key: value for key, value in asdict(self.spec).items() if key not in ("weights", "device")}
-        return maker_digest(known, self.transform, decided, self._full_scale, self.names)
+        return maker_digest(known, self.transform, decided, self._full_scale, self.names, temperature)
 
     def __call__(self, windows: Sequence[np.ndarray]) -> np.ndarray:
         """Return what the network says of windows.

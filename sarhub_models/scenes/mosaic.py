@@ -42,7 +42,7 @@ class Grid:
         if side == 1:
             return cls(plan.rows, plan.columns, plan.stride, 1)
         step = plan.size // side
-        if plan.size % side or plan.stride % step or plan.halo % step:
+        if plan.size % side or plan.stride % step or (plan.size - plan.stride) % (2 * step):
             raise OptionError(
                 f"windows of {plan.size} pixels become maps of {side} values, {plan.size / side:g} pixels each: the "
                 f"stride must be a multiple of that which leaves as much on both sides, not {plan.stride}"

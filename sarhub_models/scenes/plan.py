@@ -13,6 +13,7 @@ from ..errors import OptionError
 __all__ = ["Plan", "Window", "make_plan"]
 
 _SQUARE = 1.2  # one side of a pixel beside the other, at most
+_NEAR = 0.02  # share by which the resolution of a map may differ from what was asked for
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,12 @@ def make_plan(
         resolution: meters a pixel that the network is given; by default the scene's own.
         spacing: meters of a row and of a column of the scene, where they are known.
         side: values on each side of the map that becomes of a window; with more than one the default is an overlap of
-            about half, with as many values on both sides of a cell.
+            half, an overlap becomes the nearest one with as many values on both sides of a cell, and each value stands
+            for whole pixels, which a resolution must allow to within 2 %.
 
     Raises:
-        OptionError: numbers are impossible, or a resolution is asked for and that of the scene is unknown.
+        OptionError: numbers are impossible, or a resolution is asked for and that of the scene is unknown or does not
+            fit the map.
 
     >>> plan = make_plan((1000, 1500), size=256, overlap=0.5)
     >>> len(plan), plan[0]
@@ -134,20 +137,33 @@ def make_plan(
         raise OptionError("stride and overlap both say where the next window begins: give one of them")
     if overlap is not None and not 0 <= overlap < 1:
         raise OptionError(f"expected overlap to be from 0 to below 1, got {overlap}")
-    if stride is None and overlap is None and side > 1:
-        stride = size - 2 * (size // side) * round(side / 4)
+    if stride is None and side > 1:
+        margin = min(round((0.5 if overlap is None else overlap) * side / 2), (side - 1) // 2)
+        stride = size - 2 * (size // side) * margin
     stride = max(round(size * (1 - (overlap or 0))), 1) if stride is None else stride
     if not 1 <= stride <= size:
         raise OptionError(f"expected a stride from 1 to the size of a window, {size}, got {stride}")
     scale = 1.0 if resolution is None else _scale(resolution, spacing)
     if scale == 1 and side > 1:
         return Plan(*shape, size, stride, size)  # what does not fit is refused, not changed
-    unit = 1 if side == 1 else max(round(size * scale / side), 1)
+    unit = 1 if side == 1 else _unit(size * scale / side, resolution)
     whole = max(round(size * scale), 1) if side == 1 else unit * side
     cell = max(round(stride * scale / unit), 1) * unit
     if (whole - cell) // unit % 2:  # the same halo on both sides
         whole, cell = (whole + unit, cell) if side == 1 else (whole, max(cell - unit, unit))
     return Plan(*shape, whole, cell, size if scale != 1 else whole)
+
+
+def _unit(wanted: float, resolution: float | None) -> int:
+    """Return the whole pixels of the scene that a value of the map stands for."""
+    unit = max(round(wanted), 1)
+    if resolution is not None and abs(unit / wanted - 1) > _NEAR:
+        near = " or ".join(f"{count * resolution / wanted:g} m" for count in (int(wanted), int(wanted) + 1) if count)
+        raise OptionError(
+            f"a resolution of {resolution:g} m makes a value of the map {wanted:g} pixels of the scene long, which "
+            f"must be a whole number: give {near}"
+        )
+    return unit
 
 
 def _scale(resolution: float, spacing: tuple[float, float] | None) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,25 +55,40 @@ def draw_similarity(session: Session, out: Path, similarity: np.ndarray, boxes: 
 
 def draw_components(session: Session, out: Path) -> Path:
     """Draw the first three principal components of features as red, green and blue."""
-    grid = session.grid()
-    step = max(-(-max(grid.height, grid.width) // _SIDE), 1)
-    kept, number = [], 0
-    for strip in session.rows():
-        chosen = np.flatnonzero((np.arange(strip.shape[1]) + number) % step == 0)
-        kept += [strip[:, row, ::step] for row in chosen]
-        number += strip.shape[1]
-    values = np.moveaxis(np.stack(kept, axis=1), 0, -1)  # (h, w, D)
-    known = np.isfinite(values).all(axis=-1)
-    vectors = values[known].astype(np.float64)
-    sample = vectors[:: max(len(vectors) // _SAMPLED, 1)]
+    sample = _sampled(session).astype(np.float64)
     mean = sample.mean(axis=0)
     axes = np.linalg.svd(sample - mean, full_matrices=False)[2][:3]
-    found = (vectors - mean) @ axes.T
-    low, high = np.percentile(found, [2, 98], axis=0)
-    picture = np.zeros((*known.shape, 4))
-    picture[known, : found.shape[1]] = np.clip((found - low) / np.maximum(high - low, 1e-12), 0, 1)
+    found = np.stack([((row - mean) @ axes.T).astype(np.float32) for row in _shown(session)])  # (h, w, 3)
+    known = np.isfinite(found).all(axis=-1)
+    low, high = np.percentile(found[known], [2, 98], axis=0)
+    picture = np.zeros((*known.shape, 4), np.float32)
+    picture[known, : found.shape[2]] = np.clip((found[known] - low) / np.maximum(high - low, 1e-12), 0, 1)
     picture[known, 3] = 0.6
     return _draw(session, out, picture, note="red, green, blue: first three principal components of the features")
+
+
+def _shown(session: Session) -> Iterator[np.ndarray]:
+    """Yield the rows of a map that a picture shows, (w, D) each; NaN without data."""
+    grid, number = session.grid(), 0
+    step = max(-(-max(grid.height, grid.width) // _SIDE), 1)
+    for strip in session.rows():
+        for row in range(-number % step, strip.shape[1], step):
+            yield strip[:, row, ::step].T
+        number += strip.shape[1]
+
+
+def _sampled(session: Session) -> np.ndarray:
+    """Return vectors from all over a map, (N, D) float32: every n-th one, where n doubles when they become too many."""
+    kept: list[np.ndarray] = []
+    step, number = 1, 0
+    for row in _shown(session):
+        for vector in row[np.isfinite(row).all(axis=1)]:
+            if number % step == 0:
+                kept.append(vector.copy())
+                if len(kept) > _SAMPLED:
+                    kept, step = kept[::2], 2 * step
+            number += 1
+    return np.stack(kept)
 
 
 def _draw(

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,7 +24,8 @@ from .products import Scene
 __all__ = ["Batch", "ahead", "batches", "check_radiometry", "read_ready"]
 
 Item = TypeVar("Item")
-_SAMPLED = 16  # windows that are looked at before a run
+_LATTICE = 4  # windows down and across that are looked at before a run
+_SAMPLED = _LATTICE**2  # with data, at most
 _SPAN = 2048  # columns that are read at once
 _AHEAD = 2  # batches that wait to be computed
 _END = object()
@@ -61,11 +63,9 @@ def read_ready(scene: Scene, window: Window, side: int, radiometry: str | None) 
 def _ready(
     pixels: np.ndarray, valid: np.ndarray, side: int, radiometry: str | None
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    whole = bool(valid.all())
-    seen = pixels if whole else pixels[:, valid]
-    if not seen.size or (seen == seen.reshape(len(seen), -1)[:, :1].reshape(-1, *(1,) * (seen.ndim - 1))).all():
+    if not (pixels.any(axis=0) & valid).any():  # no radar measures 0 everywhere: such margins are often not said
         return None
-    if not whole:
+    if not valid.all():
         pixels = fill_nodata(pixels, np.broadcast_to(valid, pixels.shape), nodata="fill")
     if valid.shape != (side, side):
         pixels, valid = _resampled(pixels, valid, side, radiometry)
@@ -144,9 +144,7 @@ def check_radiometry(scene: Scene, plan: Plan, model: WindowModel) -> None:
     Warns:
         RadiometryWarning: integers are divided by more than in the training of the weights.
     """
-    chosen = np.unique(np.linspace(0, len(plan) - 1, min(_SAMPLED, len(plan))).astype(int))
-    found = [scene.read(plan[int(index)]) for index in chosen]
-    values = np.concatenate([pixels[:, valid].ravel() for pixels, valid in found])
+    values = _sample(scene, plan)
     if not values.size:
         return
     try:
@@ -167,6 +165,21 @@ def check_radiometry(scene: Scene, plan: Plan, model: WindowModel) -> None:
             check_values(torch.from_numpy(values.astype(np.float32)), given)
     except (ImageError, RadiometryWarning) as err:
         raise ImageError(f"{scene.path}: {err}") from err
+
+
+def _sample(scene: Scene, plan: Plan) -> np.ndarray:
+    """Return the values of windows all over a scene; closer and closer ones until some have data."""
+    count, seen = _LATTICE, set[int]()
+    while True:
+        rows, columns = (((np.arange(count) + 0.5) * size / count).astype(int) for size in (plan.rows, plan.columns))
+        chosen = set(np.add.outer(rows * plan.columns, columns).ravel().tolist())
+        windows = (scene.read(plan[index]) for index in sorted(chosen - seen))
+        values = (pixels[:, valid].ravel() for pixels, valid in windows)
+        found = list(islice((each for each in values if each.any()), _SAMPLED))
+        if found or count >= max(plan.rows, plan.columns):
+            return np.concatenate(found) if found else np.empty(0)
+        seen |= chosen
+        count *= 2
 
 
 def ahead(make: Callable[[], Iterator[Item]]) -> Iterator[Item]:
@@ -219,7 +232,10 @@ def _resampled(
     if radiometry is not None and power is not None:
         values = convert_radiometry(values, power, radiometry, full_scale=1)
     share = _interpolated(torch.from_numpy(valid.astype(np.float32))[None], side)[0]
-    return values.numpy(), share.numpy() >= 0.5
+    sized = values.numpy()
+    if radiometry in (None, "amplitude") and pixels.dtype.kind in "iu":  # their dtype says the full scale
+        sized = np.rint(sized).astype(pixels.dtype)
+    return sized, share.numpy() >= 0.5
 
 
 def _interpolated(values: torch.Tensor, side: int) -> torch.Tensor:

@@ -32,19 +32,16 @@ class SceneSpec:
     Attributes:
         path: of the scene.
         options: of :func:`~sarhub_models.scenes.products.open_scene`.
+        stamp: of :meth:`Scene.stamp <sarhub_models.scenes.products.Scene.stamp>`, by which a change is seen.
     """
 
     path: Path
     options: dict[str, Any] = field(default_factory=dict)
+    stamp: tuple[tuple[str, int, int], ...] = ()
 
     def open(self) -> Scene:
         """Open it."""
         return open_scene(self.path, **self.options)
-
-    def stamp(self) -> list[Any]:
-        """Return path, size and time of change, by which a scene is known."""
-        status = self.path.stat()
-        return [str(self.path), status.st_size, status.st_mtime_ns]
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ class Job:
         """Return all that decides what its groups hold, JSON-ready."""
         return {
             "weights": model.digest(),
-            "scenes": [[*scene.stamp(), _plain(scene.options)] for scene in self.scenes],
+            "scenes": [[scene.stamp, _plain(scene.options)] for scene in self.scenes],
             "plans": [asdict(plan) for plan in self.plans],
             "batch_size": self.batch_size,
             "max_nodata": self.max_nodata,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import OptionError
+from ..models.choice import HUB
+from ..zoo.manifest import own_file
 from .georeference import Georeference
 from .groups import Groups, groups_folder
 from .models import ModelSpec, WindowModel, needs, probe
@@ -184,14 +186,18 @@ def open_session(
     wanted, expected = needs(weights)
     given = [scenes] if isinstance(scenes, str | os.PathLike) else list(scenes)
     options = reading.options(wanted, expected)
-    specs = tuple(SceneSpec(path, options) for place in given for path in find_scenes(place, wanted=wanted))
+    # Workers on a cluster have a working directory of their own
+    found = [path.absolute() for place in given for path in find_scenes(place, wanted=wanted)]
+    specs = [SceneSpec(path, options) for path in found]
     with specs[0].open() as first:
         said = first.radiometry
-    model = WindowModel(ModelSpec(os.fspath(weights), kind, said or expected, reading.full_scale, device))
+    file = None if os.fspath(weights).startswith(HUB) else own_file(weights)
+    source = os.fspath(weights) if file is None else str(Path(weights).absolute())
+    model = WindowModel(ModelSpec(source, kind, said or expected, reading.full_scale, device))
     size = windows.size or model.size
     output = probe(model, size)
     plans, places = [], []
-    for spec in specs:
+    for number, spec in enumerate(specs):
         with spec.open() as scene:
             if scene.radiometry != said:
                 raise OptionError(
@@ -209,13 +215,14 @@ def open_session(
             )
             Grid.of(plan, output[1])
             check_radiometry(scene, plan, model)
+            specs[number] = replace(spec, stamp=scene.stamp())
             plans.append(plan)
             places.append(scene.georeference)
     job = Job(
-        specs,
+        tuple(specs),
         tuple(plans),
         model.spec,
-        groups_folder(out),
+        groups_folder(out.absolute()),
         windows.batch_size,
         windows.max_nodata,
         output[1] > 1,

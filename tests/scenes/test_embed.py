@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import geopandas
 import numpy as np
@@ -14,9 +19,11 @@ from rio_cogeo.cogeo import cog_validate
 
 import sarhub_models as sarhub
 from sarhub_models.errors import ImageError, OptionError
-from sarhub_models.scenes import runner
+from sarhub_models.scenes import quicklook, runner
 from sarhub_models.scenes.embed import embed_scenes
-from sarhub_models.scenes.session import Reading, Windows
+from sarhub_models.scenes.models import ModelSpec, WindowModel
+from sarhub_models.scenes.mosaic import Grid
+from sarhub_models.scenes.session import Reading, Windows, open_session
 
 from .safe import Measurement, grd, write_safe
 from .test_products import write_tif
@@ -153,3 +160,76 @@ def test_a_window_that_gives_nan_is_named(scene: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr(WindowModel, "compute", lambda self, x: np.nan * x.mean((1, 2, 3))[:, None, None, None])
     with pytest.raises(ImageError, match=r"window at row 0, column 128: the network gives NaN"):
         embed(scene, tmp_path / "e.parquet")
+
+
+def test_windows_of_integers_at_another_resolution_go_to_the_network(scene: Path, tmp_path: Path) -> None:
+    found = embed(scene, tmp_path / "e.parquet", reading=Reading(), windows=Windows(resolution=20))
+    assert found.windows == 4
+
+
+def test_scenes_of_one_name_are_told_apart(scene: Path, tmp_path: Path) -> None:
+    places = [tmp_path / "in" / name / "vv.tif" for name in ("a", "b")]
+    for place in places:
+        place.parent.mkdir(parents=True)
+        shutil.copy(scene, place)
+    embed(tmp_path / "in", tmp_path / "e.parquet")
+    table = geopandas.read_parquet(tmp_path / "e.parquet")
+    assert table.scene.value_counts().to_dict() == {"a/vv.tif": 11, "b/vv.tif": 11}
+
+
+def test_a_job_holds_absolute_paths(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers on a cluster have another working directory."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(scene, "s.tif")
+    options = {"kind": "features", "out": Path("e.parquet"), "windows": Windows(), "reading": Reading(full_scale=65535)}
+    job = open_session("s.tif", weights=MODEL, **options).job
+    assert (job.scenes[0].path, job.folder) == (tmp_path / "s.tif", tmp_path / "e.parquet.partial")
+    assert job.model.weights == MODEL
+
+
+def test_a_run_is_not_resumed_with_a_scene_that_changed(scene: Path, tmp_path: Path) -> None:
+    options = {"kind": "features", "windows": Windows(), "reading": Reading(full_scale=65535)}
+    shutil.copy(scene, tmp_path / "s.tif")
+    for _ in range(2):
+        open_session(tmp_path / "s.tif", weights=MODEL, out=tmp_path / "e.parquet", **options)
+    (tmp_path / "s.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    with pytest.raises(OptionError, match=r"other arguments \(scenes\)"):
+        open_session(tmp_path / "s.tif", weights=MODEL, out=tmp_path / "e.parquet", **options)
+
+
+def test_the_digest_of_a_model_tells_all_that_decides_apart(tmp_path: Path) -> None:
+    model = WindowModel(ModelSpec(MODEL, "classes"))
+    plain = model.digest()
+    model._predictor.temperature = 2.0
+    assert model.digest() != plain
+    file = tmp_path / "exported.onnx"
+    model.network, model.spec = len, replace(model.spec, weights=str(file))  # which has no tensors to look at
+    file.write_bytes(b"first")
+    first = model.digest()
+    assert model.digest() == first
+    file.write_bytes(b"other")
+    assert model.digest() != first
+
+
+def test_components_are_drawn_without_all_features_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first component is the channel that varies most; 1000 x 1000 vectors of 32 numbers are 128 MB."""
+
+    def rows() -> Iterator[np.ndarray]:
+        rng = np.random.default_rng(0)
+        for _ in range(0, 1000, 20):
+            strip = rng.standard_normal((32, 20, 1000), np.float32)
+            strip[5] += np.linspace(0, 100, 1000, dtype=np.float32)
+            strip[:, :, :100] = np.nan
+            yield strip
+
+    session = SimpleNamespace(grid=lambda: Grid(1000, 1000, 1, 20), rows=rows)
+    monkeypatch.setattr(quicklook, "_draw", lambda session, out, picture, **_: picture)
+    tracemalloc.start()
+    picture = quicklook.draw_components(session, tmp_path / "e.tif")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+    assert picture.shape == (1000, 1000, 4)
+    assert (picture[:, :100, 3] == 0).all()
+    assert (picture[:, 100:, 3] > 0).all()
+    assert abs(np.corrcoef(picture[:, 100:, 0].mean(axis=0), np.arange(900))[0, 1]) > 0.99

@@ -114,3 +114,32 @@ def test_a_stride_that_does_not_fit_the_maps_is_refused() -> None:
 
 def test_the_window_around_a_point() -> None:
     assert make_plan((100, 100), size=20).around(30.5, 40.5) == Window(20, 30, 20, 20)
+
+
+@pytest.mark.parametrize(("size", "stride", "side"), [(256, 129, 256), (64, 40, 8)])
+def test_a_margin_that_cannot_be_the_same_on_both_sides_is_refused(size: int, stride: int, side: int) -> None:
+    with pytest.raises(OptionError, match="as much on both sides"):
+        Grid.of(make_plan((500, 500), size=size, stride=stride, side=side), side)
+
+
+@pytest.mark.parametrize("overlap", [None, 0.0, 0.3, 0.5, 0.99])
+@pytest.mark.parametrize(("size", "side"), [(250, 250), (256, 8), (224, 7), (64, 2), (6, 3)])
+def test_an_overlap_becomes_one_that_fits_the_map(size: int, side: int, overlap: float | None) -> None:
+    plan = make_plan((400, 300), size=size, overlap=overlap, side=side)
+    grid = Grid.of(plan, side)
+    assert plan.stride + 2 * plan.halo == size
+    largest = 1 - (2 - side % 2) / side  # a cell has a value, and there are as many on both sides
+    wanted = min(0.5 if overlap is None else overlap, largest)
+    assert abs(1 - plan.stride / size - wanted) <= 1.01 / side
+    assert sum(part.shape[1] for part in strips(plan, grid, iter(()), 1)) == grid.height
+
+
+def test_a_resolution_that_a_map_cannot_have_is_refused_with_those_that_it_can() -> None:
+    with pytest.raises(OptionError, match=r"14 m makes a value of the map 1\.4 pixels .* give 10 m or 20 m"):
+        make_plan((900, 900), size=256, resolution=14, spacing=(10, 10), side=256)
+    with pytest.raises(OptionError, match=r"give 10 m$"):
+        make_plan((900, 900), size=256, resolution=4, spacing=(10, 10), side=256)
+    for resolution, pixels in ((20, 512), (10.1, 256)):
+        plan = make_plan((900, 900), size=256, resolution=resolution, spacing=(10, 10), side=256)
+        assert (plan.size, plan.input_size) == (pixels, 256)
+    assert make_plan((900, 900), size=224, resolution=14, spacing=(10, 10), side=7).size == 45 * 7

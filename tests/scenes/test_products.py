@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -226,3 +229,63 @@ def test_what_is_no_scene_is_refused_with_what_can_be_read(tmp_path: Path) -> No
         open_scene(tmp_path / "b.tif")
     with pytest.raises(OptionError, match="no Sentinel-1 product"):
         open_scene(write_tif(tmp_path / "s.tif", np.ones((4, 4), np.float32)), denoise=True)
+
+
+@pytest.mark.filterwarnings("ignore:The given matrix")
+def test_an_identity_transform_is_none_though_a_crs_is_said(tmp_path: Path) -> None:
+    with open_scene(write_tif(tmp_path / "s.tif", grd(), transform=Affine.identity())) as scene:
+        assert (scene.georeference.kind, scene.georeference.crs, scene.spacing) == ("pixels", None, None)
+
+
+def test_a_place_beyond_the_antimeridian_is_found_in_a_transform(tmp_path: Path) -> None:
+    file = write_tif(tmp_path / "s.tif", grd(), crs="EPSG:4326", transform=from_origin(170, 10, 0.125, 0.125))
+    with open_scene(file) as scene:
+        rows, columns = scene.georeference.locate([-175, 175, 169.5], [5, 5, 5])
+    np.testing.assert_allclose(columns, [120, 40, -4], atol=1e-6)
+    np.testing.assert_allclose(rows, 40, atol=1e-6)
+
+
+def test_noise_along_azimuth_without_bounds_is_of_the_whole_image(tmp_path: Path) -> None:
+    slc = np.full((130, 160), 40 + 30j, np.complex64)
+    one = Measurement("VV", slc, kind="SLC", swath="IW1")
+    product = write_safe(tmp_path, [one])
+    file = product / "annotation" / "calibration" / f"noise-{one.stem}.xml"
+    text = file.read_text()
+    for name in ("firstAzimuthLine", "firstRangeSample", "lastAzimuthLine", "lastRangeSample"):
+        text = re.sub(f"<{name}>.*?</{name}>", "", text)
+    file.write_text(text)
+    with open_scene(product, denoise=True) as scene:
+        found = scene.read(ALL)[0][0]
+    lines, pixels = np.meshgrid(np.minimum(np.arange(130), 120), np.minimum(np.arange(160), 150), indexing="ij")
+    noise = one.noise(lines, pixels) * np.linspace(1, 2, 130)[:, None]
+    expected = np.maximum(2500 - noise, 0) / independent(one, "sigmaNought") ** 2
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_the_stamp_changes_with_each_file_that_is_read(tmp_path: Path) -> None:
+    def stamp(path: Path, **options: Any) -> object:
+        with open_scene(path, **options) as scene:
+            return scene.stamp()
+
+    def touched(file: Path) -> None:
+        file.touch()
+        os.utime(file, ns=(1, 1))
+
+    product = write_safe(tmp_path, [Measurement("VV", grd())])
+    pair = [write_tif(tmp_path / f"s_{name}.tif", grd()) for name in ("vv", "vh")]
+    envi = write_tif(tmp_path / "e.img", grd(), driver="ENVI")
+    for path, file, options in (
+        (product, next((product / "measurement").iterdir()), {}),
+        (pair[0], pair[1], {"wanted": ("VV", "VH")}),
+        (envi, envi.with_suffix(".hdr"), {}),
+    ):
+        before = stamp(path, **options)
+        assert stamp(path, **options) == before
+        touched(file)
+        assert stamp(path, **options) != before, file
+    before = stamp(pair[0])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(pair[0], "r+") as dataset:
+        dataset.write_mask(np.ones(dataset.shape, bool))
+    assert pair[0].with_name("s_vv.tif.msk").exists()
+    assert [name for name, *_ in stamp(pair[0])] == [str(pair[0]), f"{pair[0]}.msk"]
+    assert stamp(pair[0]) != before

@@ -89,3 +89,12 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.nitf").write_bytes(b"NITF02.10" + bytes(900))
     with pytest.raises(ImageError, match="cannot be read as SICD"):
         open_scene(tmp_path / "s.nitf")
+
+
+def test_a_band_that_it_does_not_hold_is_refused(tmp_path: Path, pixels: np.ndarray) -> None:
+    file = write_sicd(tmp_path / "s.nitf", pixels, CALIBRATED)
+    for options in ({"band": "VH"}, {"band": 2}, {"wanted": ("VV", "VH")}):
+        with pytest.raises(ImageError, match=r"s\.nitf: "):
+            open_scene(file, **options)
+    with open_scene(file, wanted=("VV",), band=1) as scene:
+        assert scene.bands == ("VV",)

@@ -74,7 +74,7 @@ def open_scene(
     if swath is not None or denoise:
         raise OptionError(f"{place} is no Sentinel-1 product in its SAFE layout: it has no swaths and no thermal noise")
     if suffix in _NITF:
-        return SicdScene(place, radiometry=radiometry)
+        return SicdScene(place, wanted=wanted, given=bands, band=band, radiometry=radiometry)
     if suffix in _RASTERS and place.is_file():
         return RasterScene(place, wanted=wanted, given=bands, band=band, radiometry=radiometry)
     raise ImageError(

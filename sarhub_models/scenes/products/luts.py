@@ -7,6 +7,7 @@ and across lines, and beyond the first and the last one they stay.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -113,8 +114,13 @@ def read_noise(root: Element) -> Noise:
     for element in root.findall("noiseAzimuthVectorList/noiseAzimuthVector"):
         values = _numbers(element, "noiseAzimuthLut")
         bounds = [
-            int(_text(element, name))
-            for name in ("firstAzimuthLine", "lastAzimuthLine", "firstRangeSample", "lastRangeSample")
+            int(_text(element, name)) if element.find(name) is not None else default  # SLC: of the whole image
+            for name, default in (
+                ("firstAzimuthLine", 0),
+                ("lastAzimuthLine", sys.maxsize),
+                ("firstRangeSample", 0),
+                ("lastRangeSample", sys.maxsize),
+            )
         ]
         lines = _numbers(element, "line")
         if len(lines) != len(values):

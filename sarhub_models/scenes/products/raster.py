@@ -69,6 +69,11 @@ class RasterScene(Scene):
             )
             self._opened = opened.pop_all()
 
+    @property
+    def files(self) -> list[Path]:
+        """Its files, and what GDAL reads beside them: headers, masks, metadata."""
+        return sorted({Path(file) for path, dataset, _ in self._parts for file in (path, *dataset.files)})
+
     def _check_same(self) -> None:
         first = self._parts[0][1]
         for file, dataset, _ in self._parts[1:]:

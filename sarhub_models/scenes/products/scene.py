@@ -60,6 +60,16 @@ class Scene(ABC):
         return self.path.name
 
     @property
+    def files(self) -> list[Path]:
+        """All files that it is read from."""
+        return sorted(file for file in self.path.rglob("*") if file.is_file()) if self.path.is_dir() else [self.path]
+
+    def stamp(self) -> tuple[tuple[str, int, int], ...]:
+        """Return path, size in bytes and time of change in nanoseconds of each of its files."""
+        known = [(file, file.stat()) for file in self.files]
+        return tuple((str(file), status.st_size, status.st_mtime_ns) for file, status in known)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.height, self.width
@@ -97,10 +107,15 @@ class Scene(ABC):
     def overview(self, side: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Return every n-th pixel of every n-th row, their mask, and n, so that no side exceeds ``side``."""
         step = max(-(-max(self.shape) // side), 1)
-        lines = [self.read(Window(row, 0, 1, self.width)) for row in range(step // 2, self.height, step)]
-        columns = slice(step // 2, None, step)
-        pixels = np.concatenate([line[:, :, columns] for line, _ in lines], axis=1)
-        return pixels, np.concatenate([valid[:, columns] for _, valid in lines]), step
+        rows = range(step // 2, self.height, step)
+        lines = [self._thinned(row, slice(step // 2, None, step)) for row in rows]
+        pixels, masks = zip(*lines, strict=True)
+        return np.concatenate(pixels, axis=1), np.concatenate(masks), step
+
+    def _thinned(self, row: int, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return some pixels of a row and their mask; copies, for a view would keep the whole row in memory."""
+        pixels, valid = self.read(Window(row, 0, 1, self.width))
+        return pixels[:, :, columns].copy(), valid[:, columns].copy()
 
     @abstractmethod
     def _pixels(self, rows: Rows, columns: Rows) -> tuple[np.ndarray, np.ndarray]:

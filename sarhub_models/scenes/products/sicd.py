@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ...errors import ImageError, MissingDependencyError, OptionError
 from ...io.limits import check_regular
 from ...io.raster import polarization
 from ..georeference import Georeference
-from .scene import Rows, Scene
+from .scene import Rows, Scene, choose_bands
 
 __all__ = ["SicdScene"]
 
@@ -27,16 +28,27 @@ class SicdScene(Scene):
 
     Args:
         path: the file.
+        wanted: names of the bands that the network takes; none for what the file holds.
+        given: name of its band, where it does not say it.
+        band: the only band to take.
         radiometry: ``"sigma0"``, ``"beta0"`` or ``"gamma0"``, by the file's own polynomials, or ``"dn"`` for complex
             pixels as they are; by default sigma0 where the file is calibrated.
 
     Raises:
-        ImageError: no SICD file, damaged, or not calibrated.
+        ImageError: no SICD file, damaged, not calibrated, or of other bands.
         OptionError: there is no such radiometry.
         MissingDependencyError: sarkit is missing.
     """
 
-    def __init__(self, path: Path, *, radiometry: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wanted: Sequence[str] = (),
+        given: Sequence[str] | None = None,
+        band: int | str | None = None,
+        radiometry: str | None = None,
+    ) -> None:
         try:
             import sarkit.sicd
         except ImportError as err:
@@ -56,10 +68,15 @@ class SicdScene(Scene):
                 f"{path}: cannot be read as SICD, truncated, damaged, or NITF of another kind? "
                 f"({type(err).__name__}: {err})"
             ) from err
+        try:
+            choose_bands(bands, wanted, given=given, band=band)  # of its only one
+        except ImageError as err:
+            self._file.close()
+            raise ImageError(f"{path}: {err}") from err.__cause__
         self._amplitudes = self._of("ImageData/PixelType") == "AMP8I_PHS8I"
         self._polynomial = self._calibration(path, radiometry)
         known = radiometry or ("sigma0" if self._polynomial is not None else "dn")
-        super().__init__(path, shape, bands, place, radiometry=known, spacing=step, product="SICD")
+        super().__init__(path, shape, given or bands, place, radiometry=known, spacing=step, product="SICD")
 
     def _of(self, name: str) -> Any:
         """Return a value of the file's description, or ``None``."""
