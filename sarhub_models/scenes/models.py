@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,8 @@ from ..models.choice import find_info
 from ..models.create import open_model
 from ..transforms import Pipeline, normalize_amplitude
 from ..transforms.amplitude import as_tensor
-from ..zoo.description import weights_file
 from ..zoo.entries import SINGLE
+from ..zoo.manifest import own_file
 
 __all__ = ["KINDS", "ModelSpec", "WindowModel", "needs", "probe"]
 
@@ -108,7 +107,9 @@ class WindowModel:
         """Return the digest of all that decides what it makes of a window."""
         known = self.network
         if not isinstance(known, torch.nn.Module):  # an exported file
-            known = digests(weights_file(Path(self.spec.weights))).sha256
+            file = own_file(self.spec.weights)
+            assert file is not None
+            known = digests(file).sha256
         temperature = None if self._predictor is None else self._predictor.temperature
         decided = {key: value for key, value in asdict(self.spec).items() if key not in ("weights", "device")}
         return maker_digest(known, self.transform, decided, self._full_scale, self.names, temperature)

@@ -76,7 +76,7 @@ class SicdScene(Scene):
         self._amplitudes = self._of("ImageData/PixelType") == "AMP8I_PHS8I"
         self._polynomial = self._calibration(path, radiometry)
         known = radiometry or ("sigma0" if self._polynomial is not None else "dn")
-        super().__init__(path, shape, given or bands, place, radiometry=known, spacing=step, product="SICD")
+        super().__init__(path, shape, (given or bands)[:1], place, radiometry=known, spacing=step, product="SICD")
 
     def _of(self, name: str) -> Any:
         """Return a value of the file's description, or ``None``."""
