@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import ImageError, OptionError
 from ..io.tables import check_table, write_table
-from ..models.choice import find_info
+from ..models.choice import find_info, image_values
 from ..models.create import create_model, create_transform
 from ..models.export import EXPORTED, load_exported
 from ..models.whole import SCORES, scores
@@ -91,8 +91,8 @@ class Predictor:
         weights: the folder of a run (``sarhub finetune``), a file that describes itself (``.safetensors``, or ``.onnx``
             and ``.pt2`` of ``sarhub export``), or a name of :func:`~sarhub_models.list_models`.
         radiometry: what the images hold; by default what those hold that the weights were fine-tuned on.
-        full_scale: value of amplitude 1; by default likewise.
-        bands: names of the bands in the files, where these do not say them; by default likewise.
+        full_scale: value of amplitude 1; by default likewise, unless the radiometry is another one.
+        bands: names of the bands in the files, where these do not say them; by default as those had them.
         band: position of the band to read, counted from 1, or of several in the order of the network, in place of
             names; by default likewise.
         nodata: policy for pixels without data; by default likewise, or ``"refuse"``.
@@ -138,8 +138,7 @@ class Predictor:
         if not info.num_classes:
             raise OptionError(f"{weights} has no classes, only features: fine-tune it, or use 'sarhub features'")
         images = (info.training or {}).get("images", {})
-        radiometry = images.get("radiometry") if radiometry is None else radiometry
-        self.full_scale = images.get("full_scale") if full_scale is None else full_scale
+        radiometry, self.full_scale = image_values(info, radiometry=radiometry, full_scale=full_scale)
         self.bands = images.get("bands") if bands is None else bands
         self.band = [band] if isinstance(band, int) else band
         if band is None and bands is None:

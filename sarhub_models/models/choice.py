@@ -15,7 +15,7 @@ from ..zoo.description import read_description, require_description, weights_fil
 from ..zoo.entries import NOT_STATED, DatasetInfo, ModelInfo
 from ..zoo.manifest import model_info, own_file
 
-__all__ = ["HUB", "Choice", "choose", "find_info"]
+__all__ = ["HUB", "Choice", "choose", "find_info", "image_values"]
 
 HUB = "hf-hub:"
 
@@ -36,6 +36,21 @@ class Choice:
     info: ModelInfo
     file: Path | None = None
     described: bool = True
+
+
+def image_values(
+    info: ModelInfo, *, radiometry: str | None, full_scale: float | None
+) -> tuple[str | None, float | None]:
+    """Return the radiometry of images and their value of amplitude 1.
+
+    They are those given, else those of the images that the weights were fine-tuned on; that value belongs to their
+    radiometry and is not taken for another one.
+    """
+    images = (info.training or {}).get("images", {})
+    trained = images.get("radiometry")
+    if full_scale is None and radiometry in (None, trained or info.input.radiometry):
+        full_scale = images.get("full_scale")
+    return trained if radiometry is None else radiometry, full_scale
 
 
 def find_info(name: str | os.PathLike[str]) -> ModelInfo:

@@ -22,7 +22,7 @@ from ..transforms import Pipeline
 from ..weights import write_weights
 from ..zoo.description import to_metadata
 from ..zoo.entries import Input, ModelInfo, Preprocessing
-from .choice import choose
+from .choice import choose, image_values
 from .create import build_model, create_model, input_channels, select_channels
 from .loading import load_tensors
 from .whole import SCORES, Whole, check_whole, made_up_pixels, scores
@@ -107,7 +107,8 @@ def export_named(
             NaN.
         radiometry: what these pixels hold; by default what those held that the weights were fine-tuned on, or what the
             weights expect.
-        full_scale: value of amplitude 1; by default likewise. With it, amplitudes are digital numbers.
+        full_scale: value of amplitude 1; by default likewise, unless the radiometry is another one. With it, amplitudes
+            are digital numbers.
 
     Returns:
         As :func:`export_model`, whose errors are raised, and those of :func:`~sarhub_models.create_model`.
@@ -173,8 +174,8 @@ def export_whole(
     """
     made = info.training or {}
     images = dict(made.get("images", {}))
-    radiometry = images.get("radiometry") if radiometry is None else radiometry
-    full_scale = images.pop("full_scale", None) if full_scale is None else full_scale
+    images.pop("full_scale", None)  # it will be in the file
+    radiometry, full_scale = image_values(info, radiometry=radiometry, full_scale=full_scale)
     if full_scale is not None and info.input.radiometry == "amplitude" and radiometry in (None, "amplitude"):
         radiometry = "dn"
     chain = Pipeline.from_dict(info.to_dict(), radiometry=radiometry, full_scale=full_scale, validate=False)

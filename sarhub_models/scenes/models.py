@@ -20,7 +20,7 @@ from ..errors import OptionError
 from ..features.journal import maker_digest
 from ..features.predict import Predictor
 from ..io.files import digests
-from ..models.choice import find_info
+from ..models.choice import find_info, image_values
 from ..models.create import open_model
 from ..transforms import Pipeline, normalize_amplitude
 from ..transforms.amplitude import as_tensor
@@ -89,11 +89,10 @@ class WindowModel:
             self._predictor, self.network, self.transform = found, found.network, found.transform
             self.names, self.device, self._full_scale = found.class_names, found.device, found.full_scale
         else:
-            if self._full_scale is None:  # what the weights were fine-tuned on
-                self._full_scale = (find_info(spec.weights).training or {}).get("images", {}).get("full_scale")
-            network, self.transform, _ = open_model(
-                spec.weights, radiometry=spec.radiometry, full_scale=self._full_scale
+            radiometry, self._full_scale = image_values(
+                find_info(spec.weights), radiometry=spec.radiometry, full_scale=spec.full_scale
             )
+            network, self.transform, _ = open_model(spec.weights, radiometry=radiometry, full_scale=self._full_scale)
             self.device = torch.device(spec.device)
             self.network = network.eval().to(self.device)
         self.size = self.transform.size or _FALLBACK

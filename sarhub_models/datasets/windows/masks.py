@@ -26,13 +26,16 @@ COLUMNS = ("image", "mask", "split", "group", "height", "width", "pixels")
 """Its columns; ``pixels`` are those of each class, with ``;`` between them."""
 
 
-def read_classes(file: Path, codes: Mapping[int, int], *, ignore: int | None = None) -> np.ndarray:
+def read_classes(
+    file: Path, codes: Mapping[int, int], *, ignore: int | None = None, valid: np.ndarray | None = None
+) -> np.ndarray:
     """Read a mask and give its numbers the indices of classes.
 
     Args:
         file: as of :func:`~sarhub_models.io.masks.read_numbers`.
         codes: index of each number.
         ignore: number of pixels without a class; so are those that the file says have no data.
+        valid: where the image has data, bool (H, W): elsewhere any number stands for no class.
 
     Returns:
         uint8 (H, W), :data:`.NO_LABEL` where there is no class.
@@ -45,10 +48,11 @@ def read_classes(file: Path, codes: Mapping[int, int], *, ignore: int | None = N
     except ImageError as err:
         raise DataError(f"{err} (of a mask)") from err
     numbers = raster.array[0]
+    there = raster.mask if valid is None else raster.mask & valid
     found = np.full(numbers.shape, NO_LABEL, np.uint8)
-    known = ~raster.mask | (numbers == ignore if ignore is not None else False)
+    known = ~there | (numbers == ignore if ignore is not None else False)
     for number, index in codes.items():
-        chosen = raster.mask & (numbers == number) & (number != ignore)
+        chosen = there & (numbers == number) & (number != ignore)
         found[chosen] = index
         known |= chosen
     if not known.all():
@@ -111,9 +115,10 @@ class MaskWindows(WindowDataset):
         return self.totals.sum(axis=0)
 
     def classes(self, image: int) -> np.ndarray:
-        """Return the mask of an image, uint8 (H, W), :data:`.NO_LABEL` where it has no class."""
+        """Return the mask of an image, uint8 (H, W), :data:`.NO_LABEL` where it has no class or no data."""
         if self._mask is None or self._mask[0] != image:
-            self._mask = (image, read_classes(self.masks[image], self.codes, ignore=self.ignore))
+            valid = self.pixels(image)[1]
+            self._mask = (image, read_classes(self.masks[image], self.codes, ignore=self.ignore, valid=valid))
         return self._mask[1]
 
     def __getitem__(self, index: int) -> Sample:

@@ -266,7 +266,7 @@ def _recipe(
             "options": {name: list(v) if isinstance(v, tuple) else v for name, v in options.items() if v},
             "input": start.input,
             "radiometry": request.radiometry,
-            "full_scale": request.full_scale,
+            "full_scale": start.full_scale(radiometry=request.radiometry, full_scale=request.full_scale),
             "workers": workers,
         },
         "preprocess": {"given": start.given},

@@ -141,7 +141,7 @@ def divide_boxed(images: Sequence[Boxed], names: Sequence[str], *, val: float, t
     for one in images:
         held = ";".join(sorted({names[int(box[4])].replace(";", ",") for box in one.boxes})) or _EMPTY
         chips.append(Chip(one.image, held, one.group, one.split))
-    divided = divide(chips, val=val, test=test, seed=seed)
+    divided = divide(chips, val=val, test=test, seed=seed, unlearned=(_EMPTY,))
     found = [replace(one, split=chip.split) for one, chip in zip(images, divided, strict=True)]
     for split in SPLITS:
         chosen = [one for one in found if one.split == split]

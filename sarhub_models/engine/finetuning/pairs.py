@@ -54,13 +54,17 @@ def find_pairs(root: Path, masks: Path, *, group_by: str | None = None, bands: S
     Args:
         root: folder of the images, or one that holds folders ``train``, ``val``, ``test``.
         masks: folder of the masks, each called like its image (but for the suffix, and the polarization of an image in
-            several files); or a CSV or Parquet file with the columns ``image`` and ``mask`` (paths below ``root``) and,
-            if wanted, ``split`` and one to group by.
+            several files) and in a folder like that of its image, or directly in this one; or a CSV or Parquet file
+            with the columns ``image`` and ``mask`` (paths below ``root``) and, if wanted, ``split`` and one to group
+            by.
         group_by: ``"parent"``, or a column of that file.
         bands: of the network; files of one image that hold a band each count once.
 
+    Returns:
+        The pairs; images with the same mask are in one group.
+
     Raises:
-        DataError: an image has no mask, a mask no image, or several fit.
+        DataError: an image has no mask, a mask no image, or several fit; or two images would get one mask by name.
         OptionError: there is nothing to group by.
     """
     if not masks.exists():
@@ -73,7 +77,27 @@ def find_pairs(root: Path, masks: Path, *, group_by: str | None = None, bands: S
         pairs = _of_folder(root, masks, bands)
     if group_by == PARENT:
         pairs = [replace(pair, group=Path(pair.image).parent.as_posix()) for pair in pairs]
-    return pairs
+    return _grouped(pairs)
+
+
+def _grouped(pairs: Sequence[Pair]) -> list[Pair]:
+    """Put images with the same mask, which show the same place, into one group."""
+    shared = {mask for mask, count in Counter(pair.mask for pair in pairs).items() if count > 1}
+    part_of: dict[str, str] = {}
+
+    def whole(group: str) -> str:
+        while group in part_of:
+            group = part_of[group]
+        return group
+
+    for pair in pairs:
+        group, other = whole(pair.group), whole(pair.mask)
+        if pair.mask in shared and pair.group and group != other:
+            part_of[other] = group
+    return [
+        replace(pair, group=whole(pair.group or pair.mask)) if pair.group or pair.mask in shared else pair
+        for pair in pairs
+    ]
 
 
 def _of_folder(root: Path, masks: Path, bands: Sequence[str]) -> list[Pair]:
@@ -85,9 +109,8 @@ def _of_folder(root: Path, masks: Path, bands: Sequence[str]) -> list[Pair]:
         raise DataError(str(err)) from err
     by_name: dict[str, list[Path]] = {}
     for mask in found:
-        for key in {mask.relative_to(masks).with_suffix("").as_posix(), mask.stem}:
-            by_name.setdefault(key, []).append(mask)
-    pairs, missing, used = [], [], set()
+        by_name.setdefault(mask.relative_to(masks).with_suffix("").as_posix(), []).append(mask)
+    pairs, missing, used = list[Pair](), list[str](), dict[Path, str]()
     for file in one_per_image(images, bands):
         name = file.relative_to(root).with_suffix("").as_posix()
         keys = (name, _BAND.sub("", name), file.stem, _BAND.sub("", file.stem))
@@ -97,7 +120,12 @@ def _of_folder(root: Path, masks: Path, bands: Sequence[str]) -> list[Pair]:
         if not fitting:
             missing.append(name)
             continue
-        used.add(fitting[0])
+        other = used.setdefault(fitting[0], name)
+        if _BAND.sub("", name) != _BAND.sub("", other):
+            raise DataError(
+                f"the images {other} and {name} would both get the mask {fitting[0]}: put masks into folders "
+                "like those of their images, or list the pairs in a table"
+            )
         relative = file.relative_to(root).as_posix()
         first = relative.split("/")[0]
         split = first if first in SPLITS and "/" in relative else ""

@@ -71,6 +71,9 @@ def _rewrite(file: Path, info: Any) -> None:
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """Return what logits must be divided by so that the likelihood of the labels is largest.
 
+    One more sample, which is as likely of every class, counts along: without any error among the others no temperature
+    were small enough, and probabilities would become 0 and 1.
+
     Args:
         logits: float (N, C).
         labels: int64 (N,), or zeros and ones (N, C).
@@ -78,11 +81,14 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     Source: Guo, Pleiss, Sun, Weinberger: On calibration of modern neural networks, ICML 2017.
     """
 
+    share = 1 / (len(labels) + 1)  # of that sample
+
     def loss(log_temperature: float) -> float:
         scaled = logits.double() / float(np.exp(log_temperature))
         if labels.ndim == 2:
-            return torch.nn.functional.binary_cross_entropy_with_logits(scaled, labels.double()).item()
-        return torch.nn.functional.cross_entropy(scaled, labels).item()
+            targets = (1 - share) * labels.double() + share / 2
+            return torch.nn.functional.binary_cross_entropy_with_logits(scaled, targets).item()
+        return torch.nn.functional.cross_entropy(scaled, labels, label_smoothing=share).item()
 
     return round(float(np.exp(minimize_scalar(loss, bounds=_RANGE, method="bounded").x)), 6)
 

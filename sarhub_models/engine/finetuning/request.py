@@ -1,30 +1,46 @@
-"""The arguments of a fine-tuning in the folder of its run: the same ones resume it, others are refused."""
+"""The arguments and labels of a fine-tuning in the folder of its run: the same resume it, others are refused."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ...errors import OptionError
-from ...io.files import write_text
+from ...io.files import digests, write_text
+from ...io.images import list_images
 from ...io.json_files import read_object
+from ...io.tables import read_table
 
 _REQUEST = "finetune.json"
 _MOVES = ("data", "labels", "masks", "boxes")  # may lie elsewhere when a run is resumed: what is in them is compared
+_CONTENT = "content"
+_OPTIONS = {
+    "data.radiometry": "radiometry",
+    "data.full_scale": "full_scale",
+    "data.options.given": "bands",
+    "data.options.band": "band",
+    "data.options.nodata": "nodata",
+}
+"""Keys of a recipe that are options, too: the look at the images and the weights file's description need these."""
 
 
 def check_folder(folder: Path, request: Any) -> None:
-    """Refuse a folder of something else, and a run with other arguments.
+    """Refuse a folder of something else, and a run with other arguments, images or labels.
 
     Args:
         folder: of the run.
         request: a dataclass of the arguments.
 
     Raises:
-        OptionError: it is one.
+        OptionError: it is one, or an assignment has an option of its own.
     """
+    for assignment in request.assignments:
+        if option := _OPTIONS.get(key := assignment.partition("=")[0]):
+            raise OptionError(f"{key} is an option of its own: give {option} (--{option.replace('_', '-')})")
     file = folder / _REQUEST
     if not file.is_file():
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -38,13 +54,47 @@ def check_folder(folder: Path, request: Any) -> None:
             f"{folder} holds a fine-tuning with other options ({'; '.join(found[:3])}): take another folder, or delete "
             "this one"
         )
+    before = there.get(_CONTENT) or {}
+    if changed := [key for key, digest in _content(folder, request).items() if before.get(key) != digest]:
+        names = " and ".join("images" if key == "data" else key for key in changed)
+        raise OptionError(
+            f"the {names} changed since the fine-tuning in {folder} began: take another folder, or delete this one"
+        )
 
 
 def write_request(folder: Path, request: Any) -> None:
-    """Write the arguments, a dataclass, into the folder of a run."""
-    write_text(folder / _REQUEST, json.dumps(_as_json(request), indent=2) + "\n")
+    """Write the arguments, a dataclass, and digests of images and labels into the folder of a run."""
+    values = {**_as_json(request), _CONTENT: _content(folder, request)}
+    write_text(folder / _REQUEST, json.dumps(values, indent=2) + "\n")
 
 
 def _as_json(request: Any) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(request)))
     return values
+
+
+def _content(folder: Path, request: Any) -> dict[str, str]:
+    """Return the SHA-256 of the names of the images, and that of the files of each kind of labels."""
+    root, run = Path(request.data), folder.resolve()
+    images = [file for file in list_images(root) if run not in file.resolve().parents]  # without the run's own pictures
+    found = {"data": _digest(file.relative_to(root).as_posix() for file in images)}
+    for key in _MOVES[1:]:
+        if given := getattr(request, key, None):
+            found[key] = _digest(_label_lines(key, Path(given), root))
+    return found
+
+
+def _label_lines(key: str, place: Path, root: Path) -> Iterable[str]:
+    """Yield the name and digest of each file of labels."""
+    files = {"": place}
+    if place.is_dir():
+        listed = list_images(place) if key == "masks" else sorted(place.glob("*.json"))
+        files = {file.relative_to(place).as_posix(): file for file in listed}
+    elif key == "masks":
+        files |= {str(row["mask"]): root / str(row["mask"]) for row in read_table(place)}
+    for name, file in files.items():
+        yield f"{name} {digests(file).sha256 if file.is_file() else 'missing'}"
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -60,6 +60,12 @@ class Start:
         fields = {"input": entry, "preprocessing": {**self.given, **numbers}}
         return Pipeline.from_dict(fields, radiometry=radiometry, full_scale=full_scale)
 
+    def full_scale(self, *, radiometry: str | None, full_scale: float | None) -> float | None:
+        """Return the value of amplitude 1: as given, or that of the weights where radiometries are converted by it."""
+        chain = self.transform(radiometry=radiometry, full_scale=full_scale)
+        found: float | None = full_scale if chain.takes_amplitude else chain.steps["radiometry"].full_scale
+        return found
+
 
 def choose_start(
     model: str,

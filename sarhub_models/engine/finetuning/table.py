@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -177,7 +177,7 @@ def class_counts(chips: Sequence[Chip]) -> Mapping[str, int]:
     return dict(sorted(Counter(label for label in labels if label).items()))
 
 
-def divide(chips: Sequence[Chip], *, val: float, test: float, seed: int) -> list[Chip]:
+def divide(chips: Sequence[Chip], *, val: float, test: float, seed: int, unlearned: Collection[str] = ()) -> list[Chip]:
     """Give every chip a split: chips of a group stay together, and classes have about the same share in each.
 
     Args:
@@ -185,9 +185,10 @@ def divide(chips: Sequence[Chip], *, val: float, test: float, seed: int) -> list
         val: share of the chips to validate on.
         test: share of the chips to test on.
         seed: decides which.
+        unlearned: classes that the training split need not have.
 
     Raises:
-        DataError: a class is in no chip of the training split.
+        DataError: another class is in no chip of the training split.
         OptionError: the shares leave nothing to train on.
     """
     if not (0 < val < 1 and 0 <= test < 1 and val + test < 1):
@@ -203,7 +204,7 @@ def divide(chips: Sequence[Chip], *, val: float, test: float, seed: int) -> list
     if not any(chip.split == "val" for chip in divided):
         raise DataError(f"{len(chips)} chips (or groups) are too few to hold some out: expected {_HELD_OUT} of a class")
     learnt = class_counts([chip for chip in divided if chip.split == "train"])
-    if lost := sorted(class_counts(divided).keys() - learnt.keys()):
+    if lost := sorted(class_counts(divided).keys() - learnt.keys() - set(unlearned)):
         raise DataError(
             f"class {lost[0]} has no chip in the training split: its chips are in too few groups, or the given splits "
             "leave it out"

@@ -140,7 +140,7 @@ class Windowed:
                 "options": chosen,
                 "input": start.input,
                 "radiometry": self.radiometry,
-                "full_scale": self.full_scale,
+                "full_scale": start.full_scale(radiometry=self.radiometry, full_scale=self.full_scale),
                 "workers": workers,
             },
             "preprocess": {"given": start.given},

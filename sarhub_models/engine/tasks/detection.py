@@ -14,8 +14,10 @@ from ..batches import Batch
 from ..sources import Split
 from .dense import DenseObjective
 
-SCORES = {"ap": "map", "ap50": "map_50", "ap75": "map_75"}
-"""Scores by our names: the mean of IoU from 0.5 to 0.95, at 0.5, and at 0.75; with torchmetrics' names."""
+SCORES = {"ap": slice(None), "ap50": slice(0, 1), "ap75": slice(5, 6)}
+"""Scores by name: the mean of IoU from 0.5 to 0.95, at 0.5, and at 0.75; with their places among the thresholds."""
+
+_MOST = [1, 10, 100_000]  # detections an image; COCO's 100 are too few for a whole image, whose windows are joined
 
 
 class DetectionObjective(DenseObjective):
@@ -81,7 +83,7 @@ def move_boxes(labels: Tensor, numbers: Tensor, *, side: int, kind: str) -> Tens
 
 
 def average_precision() -> Any:
-    """Return torchmetrics' metric of COCO, without boxes yet.
+    """Return torchmetrics' metric of COCO, without boxes yet; all detections of an image count, not the best 100.
 
     Raises:
         MissingDependencyError: pycocotools is not installed.
@@ -93,7 +95,7 @@ def average_precision() -> Any:
         raise MissingDependencyError(
             "the scores of boxes need pycocotools: pip install 'sarhub-models[detection]'"
         ) from err
-    metric = MeanAveragePrecision(class_metrics=True)
+    metric = MeanAveragePrecision(extended_summary=True, max_detection_thresholds=_MOST)
     metric.warn_on_many_detections = False
     return metric
 
@@ -102,11 +104,16 @@ def box_scores(metric: Any, classes: int) -> tuple[dict[str, float], Tensor]:
     """Return the scores of :data:`SCORES`, and the average precision of each class, (C,), NaN of one without boxes."""
     values = metric.compute()
     detail = torch.full((classes,), float("nan"))
-    named = zip(values["classes"].reshape(-1).tolist(), values["map_per_class"].reshape(-1).tolist(), strict=True)
-    for index, value in named:
-        if 0 <= index < classes and value >= 0:
-            detail[int(index)] = value
-    return {name: max(0.0, values[theirs].item()) for name, theirs in SCORES.items()}, detail
+    found = values["precision"][..., 0, -1]  # IoU, recall, class; of all sizes, with all detections
+    for place, index in enumerate(values["classes"].reshape(-1).tolist()):
+        if 0 <= index < classes:
+            detail[index] = _mean(found[:, :, place])
+    return {name: _mean(found[places]).nan_to_num(0.0).item() for name, places in SCORES.items()}, detail
+
+
+def _mean(precision: Tensor) -> Tensor:
+    """Return the mean without the entries of classes that have no box, which are -1; NaN without others."""
+    return precision[precision > -1].double().mean().float()
 
 
 def _on_cpu(rows: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:

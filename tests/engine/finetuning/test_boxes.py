@@ -14,6 +14,7 @@ import torch
 import sarhub_models as sarhub
 from sarhub_models import engine
 from sarhub_models.datasets.windows.boxes import BoxWindows
+from sarhub_models.engine.finetuning.boxed import Boxed, divide_boxed
 from sarhub_models.engine.tasks.detection import average_precision, box_scores, move_boxes
 from sarhub_models.errors import DataError, ImageError, OptionError
 from sarhub_models.features.boxes import BoxPredictor
@@ -130,6 +131,38 @@ def test_retinanet_learns_and_large_images_are_seen_in_windows(data: Path, tmp_p
     found = Predictor(done.folder).predict(large)
     assert found.size == (150, 100) and (found.boxes >= 0).all()
     assert (found.boxes[:, 2] <= 100).all() and (found.boxes[:, 3] <= 150).all()
+
+
+def test_all_boxes_of_an_image_count() -> None:
+    places = torch.tensor([[20.0 * x, 20.0 * y] for x in range(20) for y in range(15)])
+    boxes, labels = torch.cat([places, places + 10], dim=1), torch.zeros(300, dtype=torch.long)
+    metric = average_precision()
+    metric.update([{"boxes": boxes, "scores": torch.linspace(1, 0.5, 300), "labels": labels}],
+                  [{"boxes": boxes, "labels": labels}])  # fmt: skip
+    scores, detail = box_scores(metric, 2)
+    assert scores == pytest.approx({"ap": 1, "ap50": 1, "ap75": 1})
+    assert detail[0] == pytest.approx(1) and detail[1].isnan()
+
+
+def test_scores_of_boxes_that_are_too_large_fall_with_the_overlap() -> None:
+    one = torch.tensor([0])
+    metric = average_precision()
+    metric.update([{"boxes": torch.tensor([[0.0, 0, 10, 13]]), "scores": torch.ones(1), "labels": one}],
+                  [{"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": one}])  # fmt: skip
+    assert box_scores(metric, 1)[0] == pytest.approx({"ap": 0.6, "ap50": 1, "ap75": 1})  # IoU 0.77: 0.5 to 0.75
+    empty = average_precision()
+    empty.update([{"boxes": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": one[:0]}],
+                 [{"boxes": torch.zeros(0, 4), "labels": one[:0]}])  # fmt: skip
+    scores, detail = box_scores(empty, 1)
+    assert scores == {"ap": 0, "ap50": 0, "ap75": 0} and detail.isnan().all()
+
+
+def test_images_without_a_box_need_not_be_in_the_training_split() -> None:
+    box, splits = (0.0, 0.0, 5.0, 5.0, 0.0), ("train", "train", "val", "test")
+    images = [Boxed(f"{i}.tif", (box,), (9, 9), split) for i, split in enumerate(splits)]
+    images += [Boxed("val.tif", (), (9, 9), "val"), Boxed("test.tif", (), (9, 9), "test")]
+    divided = divide_boxed(images, ["ship"], val=0.15, test=0.15, seed=0)
+    assert [one.split for one in divided] == [*splits, "val", "test"]
 
 
 @pytest.mark.parametrize("kind", ["none", "flip", "dihedral"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -20,6 +21,10 @@ from sarhub_models.engine.finetuning.report import fit_temperature
 from sarhub_models.engine.finetuning.table import Chip, class_counts, divide, find_chips
 from sarhub_models.errors import DataError, ImageError, OptionError
 from sarhub_models.features.predict import Predictor
+from sarhub_models.models.choice import image_values
+from sarhub_models.scenes.models import ModelSpec, WindowModel
+from sarhub_models.weights import write_weights
+from sarhub_models.zoo.description import to_metadata
 
 QUICK = ("runtime.threads=1", "augment.geometry=none")
 
@@ -266,6 +271,70 @@ def test_temperature_of_too_sure_logits() -> None:
     logits = torch.randn(4000, 3, generator=rng) * 2
     labels = torch.multinomial(logits.softmax(dim=1), 1, generator=rng)[:, 0]
     assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.1)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_split_without_an_error_does_not_make_probabilities_of_0_and_1(several: bool) -> None:
+    labels = torch.arange(20) % 2
+    truth = torch.nn.functional.one_hot(labels, 2)
+    logits = 4.0 * (2 * truth - 1)
+    temperature = fit_temperature(logits, truth if several else labels)
+    scaled = logits / temperature
+    chances = scaled.sigmoid() if several else scaled.softmax(dim=1)
+    assert 0.95 < chances.max() < 0.99  # half an error in 21
+
+
+@pytest.mark.slow
+def test_changed_labels_are_no_resume_even_of_a_finished_run(tmp_path: Path) -> None:
+    data, labels = write_chips(tmp_path / "chips", count=6), tmp_path / "labels.csv"
+    lines = [f"{kind}/{i}.npy,{kind}" for kind in ("ship", "tank") for i in range(6)]
+    labels.write_text("\n".join(["name,label", *lines]) + "\n")
+    run = data / "run"  # its own pictures are no chips
+    done = start(data, run, labels=labels, steps=1, batch_size=2)
+    labels.rename(tmp_path / "moved.csv")
+    assert start(data, run, labels=tmp_path / "moved.csv", steps=1, batch_size=2).val == done.val
+    labels.write_text("\n".join(["name,label", *lines[:-1], "tank/5.npy,ship"]) + "\n")
+    with pytest.raises(OptionError, match="the labels changed since"):
+        start(data, run, labels=labels, steps=1, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("key", "option"),
+    [("data.full_scale", "full-scale"), ("data.radiometry", "radiometry"), ("data.options.band", "band"),
+     ("data.options.nodata", "nodata")],
+)  # fmt: skip
+def test_keys_of_the_recipe_that_are_options_are_refused(chips: Path, tmp_path: Path, key: str, option: str) -> None:
+    with pytest.raises(OptionError, match=rf"{key} is an option of its own: .*--{option}"):
+        start(chips, tmp_path / "run", assignments=(*QUICK, f"{key}=1"))
+
+
+@pytest.mark.slow
+def test_digital_numbers_take_the_full_scale_of_the_weights(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, top in (("ship", 200), ("tank", 900)):
+        (tmp_path / "chips" / name).mkdir(parents=True)
+        for index in range(6):
+            np.save(tmp_path / "chips" / name / f"{index}.npy", rng.integers(1, top, (40, 40)).astype(np.uint16))
+    first = start(tmp_path / "chips", tmp_path / "first", steps=1, batch_size=2, radiometry="dn", full_scale=1000)
+    again = start(tmp_path / "chips", tmp_path / "again", steps=1, batch_size=2, radiometry="dn", model=first.folder)
+    assert Predictor(again.folder).transform.steps["radiometry"].full_scale == 1000
+
+
+def test_the_full_scale_of_the_chips_belongs_to_their_radiometry(tmp_path: Path) -> None:
+    info = sarhub.model_info("mobilenetv3_dsn")
+    info = dataclasses.replace(info, training={"images": {"radiometry": "dn", "full_scale": 1000.0}})
+    assert image_values(info, radiometry=None, full_scale=None) == ("dn", 1000)
+    assert image_values(info, radiometry="dn", full_scale=None) == ("dn", 1000)
+    assert image_values(info, radiometry="amplitude", full_scale=None) == ("amplitude", None)
+    assert image_values(info, radiometry="amplitude", full_scale=2.0) == ("amplitude", 2)
+    file = tmp_path / "own.safetensors"
+    write_weights(sarhub.create_model("mobilenetv3_dsn", pretrained=True).state_dict(), file, info=to_metadata(info))
+    image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    found = Predictor(file, radiometry="amplitude").predict(image).probabilities
+    np.testing.assert_allclose(found, Predictor("mobilenetv3_dsn").predict(image).probabilities, atol=1e-6)
+    assert WindowModel(ModelSpec(str(file), "features", radiometry="amplitude")).transform.takes_amplitude
+    plain = dataclasses.replace(info, training={"images": {"full_scale": 255.0}})
+    assert image_values(plain, radiometry="amplitude", full_scale=None) == ("amplitude", 255)
 
 
 def _one_class(root: Path) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from rasterio.transform import from_origin
 import sarhub_models as sarhub
 from sarhub_models import engine
 from sarhub_models.cli import main
+from sarhub_models.datasets.windows.masks import MaskWindows
 from sarhub_models.engine.finetuning.pairs import find_pairs
 from sarhub_models.engine.tasks.segmentation import class_iou, mask_scores
 from sarhub_models.errors import DataError, ImageError, OptionError
@@ -242,6 +244,69 @@ def test_a_table_names_pairs_and_splits(tmp_path: Path) -> None:
     assert [(pair.mask, pair.split) for pair in found] == [
         ("masks/0.png", "train"), ("masks/1.png", "val"), ("masks/2.png", "test")
     ]  # fmt: skip
+
+
+def _write_blank(*files: Path) -> None:
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(file)
+
+
+def test_an_image_gets_no_mask_of_another_folder(tmp_path: Path) -> None:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    _write_blank(images / "A" / "1.png", images / "B" / "1.png", masks / "A" / "1.png")
+    with pytest.raises(DataError, match=r"1 of 2 images .* have no mask of their name .*: B/1"):
+        find_pairs(images, masks)
+    _write_blank(masks / "B" / "1.png")
+    assert [pair.mask for pair in find_pairs(images, masks)] == ["../masks/A/1.png", "../masks/B/1.png"]
+
+
+def test_two_images_get_one_mask_only_if_they_are_polarizations_of_one(tmp_path: Path) -> None:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    _write_blank(images / "A" / "1_vv.png", images / "A" / "1_vh.png", images / "A" / "2.png")
+    _write_blank(masks / "1.png", masks / "2.png")
+    groups = {Path(pair.image).stem: pair.group for pair in find_pairs(images, masks)}
+    assert groups["1_vv"] == groups["1_vh"] != "" and groups["2"] == ""
+    _write_blank(images / "B" / "2.png")
+    with pytest.raises(DataError, match=r"A/2 and B/2 would both get the mask .*2\.png"):
+        find_pairs(images, masks)
+
+
+def test_images_of_a_table_with_the_same_mask_are_in_one_group(tmp_path: Path) -> None:
+    _write_blank(*(tmp_path / f"{name}.png" for name in "abcdm"), tmp_path / "n.png")
+    lines = ["image,mask,pass", "a.png,m.png,1", "b.png,m.png,2", "c.png,n.png,2", "d.png,d.png,3"]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines) + "\n")
+    groups = [pair.group for pair in find_pairs(tmp_path, tmp_path / "pairs.csv", group_by="pass")]
+    assert groups[0] == groups[1] == groups[2] != groups[3] == "3"
+    plain = [pair.group for pair in find_pairs(tmp_path, tmp_path / "pairs.csv")]
+    assert plain[0] == plain[1] != "" and plain[2:] == ["", ""]
+
+
+def test_numbers_of_a_mask_count_only_where_the_image_has_data(tmp_path: Path) -> None:
+    image, mask = np.full((1, 32, 32), 9, np.uint16), np.zeros((32, 32), np.uint8)
+    image[:, :4, :4], mask[:4, :4], mask[8:] = NODATA, 200, 1
+    write_tif(tmp_path / "1.tif", image, nodata=NODATA)
+    Image.fromarray(mask).save(tmp_path / "1.png")
+    (tmp_path / "pairs.csv").write_text("image,mask,split,group,height,width,pixels\n1.tif,1.png,val,,32,32,9;9\n")
+    split = MaskWindows(tmp_path, "val", lists=tmp_path, window=32, numbers=[0, 1], class_names=["sea", "ship"])
+    assert (split.classes(0)[:4, :4] == 255).all() and set(np.unique(split[0].label)) == {0, 1, 255}
+    mask[20, 20] = 200
+    Image.fromarray(mask).save(tmp_path / "1.png")
+    split = MaskWindows(tmp_path, "val", lists=tmp_path, window=32, numbers=[0, 1], class_names=["sea", "ship"])
+    with pytest.raises(DataError, match="holds the number 200"):
+        split.classes(0)
+
+
+def test_changed_masks_and_images_are_no_resume(pairs: Path, done: engine.Trained, tmp_path: Path) -> None:
+    data, run = shutil.copytree(pairs, tmp_path / "pairs"), shutil.copytree(done.folder, tmp_path / "run")
+    mask = np.array(Image.open(data / "masks" / "3.png"))
+    Image.fromarray(1 - mask).save(data / "masks" / "3.png")
+    with pytest.raises(OptionError, match="the masks changed since"):
+        start(data, run)
+    Image.fromarray(mask).save(data / "masks" / "3.png")
+    shutil.copy(data / "images" / "0.tif", data / "images" / "new.tif")
+    with pytest.raises(OptionError, match="the images changed since"):
+        start(data, run)
 
 
 def _another_size(root: Path) -> dict[str, object]:
