@@ -148,9 +148,7 @@ def _system(places: Sequence[Georeference]) -> Any:
 
 
 def _tables(session: Session, system: Any) -> Iterator[dict[str, Any]]:
-    paths = [spec.path for spec in session.job.scenes]
-    root = Path(os.path.commonpath([path.parent for path in paths]))
-    names = [path.relative_to(root).as_posix() for path in paths]
+    names = _names([spec.path for spec in session.job.scenes])
     for number, place in enumerate(session.places):
         plan = session.plan(number)
         for group in session.found(number):
@@ -164,6 +162,14 @@ def _tables(session: Session, system: Any) -> Iterator[dict[str, Any]]:
                 "features": group.values[:, :, 0, 0].astype(np.float32),
                 "geometry": [place.footprint(*box, wgs84=degrees) for box in boxes.tolist()],
             }
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return paths as they are in the folder that all share; whole ones where they lie on several drives."""
+    if len({path.anchor for path in paths}) > 1:
+        return [path.as_posix() for path in paths]
+    root = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def clipped(plan: Plan, index: int) -> tuple[int, int, int, int]:

@@ -19,6 +19,7 @@ from rio_cogeo.cogeo import cog_validate
 
 import sarhub_models as sarhub
 from sarhub_models.errors import ImageError, OptionError
+from sarhub_models.models.export import export_named
 from sarhub_models.scenes import quicklook, runner
 from sarhub_models.scenes.embed import embed_scenes
 from sarhub_models.scenes.models import ModelSpec, WindowModel
@@ -185,6 +186,10 @@ def test_a_job_holds_absolute_paths(scene: Path, tmp_path: Path, monkeypatch: py
     job = open_session("s.tif", weights=MODEL, **options).job
     assert (job.scenes[0].path, job.folder) == (tmp_path / "s.tif", tmp_path / "e.parquet.partial")
     assert job.model.weights == MODEL
+    export_named(MODEL, "own.safetensors", format="safetensors")
+    options["out"] = Path("other.parquet")
+    job = open_session("s.tif", weights="own.safetensors", **options).job
+    assert job.model.weights == str(tmp_path / "own.safetensors")
 
 
 def test_a_run_is_not_resumed_with_a_scene_that_changed(scene: Path, tmp_path: Path) -> None:
