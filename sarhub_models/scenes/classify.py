@@ -153,7 +153,7 @@ def write_classes(
         tags: what else the file says.
 
     Returns:
-        int (h, w), -1 without a class.
+        int16 (h, w), -1 without a class.
     """
     grid = session.grid()
     step = max(-(-max(grid.height, grid.width) // 2048), 1)
@@ -163,7 +163,8 @@ def write_classes(
     def strips() -> Iterator[np.ndarray]:
         nonlocal number
         for row in rows:
-            kept.extend(line[::step] for place, line in enumerate(row, number) if place % step == 0)
+            # Copies: a view would keep its whole strip in memory
+            kept.extend(line[::step].astype(np.int16) for place, line in enumerate(row, number) if place % step == 0)
             number += len(row)
             yield np.where(row < 0, NO_CLASS, row)[None].astype(np.uint8)
 

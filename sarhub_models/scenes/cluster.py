@@ -104,7 +104,7 @@ def _means(session: Session, count: int, clusters: int, seed: int) -> np.ndarray
     except ImportError as err:
         raise MissingDependencyError("clusters need scikit-learn: pip install 'sarhub-models[scenes]'") from err
     step = max(count // _SAMPLED, 1)
-    sample = np.concatenate([_vectors(group)[::step] for group in session.found() if len(group.indices)])
+    sample = np.concatenate([_vectors(group)[::step].copy() for group in session.found() if len(group.indices)])
     found: Any = KMeans(clusters, n_init=4, random_state=seed).fit(sample)
     order = np.argsort(-np.bincount(found.labels_, minlength=clusters), kind="stable")
     return np.asarray(found.cluster_centers_[order])

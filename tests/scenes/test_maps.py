@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -19,9 +22,12 @@ from rio_cogeo.cogeo import cog_validate
 import sarhub_models as sarhub
 from sarhub_models.cli import main
 from sarhub_models.errors import OptionError
-from sarhub_models.scenes.classify import NO_CLASS, map_classes
+from sarhub_models.scenes import classify
+from sarhub_models.scenes.classify import NO_CLASS, map_classes, write_classes
 from sarhub_models.scenes.cluster import cluster_scene
+from sarhub_models.scenes.georeference import Georeference
 from sarhub_models.scenes.models import WindowModel
+from sarhub_models.scenes.mosaic import Grid
 from sarhub_models.scenes.session import Reading, Windows
 from sarhub_models.scenes.similar import find_similar
 
@@ -193,3 +199,17 @@ def test_answers_for_each_pixel_become_a_map_of_finer_cells(
     with rasterio.open(found.probabilities) as dataset:
         assert dataset.dtypes[0] == "float32"
         np.testing.assert_allclose(dataset.read()[:, :, 16:].sum(axis=0), 1, atol=2e-3)
+
+
+def test_a_map_is_thinned_out_for_its_picture_without_all_of_it_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classify, "write_cog", lambda target, strips, **_: sum(len(strip) for strip in strips))
+    session: Any = SimpleNamespace(grid=lambda: Grid(4100, 4100, 1, 100), places=(Georeference(),))
+    rows = (np.tile(np.arange(4100) % 5 - 1, (100, 1)) for _ in range(41))
+    tracemalloc.start()
+    found = write_classes(session, tmp_path / "map.tif", rows, ("a", "b", "c", "d"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6  # all strips are 134 MB
+    np.testing.assert_array_equal(found, np.tile((np.arange(4100) % 5 - 1)[::3], (1367, 1)))
