@@ -12,11 +12,12 @@ from .files import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_SUFFIXES = (".png", ".pdf")
+# What keeps the same picture the same file: no date, no release of matplotlib
+_FIXED: dict[str, dict[str, Any]] = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
 
 
 def save_figure(figure: Figure, file: str | os.PathLike[str], *, dpi: int = 120) -> Path:
-    """Write a figure to ``.png`` or ``.pdf``; its folder is created if need be.
+    """Write a figure to ``.png``, ``.pdf`` or ``.svg``; its folder is created if need be.
 
     Args:
         figure: of matplotlib.
@@ -27,10 +28,8 @@ def save_figure(figure: Figure, file: str | os.PathLike[str], *, dpi: int = 120)
         OptionError: another suffix.
     """
     target = Path(file)
-    if target.suffix not in _SUFFIXES:
-        raise OptionError(f"{target}: expected a picture that ends in {' or '.join(_SUFFIXES)}")
-    # A fixed date keeps the same picture the same file
-    metadata: dict[str, Any] = {"CreationDate": None} if target.suffix == ".pdf" else {"Software": None}
+    if target.suffix not in _FIXED:
+        raise OptionError(f"{target}: expected a picture that ends in {', '.join(_FIXED)}")
     with replacing(target) as temporary:
-        figure.savefig(temporary, dpi=dpi, metadata=metadata)
+        figure.savefig(temporary, dpi=dpi, metadata=_FIXED[target.suffix])
     return target

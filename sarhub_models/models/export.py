@@ -125,6 +125,11 @@ def export_named(
         )
     choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
     trained, info = pretrained or choice.file is not None, choice.info
+    if info.decoder is not None:
+        raise OptionError(
+            f"{info.name} has the decoder {info.decoder} for {info.task}: only networks for whole images are exported; "
+            "'sarhub predict' applies it"
+        )
     if with_preprocessing:
         check_whole(format, info, image_size)
     elif radiometry is not None or full_scale is not None:

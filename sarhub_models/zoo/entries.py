@@ -309,7 +309,7 @@ class ModelInfo:
         _check_texts(citation=self.citation, license_text=self.license_text, code_license=self.code_license or "")
         _check_texts(unverified=self.unverified or "", access=self.access or "")
         _check_single(int, num_classes=self.num_classes, params=self.params, file_size=self.file_size)
-        for entry in (*self.sources, self.training or {}, self.answers or {}):
+        for entry in (*self.sources, *(one for one in (self.training, self.answers) if one is not None)):
             if not isinstance(entry, Mapping):
                 raise ManifestError(f"sources, training and answers must be objects, found {str(entry)[:_SHOWN]}")
 

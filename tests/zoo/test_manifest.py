@@ -327,6 +327,8 @@ def test_fields_of_another_type_are_named(tmp_path, change):
         lambda entry: entry.update(params=float("nan")),
         lambda entry: entry.update(sources=["http://a.b/c"]),
         lambda entry: entry.update(training=3),
+        lambda entry: entry.update(training=0),
+        lambda entry: entry.update(answers=0),
         *(
             lambda entry, field=field, value=value: entry["preprocessing"].update({field: value})
             for field, value in (
