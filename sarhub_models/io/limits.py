@@ -81,9 +81,12 @@ def read_array_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtyp
             raise ValueError(f"its header claims {length} bytes, at most {_LARGEST_ARRAY_HEADER} are read")
         stream.seek(-4, os.SEEK_CUR)
     try:
-        return readers[version](stream)
+        shape, fortran, dtype = readers[version](stream)
     except (SyntaxError, TokenError, TypeError, RecursionError) as err:  # it is Python's syntax
         raise ValueError(f"its header cannot be parsed ({type(err).__name__})") from err
+    if max(shape, default=0) > np.iinfo(np.intp).max:  # of an array without values, too
+        raise ValueError("its shape is larger than any array's")
+    return shape, fortran, dtype
 
 
 def check_array(stream: IO[bytes], size: int) -> tuple[int, ...]:

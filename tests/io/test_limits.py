@@ -12,9 +12,10 @@ import pytest
 import rasterio
 from PIL import Image, PngImagePlugin
 
-from sarhub_models.errors import ImageError, OptionError
+from sarhub_models.errors import DataError, ImageError, OptionError
 from sarhub_models.io.images import image_size, list_images, read_image
 from sarhub_models.io.limits import check_scene, max_pixels
+from sarhub_models.io.npz import read_arrays
 from tests.weights.loopback import FileServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
@@ -93,6 +94,16 @@ def test_a_header_is_not_read_for_what_its_length_claims(tmp_path: Path) -> None
     for name in ("a.npy", "a.npz"):
         with pytest.raises(ImageError, match="its header claims 4294967295 bytes, at most 10000 are read"):
             read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [(0, 2**70), (2**70, 0), (0, 2**63)])
+def test_an_array_of_no_values_cannot_be_of_any_shape(shape: tuple[int, int], tmp_path: Path) -> None:
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("image.npy", head.getvalue())
+    with pytest.raises(DataError, match="its shape is larger than any array's"):
+        read_arrays(tmp_path / "a.npz")
 
 
 def test_arrays_of_the_second_version_are_read(tmp_path: Path) -> None:
