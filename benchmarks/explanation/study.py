@@ -48,6 +48,7 @@ from .report import write_report
 from .targets import RULE, Ships, Targets, Vehicles, overlap
 
 CAMS = ("gradcam", "layercam")
+_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 _PERIOD = 4  # patches of 8 pixels in the stride of the last stage, 32 pixels
 app = new_app()
 
@@ -99,12 +100,12 @@ class Study:
         return read_folder(folder)
 
     def _points(self, name: str, run: Run, chips: ChipBatch) -> Found:
-        transform, runtime, model = run.transform(), run.recipe.runtime, run.model()
+        transform, runtime, model = run.transform(), run.recipe.runtime, run.model().to(_DEVICE)
         if runtime.channels_last:
             model.to(memory_format=torch.channels_last)
         estimator = Direct(steps=self.steps)
         points = KnowledgePoints(model, mean=transform.mean, std=transform.std, estimator=estimator)
-        with torch.autocast("cpu", torch.bfloat16, enabled=runtime.precision == "bf16"):
+        with torch.autocast(_DEVICE, torch.bfloat16, enabled=runtime.precision == "bf16"):
             explanation = points.explain(chips.values, chips.names)
         regions = find_regions(chips.values.numpy(), patch=explanation.patch)
         return Found.of_points(name, chips.names, chips.amplitude, regions, explanation, settings=points.settings())
@@ -112,7 +113,12 @@ class Study:
     def _cam(self, name: str, run: Run, chips: ChipBatch, method: str) -> Found:
         transform = run.transform()
         maps = class_activation_maps(
-            run.model(), chips.values, method=method, mean=transform.mean, std=transform.std, names=chips.names
+            run.model().to(_DEVICE),
+            chips.values,
+            method=method,
+            mean=transform.mean,
+            std=transform.std,
+            names=chips.names,
         )
         return Found(name, method, chips.names, chips.amplitude, find_regions(chips.values.numpy()), maps)
 

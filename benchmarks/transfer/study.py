@@ -152,10 +152,12 @@ def measured(
     for old in rows:
         if old["digest"] == digest and all(old[column] == value for column, value in key.items()):
             return old
-    crop, network = task.recipe.preprocess.crop, model.eval()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    crop, network = task.recipe.preprocess.crop, model.to(device).eval()
     chain = nn.Sequential(_Center(crop), transform) if crop is not None else transform
     learned, tested = (
-        collect(lambda x: _pooled(network, x), source.evaluation(_BATCH), chain) for source in (train, test)
+        collect(lambda x: _pooled(network, x), source.evaluation(_BATCH), chain, device=device)
+        for source in (train, test)
     )
     both = classifiers(len(learned.labels))
     x, y = learned.values.numpy(), learned.labels.numpy()
@@ -193,7 +195,7 @@ def _pooled(network: nn.Module, x: Tensor) -> Tensor:
 def _digest(model: nn.Module, *samples: str) -> str:
     found = hashlib.sha256("".join(samples).encode())
     for tensor in model.state_dict().values():
-        found.update(tensor.numpy().tobytes())
+        found.update(tensor.cpu().numpy().tobytes())
     return found.hexdigest()[:16]
 
 

@@ -82,6 +82,11 @@ def describe(preprocess: Preprocess, mean: Numbers, std: Numbers, *, full_scale:
     }
 
 
+def _range(preprocess: Preprocess, operator: str) -> tuple[float, float]:
+    limits = preprocess.operators[operator]
+    return (limits.low, limits.high) if preprocess.draa else (limits.eval_value, limits.eval_value)
+
+
 def make_transform(
     preprocess: Preprocess,
     mean: Numbers,
@@ -106,6 +111,7 @@ def make_transform(
             "geometry": augment.geometry,
             "window": augment.window and Window(augment.window, scale=augment.window_scale),
             "speckle": augment.looks and Speckle(augment.looks),
+            "operators": {name: _range(preprocess, name) for name in augment.operators},
         }
     return Pipeline.from_dict(
         {"input": INPUT if given is None else given, "preprocessing": describe(preprocess, mean, std)},

@@ -219,6 +219,8 @@ class Augment(Section):
     window: Count | None = None
     #: The square is of a share of it, drawn from [window_scale, 1] for each sample, and resized to it.
     window_scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    #: Of ``preprocess.operators``, of which each sample's is drawn in place of ``preprocess.operator``.
+    operators: tuple[str, ...] = ()
     #: Looks of the speckle that is multiplied, drawn from [looks, 16 looks]; null: none.
     looks: Positive | None = None
 
@@ -302,6 +304,16 @@ class Recipe(Section):
     optim: Optim = Optim()
     evaluation: Evaluation = Evaluation()
     runtime: Runtime = Runtime()
+
+    @model_validator(mode="after")
+    def _drawn_operators_have_ranges(self) -> Recipe:
+        known, drawn = self.preprocess.operators, self.augment.operators
+        if drawn and (self.preprocess.operator == NO_OPERATOR or self.preprocess.given is not None):
+            raise ValueError("augment.operators needs preprocess.operator, and no preprocessing of given weights")
+        for name in drawn:
+            if name not in known:
+                raise ValueError(f"augment.operators: {_unknown(name, list(known))}")
+        return self
 
     @model_validator(mode="after")
     def _classes_have_a_linear_head(self) -> Recipe:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ class DRAA(Step):
         low: lower end of the parameter's range.
         high: upper end of the parameter's range.
         eval_value: parameter in evaluation mode; by default the middle of the range.
+        drawn: operators with their ranges, of which each chip's is drawn in training mode in place of ``operator``.
 
     Raises:
         UnknownNameError: there is no such operator.
@@ -43,12 +45,24 @@ class DRAA(Step):
     step = "operator"
     draws = 1
 
-    def __init__(self, operator: str, low: float, high: float, *, eval_value: float | None = None) -> None:
+    def __init__(
+        self,
+        operator: str,
+        low: float,
+        high: float,
+        *,
+        eval_value: float | None = None,
+        drawn: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
         super().__init__()
-        operator_named(operator)
+        self.drawn = dict(drawn or {operator: (low, high)})
         middle = (low + high) / 2 if eval_value is None else eval_value
-        if not (low <= high and all(map(math.isfinite, (low, high, middle)))):
-            raise OptionError(f"expected finite low <= high, got low={low}, high={high}, eval_value={eval_value}")
+        for name, limits in {operator: (low, high), **self.drawn}.items():
+            operator_named(name)
+            if not (limits[0] <= limits[1] and all(map(math.isfinite, (*limits, middle)))):
+                raise OptionError(
+                    f"expected finite low <= high, got low={limits[0]}, high={limits[1]}, eval_value={eval_value}"
+                )
         self.operator = operator
         self.low, self.high, self.eval_value = float(low), float(high), float(middle)
 
@@ -66,16 +80,34 @@ class DRAA(Step):
         Raises:
             ImageError: ``x`` is not floating point, is empty, or has fewer than two dimensions.
         """
-        function = operator_named(self.operator)
         if not self.training:
-            return function(x, self.eval_value)
+            return operator_named(self.operator)(x, self.eval_value)
         if numbers is not None:
             drawn = numbers[0].reshape(-1, *[1] * (x.ndim - 3)).expand(x.shape[:-2])
         else:
             device = generator.device if generator is not None else getattr(x, "device", "cpu")
             device = "cpu" if isinstance(x, np.ndarray) else device
             drawn = torch.rand(x.shape[:-2], generator=generator, device=device)
-        # A range of one number is that number, not its rounding; it was drawn for all the same, so that what is drawn
-        # next does not depend on the range.
-        parameter = self.low if self.low == self.high else self.low + (self.high - self.low) * drawn
-        return function(x, parameter)
+        if len(self.drawn) == 1:
+            ((name, limits),) = self.drawn.items()
+            return operator_named(name)(x, _between(limits, drawn))
+        return self._several(x, drawn)
+
+    def _several(self, x: Array, drawn: Tensor) -> Array:
+        """Apply to each chip the operator that its number says; what is left of the number says the parameter."""
+        scaled = drawn * len(self.drawn)
+        which = scaled.floor()
+        result = x.clone() if isinstance(x, Tensor) else x.copy()
+        for index, (name, limits) in enumerate(self.drawn.items()):
+            chosen = which == index
+            places: Any = chosen.numpy() if isinstance(x, np.ndarray) else chosen.to(x.device)
+            if places.any():
+                result[places] = operator_named(name)(x[places], _between(limits, (scaled - which)[chosen]))
+        return result
+
+
+def _between(limits: tuple[float, float], drawn: Tensor) -> float | Tensor:
+    # A range of one number is that number, not its rounding; it was drawn for all the same, so that what is drawn
+    # next does not depend on the range.
+    low, high = map(float, limits)
+    return low if low == high else low + (high - low) * drawn

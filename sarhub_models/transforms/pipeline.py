@@ -106,28 +106,31 @@ class Pipeline(nn.Module):
         Warns:
             RadiometryWarning: the values are plainly of another radiometry (where the first step validates).
         """
+        steps = list(self.steps.values())
         if isinstance(x, list) and x and all(isinstance(image, Tensor) for image in x):
-            return self._by_size(x, generator, numbers)
-        batch, used = x, 0
-        for step in self.steps.values():
-            draws = getattr(step, "draws", 0)
-            if not draws:
-                batch = step(batch)
-                continue
-            batch = step(batch, generator, None if numbers is None else numbers[used : used + draws])
-            used += draws
-        return batch[0] if "radiometry" in self.steps and x.ndim < 4 else batch  # type: ignore[union-attr, return-value]
+            return self._by_size(steps, x, generator, numbers)
+        batch = _apply(steps, x, generator, numbers)
+        return batch[0] if "radiometry" in self.steps and x.ndim < 4 else batch  # type: ignore[union-attr]
 
-    def _by_size(self, images: list[Tensor], generator: torch.Generator | None, numbers: Tensor | None) -> Tensor:
-        """Prepare images of one size at once, and put the results in the order of the images."""
+    def _by_size(
+        self, steps: list[Any], images: list[Tensor], generator: torch.Generator | None, numbers: Tensor | None
+    ) -> Tensor:
+        """Prepare images of one size at once, in the order of the images.
+
+        In training a window makes all images one size: what comes behind it takes them together.
+        """
+        count = len(steps)
+        if self.training and "window" in self.steps:
+            count = list(self.steps).index("window") + 1
         results: list[Tensor] = [images[0]] * len(images)
         for shape in dict.fromkeys(image.shape for image in images):
             chosen = [index for index, image in enumerate(images) if image.shape == shape]
             given = None if numbers is None else numbers[:, chosen]
-            batch = self(torch.stack([images[index] for index in chosen]), generator, numbers=given)
+            batch = _apply(steps[:count], torch.stack([images[index] for index in chosen]), generator, given)
             for index, result in zip(chosen, batch, strict=True):
                 results[index] = result
-        return torch.stack(results)
+        used = sum(getattr(step, "draws", 0) for step in steps[:count])
+        return _apply(steps[count:], torch.stack(results), generator, None if numbers is None else numbers[used:])
 
     def without(self, *names: str) -> Pipeline:
         """Return the chain, in the same mode, without some steps; one that it does not have anyway is left out, too.
@@ -243,6 +246,7 @@ class Pipeline(nn.Module):
         geometry: str = "flip_rotate",
         window: Window | None = None,
         speckle: Speckle | None = None,
+        operators: Mapping[str, tuple[float, float]] | None = None,
         training: bool = False,
         validate: bool = True,
         nodata: str = "refuse",
@@ -258,6 +262,7 @@ class Pipeline(nn.Module):
             geometry: kind of :class:`Geometry` in training mode.
             window: what is cut at random in training mode, in place of resizing.
             speckle: what is multiplied in training mode.
+            operators: ranges of dynamic-range operators, of which each sample's is drawn in training mode.
             training: start in training mode.
             validate: look at the values.
             nodata: what masked, NaN and infinite values do (:func:`~sarhub_models.io.raster.fill_nodata`).
@@ -284,7 +289,7 @@ class Pipeline(nn.Module):
             "crop": Crop(p["crop"]) if p.get("crop") is not None else None,
             "window": window,
             "speckle": speckle,
-            "operator": operator and DRAA(operator, p["low"], p["high"], eval_value=p["eval_value"]),
+            "operator": operator and DRAA(operator, p["low"], p["high"], eval_value=p["eval_value"], drawn=operators),
             "normalize": Normalize(p["mean"][0], p["std"][0]) if same else Normalize(p["mean"], p["std"]),
             "resize": None
             if p.get("size") is None or window is not None
@@ -295,6 +300,20 @@ class Pipeline(nn.Module):
         }
         order = _order(operator is not None, len(p["mean"]) > len(bands))
         return cls((parts[name] for name in order), training=training, note=p.get("note"))
+
+
+def _apply(steps: Sequence[Any], x: Any, generator: torch.Generator | None, numbers: Tensor | None) -> Tensor:
+    """Apply steps, of which each takes its rows of the numbers."""
+    used = 0
+    for step in steps:
+        draws = getattr(step, "draws", 0)
+        if not draws:
+            x = step(x)
+            continue
+        x = step(x, generator, None if numbers is None else numbers[used : used + draws])
+        used += draws
+    batch: Tensor = x
+    return batch
 
 
 def _plain(numbers: Any) -> Any:
