@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import OptionError
-from .embed import coordinates
+from .georeference import coordinates
 from .quicklook import colors, draw_classes
-from .session import Reading, Session, Windows, open_session
+from .session import Reading, Running, Session, Windows, open_session
 from .sinks.cog import check_cog, write_cog
 
-__all__ = ["NO_CLASS", "Mapped", "map_classes", "write_classes"]
+__all__ = ["NO_CLASS", "Mapped", "Thinned", "map_classes", "write_map"]
 
 NO_CLASS = 255
 """Value of a map's cells without data, or without any label."""
 
 _HALF = 0.5  # probability from which a label is given, where a window can have several
+_SHOWN = 2048  # values on a side that are kept for a picture
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,7 @@ def map_classes(
     out: str | os.PathLike[str],
     windows: Windows = Windows(),
     reading: Reading = Reading(),
-    device: str = "cpu",
-    engine: str = "local",
-    address: str | None = None,
-    quicklook: bool = True,
-    progress: bool = True,
+    running: Running = Running(),
 ) -> Mapped:
     """Predict the class of every cell of a scene, resumable, into Cloud-Optimized GeoTIFFs.
 
@@ -71,11 +68,7 @@ def map_classes(
             values from 0. Beside it ``….probabilities.tif`` has a float32 band for each class, NaN without data.
         windows: how the scene is cut; by default windows of the network's size that overlap by half.
         reading: how it is read; by default as the images that the weights were fine-tuned on.
-        device: where the network runs.
-        engine: ``"local"`` or ``"ray"``.
-        address: of a Ray cluster.
-        quicklook: also draw a picture beside ``out``.
-        progress: draw a bar on stderr where that is a terminal.
+        running: how the job is run.
 
     Raises:
         ImageError: the scene cannot be read or contradicts its radiometry; what was done is kept.
@@ -91,15 +84,14 @@ def map_classes(
         out=target,
         windows=windows,
         reading=reading,
-        device=device,
+        device=running.device,
         overlap=0.5,
+        single=True,
     )
     names = session.model.names
-    check_one(session, target)
     if len(names) >= NO_CLASS:
         raise OptionError(f"{weights} has {len(names)} classes, a map with a palette at most {NO_CLASS - 1}")
-    session.run(engine=engine, progress=progress, address=address)
-    count = session.seen()
+    session.run(running)
     grid = session.grid()
     beside = target.with_name(f"{target.stem}.probabilities.tif")
     write_cog(
@@ -110,62 +102,40 @@ def map_classes(
         georeference=grid.georeference(session.places[0]),
         nodata=float("nan"),
         names=names,
-        tags=_tags(session, weights),
+        tags=session.tags(weights),
     )
     least = _HALF if session.model.multilabel else 0.0
-    classes = write_classes(
-        session, target, (_decided(strip, least) for strip in session.rows()), names, tags=_tags(session, weights)
-    )
-    picture = draw_classes(session, target, classes, names) if quicklook else None
-    session.groups.remove()
-    known = max((classes >= 0).sum(), 1)
-    shares = {name: float((classes == index).sum() / known) for index, name in enumerate(names)}
-    left = len(session.plan()) - count
-    place = session.places[0]
-    return Mapped(target, beside, shares, count, left, coordinates(place, place.crs), picture)
+    rows = (_decided(strip, least) for strip in session.rows())
+    found = write_map(session, target, rows, names, tags=session.tags(weights), quicklook=running.quicklook)
+    return replace(found, probabilities=beside)
 
 
-def check_one(session: Session, target: Path) -> None:
-    """Refuse several scenes for one map.
-
-    Raises:
-        OptionError: there are several.
-    """
-    if len(session.places) > 1:
-        raise OptionError(f"{target} is a map of one scene, {len(session.places)} were given")
-
-
-def write_classes(
+def write_map(
     session: Session,
     target: Path,
     rows: Iterator[np.ndarray],
-    names: tuple[str, ...],
+    names: Sequence[str],
     *,
-    tags: dict[str, str] | None = None,
-) -> np.ndarray:
-    """Write a map with a palette, and return it thinned out to what a picture shows.
+    tags: Mapping[str, str],
+    quicklook: bool,
+) -> Mapped:
+    """Write the map that a session ends with, and its picture; remove the groups, and report.
 
     Args:
-        session: of the scene.
+        session: of the scene, run.
         target: the map.
         rows: strips of classes (h, width) from the top, int, -1 without one.
         names: of the classes.
         tags: what else the file says.
-
-    Returns:
-        int16 (h, w), -1 without a class.
+        quicklook: also draw a picture beside it.
     """
-    grid = session.grid()
-    step = max(-(-max(grid.height, grid.width) // 2048), 1)
-    kept: list[np.ndarray] = []
-    number = 0
+    grid, place, count = session.grid(), session.places[0], session.seen()
+    counts, thin = np.zeros(len(names), np.int64), Thinned(max(grid.height, grid.width))
 
     def strips() -> Iterator[np.ndarray]:
-        nonlocal number
         for row in rows:
-            # Copies: a view would keep its whole strip in memory
-            kept.extend(line[::step].astype(np.int16) for place, line in enumerate(row, number) if place % step == 0)
-            number += len(row)
+            counts[:] += np.bincount(row[row >= 0], minlength=len(names))
+            thin.add(row)
             yield np.where(row < 0, NO_CLASS, row)[None].astype(np.uint8)
 
     write_cog(
@@ -173,13 +143,41 @@ def write_classes(
         strips(),
         shape=(1, grid.height, grid.width),
         dtype="uint8",
-        georeference=grid.georeference(session.places[0]),
+        georeference=grid.georeference(place),
         nodata=NO_CLASS,
         names=("class",),
         palette=colors(len(names)),
-        tags={**(tags or {}), "CLASSES": ";".join(names)},
+        tags={**tags, "CLASSES": ";".join(names)},
     )
-    return np.stack(kept)
+    shares = dict(zip(names, (counts / max(counts.sum(), 1)).tolist(), strict=True))
+    picture = draw_classes(session, target, thin.rows(), shares) if quicklook else None
+    session.groups.remove()
+    left = len(session.plan()) - count
+    return Mapped(target, None, shares, count, left, coordinates(place, place.crs), picture)
+
+
+class Thinned:
+    """A map of which every n-th value of every n-th row is kept for a picture.
+
+    Args:
+        side: longer side of the map.
+    """
+
+    def __init__(self, side: int) -> None:
+        self.step = max(-(-side // _SHOWN), 1)
+        self._kept: list[np.ndarray] = []
+        self._number = 0
+
+    def add(self, strip: np.ndarray) -> None:
+        """Take the next rows (h, width), int."""
+        # Copies: a view would keep its whole strip in memory
+        chosen = strip[-self._number % self.step :: self.step, :: self.step]
+        self._kept += [line.astype(np.int16) for line in chosen]
+        self._number += len(strip)
+
+    def rows(self) -> np.ndarray:
+        """Return what was kept, int16 (h, w)."""
+        return np.stack(self._kept)
 
 
 def _decided(probabilities: np.ndarray, least: float) -> np.ndarray:
@@ -188,7 +186,3 @@ def _decided(probabilities: np.ndarray, least: float) -> np.ndarray:
     best = np.where(known, probabilities, 0).argmax(axis=0)
     enough = np.where(known, probabilities, 0).max(axis=0) >= least
     return np.where(known & enough, best, -1)
-
-
-def _tags(session: Session, weights: str | os.PathLike[str]) -> dict[str, str]:
-    return {"WEIGHTS": os.fspath(weights), "SCENE": session.job.scenes[0].path.name}

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingDependencyError, OptionError
-from .classify import Mapped, check_one, write_classes
-from .embed import coordinates
+from .classify import Mapped, write_map
 from .groups import Group
 from .mosaic import cells
-from .quicklook import draw_classes
-from .session import Reading, Session, Windows, open_session
+from .session import Reading, Running, Session, Windows, open_session
 from .sinks.cog import check_cog
 
 __all__ = ["cluster_scene"]
@@ -32,11 +30,7 @@ def cluster_scene(
     seed: int = 0,
     windows: Windows = Windows(),
     reading: Reading = Reading(),
-    device: str = "cpu",
-    engine: str = "local",
-    address: str | None = None,
-    quicklook: bool = True,
-    progress: bool = True,
+    running: Running = Running(),
 ) -> Mapped:
     """Find clusters of windows by k-means of their features, all of length 1, and write their map.
 
@@ -48,11 +42,7 @@ def cluster_scene(
         seed: of the random numbers that k-means begins with.
         windows: how the scene is cut; by default windows of the network's size that overlap by half.
         reading: how it is read.
-        device: where the network runs.
-        engine: ``"local"`` or ``"ray"``.
-        address: of a Ray cluster.
-        quicklook: also draw a picture beside ``out``.
-        progress: draw a bar on stderr where that is a terminal.
+        running: how the job is run.
 
     Raises:
         ImageError: the scene cannot be read or contradicts its radiometry; what was done is kept.
@@ -70,26 +60,19 @@ def cluster_scene(
         out=target,
         windows=windows,
         reading=reading,
-        device=device,
+        device=running.device,
         overlap=0.5,
+        single=True,
     )
-    check_one(session, target)
-    session.run(engine=engine, progress=progress, address=address)
+    session.run(running)
     count = session.seen()
     if count < clusters:
         raise OptionError(f"{session.job.scenes[0].path}: {count} windows have data, too few for {clusters} clusters")
     means = _means(session, count, clusters, seed)
     names = tuple(f"cluster {index}" for index in range(clusters))
-    rows = cells(session.plan(), _assigned(session, means), 1)
-    classes = write_classes(
-        session, target, (np.where(np.isfinite(row[0]), row[0], -1).astype(int) for row in rows), names
-    )
-    picture = draw_classes(session, target, classes, names) if quicklook else None
-    session.groups.remove()
-    known = max((classes >= 0).sum(), 1)
-    shares = {name: float((classes == index).sum() / known) for index, name in enumerate(names)}
-    place = session.places[0]
-    return Mapped(target, None, shares, count, len(session.plan()) - count, coordinates(place, place.crs), picture)
+    found = cells(session.plan(), _assigned(session, means), 1)
+    rows = (np.where(np.isfinite(row[0]), row[0], -1).astype(int) for row in found)
+    return write_map(session, target, rows, names, tags=session.tags(weights), quicklook=running.quicklook)
 
 
 def _vectors(group: Group) -> np.ndarray:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
-from .georeference import Georeference
-from .plan import Plan
+from .georeference import common_system, coordinates
 from .quicklook import draw_components
-from .session import Reading, Session, Windows, open_session
+from .session import Reading, Running, Session, Windows, open_session
 from .sinks.cog import check_cog, write_cog
 from .sinks.geoparquet import check_places, write_geoparquet
 
@@ -51,11 +50,7 @@ def embed_scenes(
     out: str | os.PathLike[str],
     windows: Windows = Windows(),
     reading: Reading = Reading(),
-    device: str = "cpu",
-    engine: str = "local",
-    address: str | None = None,
-    quicklook: bool = True,
-    progress: bool = True,
+    running: Running = Running(),
 ) -> Embedded:
     """Compute the features of scenes, window by window, resumable and into one file.
 
@@ -71,11 +66,7 @@ def embed_scenes(
         out: the file.
         windows: how scenes are cut; by default windows of the network's size side by side, of ``.tif`` overlapping.
         reading: how they are read.
-        device: where the network runs.
-        engine: ``"local"`` or ``"ray"``.
-        address: of a Ray cluster.
-        quicklook: also draw a picture beside ``out``, of one scene.
-        progress: draw a bar on stderr where that is a terminal.
+        running: how the job is run.
 
     Raises:
         ImageError: a scene cannot be read or contradicts its radiometry; what was done is kept.
@@ -92,19 +83,18 @@ def embed_scenes(
         out=target,
         windows=windows,
         reading=reading,
-        device=device,
+        device=running.device,
+        single=dense,
     )
-    if dense and len(session.places) > 1:
-        raise OptionError(f"{target} holds one scene, {len(session.places)} were given: embed each to its own file")
-    session.run(engine=engine, progress=progress, address=address)
-    count, system = session.seen(), _system(session.places)
+    session.run(running)
+    count, system = session.seen(), common_system(session.places)
     if not count:
         raise OptionError(f"{session.job.scenes[0].path}: all windows have too much nodata; max_nodata allows more")
     if dense:
         _write_map(session, target, weights)
     else:
         write_geoparquet(target, _tables(session, system), crs=system, note=coordinates(session.places[0], system))
-    picture = draw_components(session, target) if quicklook and len(session.places) == 1 else None
+    picture = draw_components(session, target) if running.quicklook and len(session.places) == 1 else None
     session.groups.remove()
     total = sum(map(len, session.job.plans))
     return Embedded(
@@ -118,43 +108,14 @@ def embed_scenes(
     )
 
 
-def coordinates(place: Georeference, system: Any) -> str:
-    """Return what coordinates are, for people."""
-    if place.kind == "pixels":
-        return "pixels (column, row): the scene has no georeference"
-    said = "no coordinate reference system is said" if system is None else _label(system)
-    return f"{said}, by {'ground control points' if place.kind == 'gcps' else 'the transform'} of the scene"
-
-
-def _label(system: Any) -> str:
-    code = system.to_epsg()
-    return f"EPSG:{code}" if code is not None else str(system.to_wkt())
-
-
-def _system(places: Sequence[Georeference]) -> Any:
-    """Return the system that outlines are written in: that of all scenes, or degrees where they differ.
-
-    Raises:
-        OptionError: some scenes have a georeference, and others have none.
-    """
-    if len({place.kind == "pixels" for place in places}) > 1 or len({place.crs is None for place in places}) > 1:
-        raise OptionError("some scenes have a georeference and others have none: embed them to files of their own")
-    first = places[0].crs
-    if all(place.crs == first for place in places):
-        return first
-    from rasterio.crs import CRS
-
-    return CRS.from_epsg(4326)
-
-
 def _tables(session: Session, system: Any) -> Iterator[dict[str, Any]]:
-    names = _names([spec.path for spec in session.job.scenes])
+    names = session.names
     for number, place in enumerate(session.places):
         plan = session.plan(number)
         for group in session.found(number):
             if not len(group.indices):
                 continue
-            boxes = np.array([clipped(plan, index) for index in group.indices.tolist()])
+            boxes = np.array([plan.clipped(index) for index in group.indices.tolist()])
             degrees = place.crs != system
             yield {
                 "scene": [names[number]] * len(boxes),
@@ -162,22 +123,6 @@ def _tables(session: Session, system: Any) -> Iterator[dict[str, Any]]:
                 "features": group.values[:, :, 0, 0].astype(np.float32),
                 "geometry": [place.footprint(*box, wgs84=degrees) for box in boxes.tolist()],
             }
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Return paths as they are in the folder that all share; whole ones where they lie on several drives."""
-    if len({path.anchor for path in paths}) > 1:
-        return [path.as_posix() for path in paths]
-    root = os.path.commonpath([path.parent for path in paths])
-    return [path.relative_to(root).as_posix() for path in paths]
-
-
-def clipped(plan: Plan, index: int) -> tuple[int, int, int, int]:
-    """Return row, column, height and width of a window, cut to the scene."""
-    window = plan[index]
-    row, column = max(window.row, 0), max(window.column, 0)
-    bottom, right = min(window.row + window.height, plan.height), min(window.column + window.width, plan.width)
-    return row, column, bottom - row, right - column
 
 
 def _write_map(session: Session, target: Path, weights: Any) -> None:
@@ -189,5 +134,5 @@ def _write_map(session: Session, target: Path, weights: Any) -> None:
         dtype="float16",
         georeference=grid.georeference(session.places[0]),
         nodata=float("nan"),
-        tags={"WEIGHTS": str(weights), "SCENE": session.job.scenes[0].path.name},
+        tags=session.tags(weights),
     )

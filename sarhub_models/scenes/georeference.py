@@ -14,7 +14,7 @@ from ..errors import OptionError
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Georeference"]
+__all__ = ["Georeference", "common_system", "coordinates"]
 
 _WGS84 = "EPSG:4326"
 _TURN, _HALF = 360.0, 180.0
@@ -176,6 +176,35 @@ class Georeference:
         if self.kind == "gcps":
             return {"gcps": list(self.gcps), "crs": self.crs}
         return {} if self.kind == "pixels" else {"crs": self.crs, "transform": self.transform}
+
+
+def coordinates(place: Georeference, system: Any) -> str:
+    """Return what coordinates in a system are, for people."""
+    if place.kind == "pixels":
+        return "pixels (column, row): the scene has no georeference"
+    said = "no coordinate reference system is said" if system is None else _label(system)
+    return f"{said}, by {'ground control points' if place.kind == 'gcps' else 'the transform'} of the scene"
+
+
+def _label(system: Any) -> str:
+    code = system.to_epsg()
+    return f"EPSG:{code}" if code is not None else str(system.to_wkt())
+
+
+def common_system(places: Sequence[Georeference]) -> Any:
+    """Return the system that outlines are written in: that of all scenes, or degrees where they differ.
+
+    Raises:
+        OptionError: some scenes have a georeference, and others have none.
+    """
+    if len({place.kind == "pixels" for place in places}) > 1 or len({place.crs is None for place in places}) > 1:
+        raise OptionError("some scenes have a georeference and others have none: give each a file of its own")
+    first = places[0].crs
+    if all(place.crs == first for place in places):
+        return first
+    from rasterio.crs import CRS
+
+    return CRS.from_string(_WGS84)
 
 
 def _split(outline: Any) -> BaseGeometry:

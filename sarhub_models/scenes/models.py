@@ -27,10 +27,13 @@ from ..transforms.amplitude import as_tensor
 from ..zoo.entries import SINGLE
 from ..zoo.manifest import own_file
 
-__all__ = ["KINDS", "ModelSpec", "WindowModel", "needs", "probe"]
+__all__ = ["BOX", "KINDS", "ModelSpec", "WindowModel", "needs", "probe"]
 
-KINDS = ("classes", "features", "dense")
-"""What a window becomes: probabilities of classes, one vector, or a map of vectors."""
+KINDS = ("classes", "boxes", "features", "dense")
+"""What a window becomes: probabilities of classes, boxes of :data:`BOX` numbers, one vector, or a map of vectors."""
+
+BOX = 6
+"""Numbers of a box: x1, y1, x2, y2 in shares of the window, its score, its class; a score of 0 fills up."""
 
 _FALLBACK = 256  # side of a window for networks that take any size
 
@@ -62,7 +65,7 @@ class WindowModel:
 
     Attributes:
         transform: the preprocessing.
-        names: of the channels of its output; ``()`` of features.
+        names: of the classes; ``()`` of features.
         size: side of the windows that it wants, in pixels.
 
     Raises:
@@ -78,11 +81,8 @@ class WindowModel:
         self._full_scale = spec.full_scale
         self.network: Any
         self.transform: Pipeline
-        if spec.kind == "classes":
-            if find_info(spec.weights).task == "detection":
-                raise OptionError(
-                    f"{spec.weights} finds boxes, and a map holds classes: take images in place of a scene"
-                )
+        if spec.kind in ("classes", "boxes"):
+            _check_task(spec)
             found = Predictor(
                 spec.weights, radiometry=spec.radiometry, full_scale=spec.full_scale, nodata="fill", device=spec.device
             )
@@ -120,7 +120,7 @@ class WindowModel:
             windows: of one size, (C, H, W) each, in the radiometry of the spec, all pixels with a value.
 
         Returns:
-            float32 (N, channels, h, w): with h = w = 1 of classes and features.
+            float32 (N, channels, h, w): with h = w = 1 of classes, boxes and features.
 
         Raises:
             ImageError: values contradict the radiometry.
@@ -142,6 +142,8 @@ class WindowModel:
     @torch.inference_mode()
     def compute(self, inputs: Tensor) -> Tensor:
         """Return the output (N, channels, h, w) for inputs (N, C, S, S) of the network."""
+        if self.spec.kind == "boxes":
+            return _padded(self.network(list(inputs)), self.network.detections_per_img, inputs.shape[-1])
         if self._predictor is not None:
             logits = self.network(inputs).float()
             if logits.ndim == 4:  # of segmentation: a value for each pixel
@@ -175,6 +177,25 @@ def needs(weights: str | os.PathLike[str]) -> tuple[tuple[str, ...], str | None]
     said = images.get("radiometry") or info.input.radiometry
     bands = tuple(name for name in info.input.bands if name != SINGLE)
     return bands, None if said is None else str(said)
+
+
+def _check_task(spec: ModelSpec) -> None:
+    """Refuse weights for boxes where classes are wanted, and the other way round."""
+    boxes = find_info(spec.weights).task == "detection"
+    if boxes and spec.kind != "boxes":
+        raise OptionError(f"{spec.weights} finds boxes, and a map holds classes: write .parquet or .geojson")
+    if not boxes and spec.kind == "boxes":
+        raise OptionError(f"{spec.weights} gives classes and no boxes: write a map, .tif")
+
+
+def _padded(found: Sequence[dict[str, Tensor]], most: int, side: int) -> Tensor:
+    """Return the boxes of a batch of windows as channels, (N, most * BOX, 1, 1)."""
+    rows = torch.zeros(len(found), most, BOX)
+    for row, one in zip(rows, found, strict=True):
+        count = len(one["scores"])
+        row[:count, :4] = one["boxes"] / side
+        row[:count, 4], row[:count, 5] = one["scores"], one["labels"]
+    return rows.flatten(1)[:, :, None, None]
 
 
 def _as_map(network: Any, maps: Tensor) -> Tensor:

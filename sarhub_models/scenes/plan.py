@@ -88,6 +88,13 @@ class Plan:
         row, column = (number * self.stride for number in divmod(index, self.columns))
         return Window(row, column, min(self.stride, self.height - row), min(self.stride, self.width - column))
 
+    def clipped(self, index: int) -> tuple[int, int, int, int]:
+        """Return row, column, height and width of a window, cut to the scene."""
+        window = self[index]
+        row, column = max(window.row, 0), max(window.column, 0)
+        bottom, right = min(window.row + window.height, self.height), min(window.column + window.width, self.width)
+        return row, column, bottom - row, right - column
+
     def inside(self, index: int) -> np.ndarray:
         """Return where a window lies in the scene, bool (``input_size``, ``input_size``)."""
         window = self[index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..transforms.radiometry import RADIOMETRIES
 from .products import Scene
 from .session import Session
 
-__all__ = ["colors", "draw_classes", "draw_components", "draw_similarity", "quicklook_path"]
+__all__ = ["colors", "draw_boxes", "draw_classes", "draw_components", "draw_similarity", "quicklook_path"]
 
 _SIDE = 1024  # pixels of a picture, at most
 _SAMPLED = 4096  # vectors that the components come from
@@ -35,20 +35,36 @@ def colors(count: int) -> list[tuple[int, ...]]:
     return [tuple(round(255 * part) for part in table[index % len(table)]) for index in range(count)]
 
 
-def draw_classes(session: Session, out: Path, classes: np.ndarray, names: Sequence[str]) -> Path:
-    """Draw a map of classes (h, w), -1 without data, with the share of each in the legend."""
+def draw_classes(session: Session, out: Path, classes: np.ndarray, shares: Mapping[str, float]) -> Path:
+    """Draw a map of classes (h, w), -1 without data, with the share of each, by name, in the legend."""
     from matplotlib.patches import Patch
 
-    table = np.array(colors(len(names)), np.float32) / 255
+    table = np.array(colors(len(shares)), np.float32) / 255
     shown = np.concatenate([table[classes], (classes >= 0)[..., None] * 0.5], axis=-1)
-    total = max((classes >= 0).sum(), 1)
-    shares = [(index, float((classes == index).sum() / total)) for index in range(len(names))]
-    shares = sorted((pair for pair in shares if pair[1] > 0), key=lambda pair: -pair[1])[:_SHOWN]
-    handles = [Patch(color=table[index], label=f"{names[index]} ({share:.0%})") for index, share in shares]
+    order = sorted(enumerate(shares.items()), key=lambda item: -item[1][1])[:_SHOWN]
+    handles = [Patch(color=table[index], label=f"{name} ({share:.0%})") for index, (name, share) in order if share]
     return _draw(session, out, shown, handles=handles)
 
 
-def draw_similarity(session: Session, out: Path, similarity: np.ndarray, boxes: Sequence[Sequence[int]]) -> Path:
+def draw_boxes(session: Session, out: Path, table: Mapping[str, Any], counts: Mapping[str, int]) -> Path:
+    """Draw boxes over their scene, with the number of each class in the legend.
+
+    Args:
+        session: of one scene.
+        out: the file of the boxes.
+        table: columns ``class``, ``row``, ``column``, ``height`` and ``width``.
+        counts: of each class, by name.
+    """
+    from matplotlib.patches import Patch
+
+    table_of = {name: np.array(color) / 255 for name, color in zip(counts, colors(len(counts)), strict=True)}
+    boxes = np.stack([table[name] for name in ("row", "column", "height", "width")], axis=1)
+    order = sorted(counts.items(), key=lambda item: -item[1])[:_SHOWN]
+    handles = [Patch(color=table_of[name], label=f"{name} ({count})") for name, count in order if count]
+    return _draw(session, out, None, handles=handles, boxes=boxes, edges=[table_of[name] for name in table["class"]])
+
+
+def draw_similarity(session: Session, out: Path, similarity: np.ndarray, boxes: Sequence[Sequence[float]]) -> Path:
     """Draw a map of cosines (h, w), NaN without data, and outlines (row, column, height, width) of the best windows."""
     return _draw(session, out, similarity, boxes=boxes, scale="cosine similarity")
 
@@ -94,16 +110,17 @@ def _sampled(session: Session) -> np.ndarray:
 def _draw(
     session: Session,
     out: Path,
-    overlay: np.ndarray,
+    overlay: np.ndarray | None,
     *,
     handles: Sequence[Any] = (),
-    boxes: Sequence[Sequence[int]] = (),
+    boxes: Sequence[Sequence[float]] | np.ndarray = (),
+    edges: Any = "cyan",
     scale: str | None = None,
     note: str = "",
 ) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
 
     plan, grid = session.plan(), session.grid()
     with session.job.scenes[0].open() as scene:
@@ -116,9 +133,13 @@ def _draw(
     axes.imshow(background, cmap="gray", extent=(0, plan.width, plan.height, 0), vmin=0, vmax=1)
     reach = (0, grid.width * grid.step, grid.height * grid.step, 0)
     options: dict[str, Any] = {"cmap": "inferno", "alpha": 0.6} if scale is not None else {}
-    image = axes.imshow(overlay, extent=reach, interpolation="nearest", **options)
-    for row, column, height, width in boxes:
-        axes.add_patch(Rectangle((column, row), width, height, fill=False, edgecolor="cyan", linewidth=1.5))
+    if overlay is not None:
+        image = axes.imshow(overlay, extent=reach, interpolation="nearest", **options)
+    if len(boxes):
+        row, column, height, width = np.asarray(boxes, float).T
+        corners = ((column, row), (column + width, row), (column + width, row + height), (column, row + height))
+        outlines = list(np.array(corners).transpose(2, 0, 1))  # (4, 2) each
+        axes.add_collection(PolyCollection(outlines, facecolors="none", edgecolors=edges, linewidths=1.5))
     axes.set(
         xlim=(0, plan.width), ylim=(plan.height, 0), title=title, xlabel=f"column{note and f'; {note}'}", ylabel="row"
     )

@@ -22,7 +22,7 @@ from .products import find_scenes
 from .reading import check_radiometry
 from .runner import Job, SceneSpec, Unit, run_local
 
-__all__ = ["ENGINES", "Reading", "Session", "Windows", "open_session"]
+__all__ = ["ENGINES", "Reading", "Running", "Session", "Windows", "open_session"]
 
 ENGINES = ("local", "ray")
 """Runners of a job: this process, or a Ray cluster."""
@@ -89,6 +89,29 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Running:
+    """The way a job is run.
+
+    Attributes:
+        device: where the network runs.
+        engine: one of :data:`ENGINES`.
+        address: of a Ray cluster; by default one on this machine.
+        quicklook: also draw a picture beside the output, of one scene.
+        progress: draw a bar on stderr where that is a terminal.
+    """
+
+    device: str = "cpu"
+    engine: str = "local"
+    address: str | None = None
+    quicklook: bool = True
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise OptionError(f"expected an engine of {', '.join(ENGINES)}, got {self.engine!r}")
+
+
+@dataclass(frozen=True)
 class Session:
     """A job that is ready to run, and what is known of its scenes.
 
@@ -131,26 +154,32 @@ class Session:
             return cells(self.plan(scene), self.found(scene), self.output[0])
         return strips(self.plan(scene), self.grid(scene), self.found(scene), self.output[0])
 
-    def run(self, *, engine: str = "local", progress: bool = True, address: str | None = None) -> None:
+    def run(self, running: Running) -> None:
         """Compute what is not done.
-
-        Args:
-            engine: one of :data:`ENGINES`.
-            progress: draw a bar on stderr where that is a terminal.
-            address: of a Ray cluster; by default one on this machine.
 
         Raises:
             SarHubError: as :func:`~sarhub_models.scenes.runner.run_local` says; what was done is kept.
             MissingDependencyError: Ray is missing.
         """
-        if engine not in ENGINES:
-            raise OptionError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
-        if engine == "ray":
+        if running.engine == "ray":
             from .ray_engine import run_ray
 
-            run_ray(self.job, progress=progress, address=address)
+            run_ray(self.job, progress=running.progress, address=running.address)
             return
-        run_local(self.job, self.model, progress=progress)
+        run_local(self.job, self.model, progress=running.progress)
+
+    @property
+    def names(self) -> list[str]:
+        """Paths of the scenes in the folder that all share; whole ones where they lie on several drives."""
+        paths = [spec.path for spec in self.job.scenes]
+        if len({path.anchor for path in paths}) > 1:
+            return [path.as_posix() for path in paths]
+        root = os.path.commonpath([path.parent for path in paths])
+        return [path.relative_to(root).as_posix() for path in paths]
+
+    def tags(self, weights: str | os.PathLike[str]) -> dict[str, str]:
+        """Return what a map of the only scene says of its making."""
+        return {"WEIGHTS": os.fspath(weights), "SCENE": self.job.scenes[0].path.name}
 
     def seen(self) -> int:
         """Return the number of windows that were not left out."""
@@ -167,6 +196,7 @@ def open_session(
     reading: Reading,
     device: str = "cpu",
     overlap: float | None = None,
+    single: bool = False,
 ) -> Session:
     """Load the model, open every scene once to plan it and to look at its values, and begin the job.
 
@@ -179,6 +209,7 @@ def open_session(
         reading: how they are read.
         device: where the network runs.
         overlap: by default, where ``windows`` does not say it.
+        single: refuse several scenes, for an output that holds one.
 
     Raises:
         SarHubError: the model or a scene cannot be opened, they do not fit, or an unfinished run had other arguments.
@@ -189,6 +220,8 @@ def open_session(
     # Workers on a cluster have a working directory of their own
     found = [path.absolute() for place in given for path in find_scenes(place, wanted=wanted)]
     specs = [SceneSpec(path, options) for path in found]
+    if single and len(specs) > 1:
+        raise OptionError(f"{out} holds one scene, {len(specs)} were given: give each a file of its own")
     with specs[0].open() as first:
         said = first.radiometry
     file = None if os.fspath(weights).startswith(HUB) else own_file(weights)

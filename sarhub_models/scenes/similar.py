@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
-from .classify import check_one
-from .embed import clipped, coordinates
+from .georeference import coordinates
 from .groups import Group
 from .mosaic import cells
 from .plan import Plan
 from .quicklook import draw_similarity
 from .reading import read_ready
-from .session import Reading, Session, Windows, open_session
+from .session import Reading, Running, Session, Windows, open_session
 from .sinks.cog import write_cog
 from .sinks.geoparquet import check_places, write_geojson
 
@@ -56,11 +55,7 @@ def find_similar(
     top: int = 20,
     windows: Windows = Windows(),
     reading: Reading = Reading(),
-    device: str = "cpu",
-    engine: str = "local",
-    address: str | None = None,
-    quicklook: bool = True,
-    progress: bool = True,
+    running: Running = Running(),
 ) -> Similar:
     """Find the places of a scene whose features are most like those of the windows around given points.
 
@@ -76,11 +71,7 @@ def find_similar(
         top: number of windows to write, at most.
         windows: how the scene is cut; by default windows of the network's size that overlap by half.
         reading: how it is read.
-        device: where the network runs.
-        engine: ``"local"`` or ``"ray"``.
-        address: of a Ray cluster.
-        quicklook: also draw a picture beside ``out``.
-        progress: draw a bar on stderr where that is a terminal.
+        running: how the job is run.
 
     Raises:
         ImageError: the scene cannot be read or contradicts its radiometry; what was done is kept.
@@ -97,12 +88,12 @@ def find_similar(
         out=target,
         windows=windows,
         reading=reading,
-        device=device,
+        device=running.device,
         overlap=0.5,
+        single=True,
     )
-    check_one(session, target)
     examples = _examples(session, like)
-    session.run(engine=engine, progress=progress, address=address)
+    session.run(running)
     middle = _mean(session)
     wanted = _directions(_directions(examples - middle).mean(axis=0, keepdims=True))[0]
     beside, grid = target.with_name(f"{target.stem}.similarity.tif"), session.grid()
@@ -114,13 +105,13 @@ def find_similar(
         georeference=grid.georeference(session.places[0]),
         nodata=float("nan"),
         names=("cosine similarity",),
-        tags={"WEIGHTS": os.fspath(weights), "LIKE": "; ".join(f"{x:g},{y:g}" for x, y in like)},
+        tags={**session.tags(weights), "LIKE": "; ".join(f"{x:g},{y:g}" for x, y in like)},
     )
     rows, place = _best(session, wanted, middle, top), session.places[0]
     note = coordinates(place, place.crs)
     write_geojson(target, rows, note=note, georeferenced=place.crs is not None)
     picture = None
-    if quicklook:
+    if running.quicklook:
         shown = np.concatenate(list(cells(session.plan(), _cosines(session, wanted, middle), 1)), axis=1)[0]
         boxes = [[row[name] for name in ("row", "column", "height", "width")] for row in rows]
         picture = draw_similarity(session, target, shown, boxes)
@@ -190,10 +181,10 @@ def _best(session: Session, wanted: np.ndarray, middle: np.ndarray, top: int) ->
         if any(_overlap(plan, index, other) > _SHARED for other in taken):
             continue
         taken.append(index)
-        box = dict(zip(("row", "column", "height", "width"), clipped(plan, index), strict=True))
+        box = dict(zip(("row", "column", "height", "width"), plan.clipped(index), strict=True))
         score = float(scores[indices == index][0])
         rows.append({"rank": len(rows) + 1, "similarity": round(score, 6), **box, **_middle(session, index)})
-        rows[-1]["geometry"] = place.footprint(*clipped(plan, index), wgs84=True)
+        rows[-1]["geometry"] = place.footprint(*plan.clipped(index), wgs84=True)
     return rows
 
 
@@ -211,7 +202,7 @@ def _middle(session: Session, index: int) -> dict[str, float]:
         return {}
     from rasterio.warp import transform
 
-    row, column, height, width = clipped(session.plan(), index)
+    row, column, height, width = session.plan().clipped(index)
     x, y = place.coordinates(row + height / 2, column + width / 2)
     longitude, latitude = transform(place.crs, "EPSG:4326", x.tolist(), y.tolist())
     return {"longitude": round((longitude[0] + 180) % 360 - 180, 7), "latitude": round(latitude[0], 7)}

@@ -35,7 +35,11 @@ def images(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("out", "options", "words"),
     [
-        ("p.csv", ["--stride", "64"], "--stride is for scenes, with --out FILE.tif: leave it out"),
+        (
+            "p.csv",
+            ["--stride", "64"],
+            "--stride is for scenes, with --out FILE.tif, or of boxes",
+        ),
         ("p.csv", ["--denoise", "--swath", "IW1"], "--swath, --denoise are for scenes"),
         ("p.csv", ["--no-quicklook"], "--quicklook is for scenes"),
         ("p.csv", ["--band", "VH"], "expected the position of the band, counted from 1, got 'VH'"),

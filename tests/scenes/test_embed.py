@@ -24,13 +24,14 @@ from sarhub_models.scenes import quicklook, runner
 from sarhub_models.scenes.embed import embed_scenes
 from sarhub_models.scenes.models import ModelSpec, WindowModel
 from sarhub_models.scenes.mosaic import Grid
-from sarhub_models.scenes.session import Reading, Windows, open_session
+from sarhub_models.scenes.session import Reading, Running, Windows, open_session
 
 from .safe import Measurement, grd, write_safe
 from .test_products import write_tif
 
 MODEL = "mobilenetv3_dsn"
 SIDE = 128
+QUIET = Running(quicklook=False, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def embed(scene: Path, out: Path, **options: object):
-    settings = {"reading": Reading(full_scale=65535), "quicklook": False, "progress": False, **options}
+    settings = {"reading": Reading(full_scale=65535), "running": QUIET, **options}
     return embed_scenes(scene, weights=MODEL, out=out, **settings)
 
 

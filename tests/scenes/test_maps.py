@@ -22,20 +22,20 @@ from rio_cogeo.cogeo import cog_validate
 import sarhub_models as sarhub
 from sarhub_models.cli import main
 from sarhub_models.errors import OptionError
-from sarhub_models.scenes import classify
-from sarhub_models.scenes.classify import NO_CLASS, map_classes, write_classes
+from sarhub_models.scenes.classify import NO_CLASS, Thinned, map_classes, write_map
 from sarhub_models.scenes.cluster import cluster_scene
 from sarhub_models.scenes.georeference import Georeference
 from sarhub_models.scenes.models import WindowModel
 from sarhub_models.scenes.mosaic import Grid
-from sarhub_models.scenes.session import Reading, Windows
+from sarhub_models.scenes.session import Reading, Running, Windows
 from sarhub_models.scenes.similar import find_similar
 
 from .test_products import write_tif
 
 MODEL = "mobilenetv3_dsn"
 SIDE = 128
-OPTIONS = {"reading": Reading(full_scale=65535), "progress": False, "quicklook": False}
+QUIET = Running(quicklook=False, progress=False)
+OPTIONS = {"reading": Reading(full_scale=65535), "running": QUIET}
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_clusters_tell_what_differs_apart(scene: Path, tmp_path: Path, monkeypat
 
 @pytest.mark.slow
 def test_pictures_are_drawn_with_a_legend(scene: Path, tmp_path: Path) -> None:
-    options = {**OPTIONS, "quicklook": True, "windows": Windows(overlap=0)}
+    options = {**OPTIONS, "running": Running(progress=False), "windows": Windows(overlap=0)}
     found = map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", **options)
     assert found.quicklook == tmp_path / "map.quicklook.png"
     assert found.quicklook.stat().st_size > 10_000
@@ -201,15 +201,46 @@ def test_answers_for_each_pixel_become_a_map_of_finer_cells(
         np.testing.assert_allclose(dataset.read()[:, :, 16:].sum(axis=0), 1, atol=2e-3)
 
 
-def test_a_map_is_thinned_out_for_its_picture_without_all_of_it_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(classify, "write_cog", lambda target, strips, **_: sum(len(strip) for strip in strips))
-    session: Any = SimpleNamespace(grid=lambda: Grid(4100, 4100, 1, 100), places=(Georeference(),))
-    rows = (np.tile(np.arange(4100) % 5 - 1, (100, 1)) for _ in range(41))
+def test_a_map_is_thinned_out_for_its_picture_without_all_of_it_in_memory() -> None:
+    thin = Thinned(4100)
     tracemalloc.start()
-    found = write_classes(session, tmp_path / "map.tif", rows, ("a", "b", "c", "d"))
+    for _ in range(41):
+        thin.add(np.tile(np.arange(4100) % 5 - 1, (100, 1)))
+    found = thin.rows()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 40e6  # all strips are 134 MB
     np.testing.assert_array_equal(found, np.tile((np.arange(4100) % 5 - 1)[::3], (1367, 1)))
+
+
+def test_shares_are_those_of_all_cells(tmp_path: Path) -> None:
+    """Of a map that is thinned out to every third cell for its picture, where the others have another class."""
+    side = 4100
+    session: Any = SimpleNamespace(
+        grid=lambda: Grid(side, side, 1, 100),
+        places=(Georeference(),),
+        seen=lambda: 9,
+        plan=lambda: range(10),
+        groups=SimpleNamespace(remove=lambda: None),
+    )
+    rows = (np.tile((np.arange(side) % 3 > 0).astype(int), (100, 1)) for _ in range(41))
+    found = write_map(session, tmp_path / "map.tif", rows, ("a", "b"), tags={}, quicklook=False)
+    assert found.shares == pytest.approx({"a": 1367 / side, "b": 2733 / side})
+    assert (found.windows, found.skipped) == (9, 1)
+
+
+@pytest.mark.slow
+def test_weights_for_masks_map_the_pixels_of_a_scene(tmp_path: Path) -> None:
+    """From fine-tuning to a map of the scene's own pixels."""
+    from tests.engine.finetuning.test_masks import start, write_pairs, write_tif
+
+    start(write_pairs(tmp_path / "data"), tmp_path / "run")
+    rng = np.random.default_rng(0)
+    write_tif(tmp_path / "s.tif", rng.integers(1, 240, (1, 160, 224)).astype(np.uint16), crs="EPSG:32632")
+    found = map_classes(tmp_path / "s.tif", weights=tmp_path / "run", out=tmp_path / "m.tif", running=QUIET)
+    with rasterio.open(tmp_path / "m.tif") as dataset, rasterio.open(found.probabilities) as beside:
+        assert dataset.shape == beside.shape == (160, 224)
+        assert set(np.unique(dataset.read(1))) <= {0, 1}
+        np.testing.assert_allclose(beside.read().sum(axis=0), 1, atol=5e-3)
+    assert cog_validate(tmp_path / "m.tif")[0]
+    assert sum(found.shares.values()) == pytest.approx(1)

@@ -10,24 +10,9 @@ import typer
 
 from ...errors import OptionError
 from .. import console
-from ..arguments import Bands, Device, FullScale, Json, Radiometry, Workers, split_bands
+from ..arguments import Workers, split_bands
 from ..local import usable_device
-from ..scenes import (
-    Address,
-    Band,
-    Denoise,
-    Engine,
-    MaxNodata,
-    Overlap,
-    Quicklook,
-    Resolution,
-    Size,
-    Stride,
-    Swath,
-    print_map,
-    reading,
-    windows,
-)
+from ..scenes import SceneOptions, print_boxes, print_map, with_scene_options
 
 _OF_SCENES = (
     "size",
@@ -40,10 +25,12 @@ _OF_SCENES = (
     "engine",
     "address",
     "quicklook",
+    "min_score",
 )
 _OF_IMAGES = ("features", "nodata", "workers", "on_error")
 
 
+@with_scene_options
 def command(
     context: typer.Context,
     weights: Annotated[
@@ -60,37 +47,23 @@ def command(
         Path,
         typer.Option(
             metavar="FILE|FOLDER",
-            help="Table, .csv or .parquet; of masks a folder; of boxes .json or .geojson; of a scene its map, .tif.",
+            help="Table, .csv or .parquet; of masks a folder; of boxes .json or .geojson; of scenes a map, .tif, or "
+            "boxes, .parquet or .geojson.",
         ),
     ],
     features: Annotated[bool, typer.Option("--features", help="Write the features, too (.parquet).")] = False,
-    radiometry: Radiometry = None,
-    full_scale: FullScale = None,
-    bands: Bands = None,
     nodata: Annotated[
         Literal["refuse", "fill", "skip"] | None,
         typer.Option(help="Pixels without data. Default: as in the fine-tuning."),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images in one batch (64), or windows of one (8).")
-    ] = None,
     workers: Workers = 0,
-    device: Device = "auto",
     on_error: Annotated[Literal["stop", "skip"], typer.Option(help="Stop at a bad image, or skip it.")] = "stop",
-    size: Size = None,
-    stride: Stride = None,
-    overlap: Overlap = None,
-    resolution: Resolution = None,
-    max_nodata: MaxNodata = 0.5,
-    band: Band = None,
-    swath: Swath = None,
-    denoise: Denoise = False,
-    engine: Engine = "local",
-    address: Address = None,
-    quicklook: Quicklook = True,
-    as_json: Json = False,
+    min_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Least score of a box in a scene; detectors give none below 0.05.")
+    ] = 0.3,
+    options: SceneOptions = SceneOptions(),
 ) -> None:
-    """Predict the classes of images, of their pixels, or the map of classes of a scene.
+    """Predict the classes of images, of their pixels, or boxes; or the map of a scene, or the boxes in it.
 
     One row an image: its name, its class, and the probability of every class. What the images hold (radiometry, scale,
     bands) is by default what those held that the weights were fine-tuned on. Start an interrupted run again and it
@@ -98,7 +71,8 @@ def command(
     those for boxes write COCO or GeoJSON.
 
     With --out FILE.tif a scene becomes a map, window by window: a Cloud-Optimized GeoTIFF with a palette, beside it the
-    probabilities and a picture. --size to --quicklook are for scenes.
+    probabilities and a picture. Weights for boxes write those of a scene, or with .parquet those of a folder of scenes,
+    as GeoParquet (.parquet) or .geojson. --min-score, --size to --max-nodata and --swath to --quicklook are for scenes.
 
     \b
     Examples:
@@ -108,58 +82,77 @@ def command(
       sarhub predict vehicles scenes/ --out boxes.geojson
       sarhub predict mobilenetv3_dsn chips/ --out predictions.csv --full-scale 65535
       sarhub predict ships S1A_IW_GRDH_….SAFE --out map.tif
+      sarhub predict vehicles S1A_IW_GRDH_….SAFE --out boxes.parquet
     """
-    mapped = out.suffix.lower() in (".tif", ".tiff")
-    _refuse(context, _OF_IMAGES if mapped else _OF_SCENES, "images" if mapped else "scenes, with --out FILE.tif")
-    if mapped:
+    whole = _whole(weights, images, out)
+    scenes = "scenes, with --out FILE.tif, or of boxes .parquet or .geojson"
+    _refuse(context, _OF_IMAGES if whole else _OF_SCENES, "images" if whole else scenes)
+    if whole == "map":
         from ...scenes.classify import map_classes
 
-        cut = windows(size, stride, overlap, resolution, max_nodata, batch_size or 32)
-        found_map = map_classes(
-            images,
-            weights=weights,
-            out=out,
-            windows=cut,
-            reading=reading(bands, band, radiometry, full_scale, swath, denoise),
-            device=usable_device(device),
-            engine=engine,
-            address=address,
-            quicklook=quicklook,
-            progress=not as_json,
-        )
-        print_map(found_map, as_json)
+        print_map(map_classes(images, weights=weights, out=out, **options.settings()), as_json=options.as_json)
         return
-    from ...features.predict import Predictor
-    from ...io.images import list_images, one_per_image
+    if whole == "boxes":
+        from ...scenes.detect import detect_boxes
 
-    predictor = Predictor(
-        weights,
-        radiometry=radiometry,
-        full_scale=full_scale,
-        bands=split_bands(bands),
-        band=_position(band),
-        nodata=nodata,
-        device=usable_device(device),
-    )
-    files = [images] if images.is_file() else list_images(images)
-    if bands is None and band is None:
-        files = one_per_image(files, predictor.transform.bands)
-    names = [file.name if file == images else file.relative_to(images).as_posix() for file in files]
-    options: dict[str, Any] = {"out": out, "names": names, "on_error": on_error, "progress": not as_json}
+        boxes = detect_boxes(images, weights=weights, out=out, min_score=min_score, **options.settings())
+        print_boxes(boxes, as_json=options.as_json)
+        return
+    predictor, files, names = _of_images(weights, images, nodata, options)
+    settings: dict[str, Any] = {"out": out, "names": names, "on_error": on_error, "progress": not options.as_json}
     if predictor.info.task != "recognition":
         if features or nodata is not None or workers:
             raise OptionError("--features, --nodata and --workers are for classes of whole images: leave them out")
-        _print_windowed(predictor.predict_files(files, batch_size=batch_size or 8, **options), out, as_json)
+        found_windowed = predictor.predict_files(files, batch_size=options.batch_size or 8, **settings)
+        _print_windowed(found_windowed, out, options.as_json)
         return
-    found = predictor.predict_files(files, features=features, batch_size=batch_size or 64, workers=workers, **options)
+    size = options.batch_size or 64
+    found = predictor.predict_files(files, features=features, batch_size=size, workers=workers, **settings)
     counts = {name: found.labels.count(name) for name in dict.fromkeys(found.labels)}
-    if as_json:
+    if options.as_json:
         console.print_json({"file": out, "images": len(found.names), "classes": counts, "skipped": found.skipped})
         return
     for name, reason in found.skipped.items():
         console.note(f"skipped {name}: {reason}")
     shown = ", ".join(f"{count} {name or 'without a class'}" for name, count in sorted(counts.items())[:20])
     print(f"{out}: {len(found.names)} images: {shown}")
+
+
+def _whole(weights: str, images: Path, out: Path) -> Literal["map", "boxes", ""]:
+    """Return what becomes of whole scenes, or ``""`` where images are meant."""
+    suffix = out.suffix.lower()
+    if suffix in (".tif", ".tiff"):
+        return "map"
+    if suffix not in (".parquet", ".geojson"):
+        return ""
+    from ...models.choice import find_info
+    from ...scenes.products import is_scene
+
+    boxes = find_info(weights).task == "detection" and (suffix == ".parquet" or is_scene(images))
+    return "boxes" if boxes else ""
+
+
+def _of_images(
+    weights: str, images: Path, nodata: str | None, options: SceneOptions
+) -> tuple[Any, list[Path], list[str]]:
+    """Return the predictor of images, their files, and their names."""
+    from ...features.predict import Predictor
+    from ...io.images import list_images, one_per_image
+
+    predictor = Predictor(
+        weights,
+        radiometry=options.radiometry,
+        full_scale=options.full_scale,
+        bands=split_bands(options.bands),
+        band=_position(options.band),
+        nodata=nodata,
+        device=usable_device(options.device),
+    )
+    files = [images] if images.is_file() else list_images(images)
+    if options.bands is None and options.band is None:
+        files = one_per_image(files, predictor.transform.bands)
+    names = [file.name if file == images else file.relative_to(images).as_posix() for file in files]
+    return predictor, files, names
 
 
 def _refuse(context: typer.Context, names: Sequence[str], of: str) -> None:

@@ -17,7 +17,7 @@ from .scene import Scene
 from .sentinel1 import SafeScene
 from .sicd import SicdScene
 
-__all__ = ["Scene", "find_scenes", "open_scene"]
+__all__ = ["Scene", "find_scenes", "is_scene", "open_scene"]
 
 _NITF = (".nitf", ".ntf", ".nsf", ".sicd")
 _RASTERS = (".tif", ".tiff", *ENVI)
@@ -75,12 +75,18 @@ def open_scene(
         raise OptionError(f"{place} is no Sentinel-1 product in its SAFE layout: it has no swaths and no thermal noise")
     if suffix in _NITF:
         return SicdScene(place, wanted=wanted, given=bands, band=band, radiometry=radiometry)
-    if suffix in _RASTERS and place.is_file():
+    if is_scene(place):
         return RasterScene(place, wanted=wanted, given=bands, band=band, radiometry=radiometry)
     raise ImageError(
         f"{place}: expected a scene, a file of {', '.join((*_RASTERS, *_NITF))}, or a Sentinel-1 product (SAFE "
         "folder or .zip)"
     )
+
+
+def is_scene(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is that of one scene, by its name and what is there."""
+    place = Path(path)
+    return is_safe(place) or (place.suffix.lower() in (*_NITF, *_RASTERS) and place.is_file())
 
 
 def _calibration(expected: str | None) -> str:

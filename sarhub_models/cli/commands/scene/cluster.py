@@ -7,50 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ...arguments import Bands, BatchSize, Device, FullScale, Json, Model, Radiometry, Seed
-from ...local import usable_device
-from ...scenes import (
-    Address,
-    Band,
-    Denoise,
-    Engine,
-    MaxNodata,
-    Overlap,
-    Quicklook,
-    Resolution,
-    SceneArgument,
-    Size,
-    Stride,
-    Swath,
-    print_map,
-    reading,
-    windows,
-)
+from ...arguments import Model, Seed
+from ...scenes import SceneArgument, SceneOptions, print_map, with_scene_options
 
 
+@with_scene_options
 def command(
     scene: SceneArgument,
     model: Model,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Map to write, .tif.")],
     clusters: Annotated[int, typer.Option(min=2, max=64, help="Number of clusters.")] = 8,
     seed: Seed = 0,
-    size: Size = None,
-    stride: Stride = None,
-    overlap: Overlap = None,
-    resolution: Resolution = None,
-    max_nodata: MaxNodata = 0.5,
-    radiometry: Radiometry = None,
-    full_scale: FullScale = None,
-    bands: Bands = None,
-    band: Band = None,
-    swath: Swath = None,
-    denoise: Denoise = False,
-    batch_size: BatchSize = 32,
-    device: Device = "auto",
-    engine: Engine = "local",
-    address: Address = None,
-    quicklook: Quicklook = True,
-    as_json: Json = False,
+    options: SceneOptions = SceneOptions(),
 ) -> None:
     """Map clusters of a scene: places that look alike, without any label.
 
@@ -63,18 +31,5 @@ def command(
     """
     from ....scenes.cluster import cluster_scene
 
-    found = cluster_scene(
-        scene,
-        weights=model,
-        out=out,
-        clusters=clusters,
-        seed=seed,
-        windows=windows(size, stride, overlap, resolution, max_nodata, batch_size),
-        reading=reading(bands, band, radiometry, full_scale, swath, denoise),
-        device=usable_device(device),
-        engine=engine,
-        address=address,
-        quicklook=quicklook,
-        progress=not as_json,
-    )
-    print_map(found, as_json)
+    found = cluster_scene(scene, weights=model, out=out, clusters=clusters, seed=seed, **options.settings())
+    print_map(found, as_json=options.as_json)

@@ -9,25 +9,11 @@ from typing import Annotated
 import typer
 
 from ... import console
-from ...arguments import Bands, BatchSize, Device, FullScale, Json, Model, Radiometry
-from ...local import usable_device
-from ...scenes import (
-    Address,
-    Band,
-    Denoise,
-    Engine,
-    MaxNodata,
-    Overlap,
-    Quicklook,
-    Resolution,
-    Size,
-    Stride,
-    Swath,
-    reading,
-    windows,
-)
+from ...arguments import Model
+from ...scenes import SceneOptions, print_picture, with_scene_options
 
 
+@with_scene_options
 def command(
     scenes: Annotated[
         Path,
@@ -38,23 +24,7 @@ def command(
         Path,
         typer.Option(metavar="FILE", help="GeoParquet (.parquet, a row a window) or a dense map (.tif, one scene)."),
     ],
-    size: Size = None,
-    stride: Stride = None,
-    overlap: Overlap = None,
-    resolution: Resolution = None,
-    max_nodata: MaxNodata = 0.5,
-    radiometry: Radiometry = None,
-    full_scale: FullScale = None,
-    bands: Bands = None,
-    band: Band = None,
-    swath: Swath = None,
-    denoise: Denoise = False,
-    batch_size: BatchSize = 32,
-    device: Device = "auto",
-    engine: Engine = "local",
-    address: Address = None,
-    quicklook: Quicklook = True,
-    as_json: Json = False,
+    options: SceneOptions = SceneOptions(),
 ) -> None:
     """Compute the features of scenes, window by window.
 
@@ -69,22 +39,10 @@ def command(
     """
     from ....scenes.embed import embed_scenes
 
-    found = embed_scenes(
-        scenes,
-        weights=model,
-        out=out,
-        windows=windows(size, stride, overlap, resolution, max_nodata, batch_size),
-        reading=reading(bands, band, radiometry, full_scale, swath, denoise),
-        device=usable_device(device),
-        engine=engine,
-        address=address,
-        quicklook=quicklook,
-        progress=not as_json,
-    )
-    if as_json:
+    found = embed_scenes(scenes, weights=model, out=out, **options.settings())
+    if options.as_json:
         console.print_json(asdict(found))
         return
     print(f"{out}: {found.windows} windows of {found.scenes} scenes, {found.features} features each")
     print(f"left out for want of data: {found.skipped}; coordinates: {found.coordinates}")
-    if found.quicklook is not None:
-        print(f"picture: {found.quicklook}")
+    print_picture(found.quicklook)

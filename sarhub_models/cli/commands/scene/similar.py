@@ -10,26 +10,11 @@ import typer
 
 from ....errors import OptionError
 from ... import console
-from ...arguments import Bands, BatchSize, Device, FullScale, Json, Model, Radiometry
-from ...local import usable_device
-from ...scenes import (
-    Address,
-    Band,
-    Denoise,
-    Engine,
-    MaxNodata,
-    Overlap,
-    Quicklook,
-    Resolution,
-    SceneArgument,
-    Size,
-    Stride,
-    Swath,
-    reading,
-    windows,
-)
+from ...arguments import Model
+from ...scenes import SceneArgument, SceneOptions, print_picture, with_scene_options
 
 
+@with_scene_options
 def command(
     scene: SceneArgument,
     model: Model,
@@ -43,23 +28,7 @@ def command(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Best windows to write, .geojson.")],
     top: Annotated[int, typer.Option(min=1, help="Number of windows to write.")] = 20,
-    size: Size = None,
-    stride: Stride = None,
-    overlap: Overlap = None,
-    resolution: Resolution = None,
-    max_nodata: MaxNodata = 0.5,
-    radiometry: Radiometry = None,
-    full_scale: FullScale = None,
-    bands: Bands = None,
-    band: Band = None,
-    swath: Swath = None,
-    denoise: Denoise = False,
-    batch_size: BatchSize = 32,
-    device: Device = "auto",
-    engine: Engine = "local",
-    address: Address = None,
-    quicklook: Quicklook = True,
-    as_json: Json = False,
+    options: SceneOptions = SceneOptions(),
 ) -> None:
     """Find the places of a scene that look like given ones.
 
@@ -71,21 +40,9 @@ def command(
     """
     from ....scenes.similar import find_similar
 
-    found = find_similar(
-        scene,
-        like=[_point(text) for text in like],
-        weights=model,
-        out=out,
-        top=top,
-        windows=windows(size, stride, overlap, resolution, max_nodata, batch_size),
-        reading=reading(bands, band, radiometry, full_scale, swath, denoise),
-        device=usable_device(device),
-        engine=engine,
-        address=address,
-        quicklook=quicklook,
-        progress=not as_json,
-    )
-    if as_json:
+    points = [_point(text) for text in like]
+    found = find_similar(scene, like=points, weights=model, out=out, top=top, **options.settings())
+    if options.as_json:
         console.print_json(asdict(found))
         return
     degrees = bool(found.places and "longitude" in found.places[0])
@@ -96,8 +53,7 @@ def command(
     )
     print(f"\n{out}: {len(found.places)} places; map: {found.map}")
     print(f"coordinates: {found.coordinates}")
-    if found.quicklook is not None:
-        print(f"picture: {found.quicklook}")
+    print_picture(found.quicklook)
 
 
 def _point(text: str) -> tuple[float, float]:
