@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from ..errors import ImageError, OptionError
+from ..errors import OptionError
 from ..io.files import write_text
 from ..io.places import read_place, to_longitude_latitude
-from ..io.progress import progress_bar
 from ..io.raster import Raster
-from .journal import Journal
-from .stream import image_names
-from .windows import Image, WindowPredictor
+from .windows import Output, WindowPredictor
 
 __all__ = ["BoxPredictor", "Boxes", "Found"]
 
@@ -74,99 +70,50 @@ class Boxes:
         return dict(zip(self.class_names, counts, strict=True))
 
 
-class BoxPredictor(WindowPredictor):
+class _BoxFile(Output[Found, Boxes]):
+    """One file of boxes."""
+
+    kind = "boxes"
+
+    def __init__(self, out: Path, *rest: Any) -> None:
+        if out.suffix not in _SUFFIXES:
+            raise OptionError(f"{out}: boxes go into a file that ends in {' or '.join(_SUFFIXES)}")
+        if not out.parent.is_dir():
+            raise OptionError(f"{out}: there is no folder {out.parent}; create it first")
+        super().__init__(out, *rest)
+
+    def keep(self, index: int, answer: Found) -> np.ndarray:
+        """Return size and boxes as numbers, the same ones that the file will hold."""
+        columns = np.column_stack([answer.boxes.round(2), answer.scores.round(5), answer.labels])
+        return np.concatenate([np.array(answer.size), columns.ravel()]).astype(np.float32)
+
+    def finish(self, rows: Mapping[int, np.ndarray], skipped: dict[str, str]) -> Boxes:
+        """Write the file."""
+        names = tuple(self.names[index] for index in rows)
+        found = tuple(_of_row(row, self.class_names, self.names[index]) for index, row in rows.items())
+        result = Boxes(names, found, self.class_names, skipped)
+        places = [self.images[index] for index in rows]
+        content = _coco(result) if self.last.suffix == ".json" else _geojson(result, places)
+        write_text(self.last, json.dumps(content) + "\n")
+        return result
+
+
+class BoxPredictor(WindowPredictor[Found, Boxes]):
     """A :class:`.Predictor` of boxes; see :class:`.WindowPredictor`.
 
-    Large images go through the network in windows that overlap by a quarter. A box counts in the window whose middle
-    part its center lies in, and of boxes of a class with an IoU above ½ the best one stays.
+    A box counts in the window whose middle part its center lies in, and of boxes of a class with an IoU above ½ the
+    best one stays. Those of files go into one file, ``.json`` for COCO (each annotation has a ``score``), or
+    ``.geojson`` for polygons in longitude and latitude; those of images without a georeference are in pixels, and say
+    so.
     """
 
     plain_beyond = True
+    output = _BoxFile
 
-    def predict(  # type: ignore[override]
-        self, images: Image | Iterable[Image], *, batch_size: int = 8
-    ) -> Found | Iterator[Found]:
-        """Predict the boxes in one image, or in any number of them as they come.
-
-        Args:
-            images: a path, or an array (H, W) or (C, H, W) as :attr:`transform` takes it; or an iterable of these.
-            batch_size: windows that go through the network at once.
-
-        Raises:
-            ImageError: an image cannot be used; the message names it.
-        """
-        if isinstance(images, str | os.PathLike | np.ndarray | Tensor):
-            return self._one(images, batch_size)
-        return (self._one(image, batch_size) for image in images)
-
-    def predict_files(  # type: ignore[override]
-        self,
-        paths: Sequence[str | os.PathLike[str]],
-        *,
-        out: str | os.PathLike[str],
-        names: Sequence[str] | None = None,
-        batch_size: int = 8,
-        on_error: Literal["stop", "skip"] = "stop",
-        progress: bool = True,
-    ) -> Boxes:
-        """Predict the boxes in files, into one file, which appears whole; a later call with the same arguments resumes.
-
-        Args:
-            paths: files that :func:`~sarhub_models.io.selected.read_selected` reads.
-            out: ``.json`` for COCO (each annotation has a ``score``), or ``.geojson`` for polygons in longitude and
-                latitude; those of images without a georeference are in pixels, and say so.
-            names: name of each image; by default its path.
-            batch_size: windows that go through the network at once.
-            on_error: ``"stop"`` at a bad image, or ``"skip"`` and note it.
-            progress: draw a bar on stderr where that is a terminal.
-
-        Raises:
-            ImageError: an image cannot be used; the message names it. Or none can.
-            OptionError: the file has another suffix, or its journal comes from other weights or arguments.
-        """
-        if on_error not in ("stop", "skip"):
-            raise OptionError(f"expected on_error to be 'stop' or 'skip', got {on_error!r}")
-        target, images = Path(out), [Path(path) for path in paths]
-        if target.suffix not in _SUFFIXES:
-            raise OptionError(f"{target}: boxes go into a file that ends in {' or '.join(_SUFFIXES)}")
-        if not target.parent.is_dir():
-            raise OptionError(f"{target}: there is no folder {target.parent}; create it first")
-        labels = image_names(images, names)
-        journal = Journal(target, images, labels, maker=self.maker())
-        rows, skipped = journal.read(), dict[str, str]()
-        with progress_bar("images", len(images), done=len(rows), show=progress) as advance:
-            for index in (one for one in range(len(images)) if one not in rows):
-                try:
-                    rows[index] = _as_row(self._one(images[index], batch_size))
-                except ImageError as err:
-                    if on_error == "stop":
-                        raise ImageError(
-                            f"{err} (the boxes that are found are kept, and the next run resumes)"
-                        ) from err
-                    skipped[labels[index]] = str(err)
-                else:
-                    journal.append([index], rows[index][None])
-                advance(1)
-        if not rows:
-            raise ImageError(f"none of the {len(images)} images could be used: {next(iter(skipped.values()))}")
-        order = sorted(rows)
-        found = tuple(_of_row(rows[index], self.class_names, labels[index]) for index in order)
-        result = Boxes(tuple(labels[index] for index in order), found, self.class_names, skipped)
-        places = [images[index] for index in order]
-        content = _coco(result) if target.suffix == ".json" else _geojson(result, places)
-        write_text(target, json.dumps(content) + "\n")
-        journal.file.unlink(missing_ok=True)
-        return result
-
-    def _one(self, image: Image, batch_size: int) -> Found:
-        name = "" if isinstance(image, np.ndarray | Tensor) else os.fspath(image)
-        raster = self.read(image)
-        try:
-            rows = self._boxes(raster, batch_size)
-        except ImageError as err:
-            raise ImageError(f"{name}: {err}" if name and not str(err).startswith(f"{name}: ") else str(err)) from err
-        size = (int(raster.array.shape[-2]), int(raster.array.shape[-1]))
-        return _of_row(np.concatenate([np.array(size, np.float32), rows.ravel()]), self.class_names, name)
+    def _answer(self, raster: Raster, name: str, batch_size: int) -> Found:
+        rows = self._boxes(raster, batch_size)
+        size = np.array(raster.array.shape[-2:], np.float32)
+        return _of_row(np.concatenate([size, rows.ravel()]), self.class_names, name)
 
     def _boxes(self, raster: Raster, batch_size: int) -> np.ndarray:
         """Return x1, y1, x2, y2, score and class of each box, float32 (N, 6), best first."""
@@ -194,12 +141,6 @@ class BoxPredictor(WindowPredictor):
             columns = [one["boxes"].float(), one["scores"].float()[:, None], one["labels"].float()[:, None]]
             rows.append(torch.cat(columns, dim=1).cpu().numpy())
         return rows
-
-
-def _as_row(found: Found) -> np.ndarray:
-    """Return size and boxes as numbers, for the journal; the same ones that the file will hold."""
-    columns = np.column_stack([found.boxes.round(2), found.scores.round(5), found.labels])
-    return np.concatenate([np.array(found.size), columns.ravel()]).astype(np.float32)
 
 
 def _of_row(row: np.ndarray, class_names: tuple[str, ...], name: str) -> Found:
