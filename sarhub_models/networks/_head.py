@@ -11,8 +11,6 @@ from torch import nn
 
 from ..errors import OptionError
 
-FEATURE_CFG = {"feature_cls": "getter", "out_indices": (0, 1, 2, 3)}
-
 
 class Headed(nn.Module):
     """A network whose features a linear layer turns into logits; input (B, C, H, W) float, output (B, num_classes).
@@ -78,15 +76,22 @@ class Headed(nn.Module):
         return [found[index] for index in chosen]
 
 
-def create(cls: type[nn.Module], name: str, pretrained: bool = False, **options: Any) -> nn.Module:
+def create(
+    cls: type[nn.Module],
+    name: str,
+    pretrained: bool = False,
+    *,
+    out_indices: int | Sequence[int] = (0, 1, 2, 3),
+    **options: Any,
+) -> nn.Module:
     """Build a network of this package as timm builds its own.
 
     Args:
         cls: its class.
         name: what timm's configuration calls it.
         pretrained: for timm.
+        out_indices: the maps that ``features_only`` returns.
         **options: for the class.
     """
-    out_indices = options.pop("out_indices", None)
-    features = FEATURE_CFG if out_indices is None else {**FEATURE_CFG, "out_indices": out_indices}
+    features = {"feature_cls": "getter", "out_indices": out_indices}  # timm empties what it is given
     return build_model_with_cfg(cls, name, pretrained, feature_cfg=features, **options)

@@ -94,7 +94,7 @@ SPECS = {
         stem="features.0",
         head="head",
         rename=_rename,
-        create=partial(create, AlexNet, _NAME),
+        create=partial(create, AlexNet, _NAME, out_indices=(0, 1, 2)),
         check=_check,
         drops_paths=False,
     )

@@ -100,7 +100,7 @@ def test_alexnet_is_a_network_like_timms() -> None:
     with torch.inference_mode():
         pooled = model.forward_head(model.forward_features(x), pre_logits=True)
         torch.testing.assert_close(model.get_classifier()(pooled), model(x))
-        maps = networks.build("alexnet", num_classes=0, in_chans=1, features_only=True, out_indices=(0, 1, 2))(x)
+        maps = networks.build("alexnet", num_classes=0, in_chans=1, features_only=True)(x)
         assert [tuple(found.shape[1:]) for found in maps] == [(96, 15, 15), (256, 7, 7), (256, 3, 3)]
         model.reset_classifier(0)
         assert torch.equal(model(x), pooled)

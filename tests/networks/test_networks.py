@@ -253,3 +253,13 @@ def _names_of_the_package() -> list[str]:
         for conv, bn in [("_expand_conv", "_bn0"), *layers] if block else layers:
             names += [f"_blocks.{block}.{conv}.weight", *(f"_blocks.{block}.{bn}.{leaf}" for leaf in norm)]
     return [*names, "_conv_head.weight", *(f"_bn1.{leaf}" for leaf in norm), "_fc.weight", "_fc.bias"]
+
+
+@pytest.mark.parametrize("network", ["alexnet", "hivit_base", "mixmim_base"])
+def test_networks_of_this_package_give_their_maps_each_time(network):
+    size = {"img_size": 128} if "img_size" in networks.spec(network).timm_args else {}
+    for _ in range(2):  # timm had emptied what the second one was built by
+        with networks.on_meta_device():
+            model = networks.build(network, num_classes=0, in_chans=1, features_only=True, **size).eval()
+            maps = model(torch.empty(1, 1, 128, 128))
+        assert [found.shape[1] for found in maps] == model.feature_info.channels()
