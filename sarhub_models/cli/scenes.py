@@ -64,6 +64,10 @@ class SceneOptions:
     quicklook: Annotated[
         bool, typer.Option("--quicklook/--no-quicklook", help="Also draw a picture beside the output.")
     ] = True
+    to_grid: Annotated[
+        str | None,
+        typer.Option(metavar="CRS", help="Warp a map to a grid in these coordinates, such as EPSG:32633."),
+    ] = None
     as_json: Json = False
 
     def settings(self) -> dict[str, Any]:
@@ -84,7 +88,8 @@ class SceneOptions:
     def _running(self) -> Running:
         from ..scenes.session import Running
 
-        return Running(usable_device(self.device), self.engine, self.address, self.quicklook, not self.as_json)
+        device = usable_device(self.device)
+        return Running(device, self.engine, self.address, self.quicklook, not self.as_json, self.to_grid)
 
 
 def with_scene_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -110,6 +110,7 @@ def connect(file: Path, *, member: str | None = None) -> Any:
         dataset = rasterio.open(path, driver=driver)
     if driver == "ENVI":
         _check_length(file, dataset)
+    _check_mask(Path(f"{path}.msk"), dataset)
     return dataset
 
 
@@ -147,6 +148,27 @@ def _check_sidecar(file: Path) -> None:
         with file.open("rb") as stream:
             if stream.read(4) not in _TIFF:
                 raise ImageError(f"{file.name} beside it is no TIFF file; remove it")
+
+
+def _check_mask(file: Path, dataset: Any) -> None:
+    """Refuse a mask beside a raster that says another size or place than it: GDAL looks at neither."""
+    import rasterio
+
+    if not file.is_file():
+        return
+    with alone(), rasterio.open(file, driver="GTiff") as mask:
+        pairs = [("size", mask.shape, dataset.shape)]
+        if mask.crs is not None:
+            pairs.append(("coordinate reference system", mask.crs, dataset.crs or dataset.gcps[1]))
+            if dataset.crs is not None:
+                pairs.append(("transform", tuple(mask.transform), tuple(dataset.transform)))
+    for what, here, there in pairs:
+        if here != there:
+            dataset.close()
+            raise ImageError(
+                f"the mask {file.name} beside it has another {what}: {here}, and the image {there}; bring the mask to "
+                "the grid of the image"
+            )
 
 
 def tiff_size(file: Path) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from ..errors import OptionError
 from .georeference import coordinates
 from .quicklook import colors, draw_classes
 from .session import Reading, Running, Session, Windows, open_session
-from .sinks.cog import check_cog, write_cog
+from .sinks.cog import check_cog
 
 __all__ = ["NO_CLASS", "Mapped", "Thinned", "map_classes", "write_map"]
 
@@ -84,29 +84,27 @@ def map_classes(
         out=target,
         windows=windows,
         reading=reading,
-        device=running.device,
+        running=running,
         overlap=0.5,
         single=True,
     )
     names = session.model.names
     if len(names) >= NO_CLASS:
         raise OptionError(f"{weights} has {len(names)} classes, a map with a palette at most {NO_CLASS - 1}")
-    session.run(running)
-    grid = session.grid()
+    session.run()
     beside = target.with_name(f"{target.stem}.probabilities.tif")
-    write_cog(
+    session.write(
         beside,
         session.rows(),
-        shape=(len(names), grid.height, grid.width),
+        bands=len(names),
         dtype="float32",
-        georeference=grid.georeference(session.places[0]),
         nodata=float("nan"),
         names=names,
         tags=session.tags(weights),
     )
     least = _HALF if session.model.multilabel else 0.0
     rows = (_decided(strip, least) for strip in session.rows())
-    found = write_map(session, target, rows, names, tags=session.tags(weights), quicklook=running.quicklook)
+    found = write_map(session, target, rows, names, tags=session.tags(weights))
     return replace(found, probabilities=beside)
 
 
@@ -117,7 +115,6 @@ def write_map(
     names: Sequence[str],
     *,
     tags: Mapping[str, str],
-    quicklook: bool,
 ) -> Mapped:
     """Write the map that a session ends with, and its picture; remove the groups, and report.
 
@@ -127,7 +124,6 @@ def write_map(
         rows: strips of classes (h, width) from the top, int, -1 without one.
         names: of the classes.
         tags: what else the file says.
-        quicklook: also draw a picture beside it.
     """
     grid, place, count = session.grid(), session.places[0], session.seen()
     counts, thin = np.zeros(len(names), np.int64), Thinned(max(grid.height, grid.width))
@@ -138,19 +134,18 @@ def write_map(
             thin.add(row)
             yield np.where(row < 0, NO_CLASS, row)[None].astype(np.uint8)
 
-    write_cog(
+    session.write(
         target,
         strips(),
-        shape=(1, grid.height, grid.width),
+        bands=1,
         dtype="uint8",
-        georeference=grid.georeference(place),
         nodata=NO_CLASS,
         names=("class",),
         palette=colors(len(names)),
         tags={**tags, "CLASSES": ";".join(names)},
     )
     shares = dict(zip(names, (counts / max(counts.sum(), 1)).tolist(), strict=True))
-    picture = draw_classes(session, target, thin.rows(), shares) if quicklook else None
+    picture = draw_classes(session, target, thin.rows(), shares) if session.running.quicklook else None
     session.groups.remove()
     left = len(session.plan()) - count
     return Mapped(target, None, shares, count, left, coordinates(place, place.crs), picture)

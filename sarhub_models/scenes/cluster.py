@@ -60,11 +60,11 @@ def cluster_scene(
         out=target,
         windows=windows,
         reading=reading,
-        device=running.device,
+        running=running,
         overlap=0.5,
         single=True,
     )
-    session.run(running)
+    session.run()
     count = session.seen()
     if count < clusters:
         raise OptionError(f"{session.job.scenes[0].path}: {count} windows have data, too few for {clusters} clusters")
@@ -72,7 +72,7 @@ def cluster_scene(
     names = tuple(f"cluster {index}" for index in range(clusters))
     found = cells(session.plan(), _assigned(session, means), 1)
     rows = (np.where(np.isfinite(row[0]), row[0], -1).astype(int) for row in found)
-    return write_map(session, target, rows, names, tags=session.tags(weights), quicklook=running.quicklook)
+    return write_map(session, target, rows, names, tags=session.tags(weights))
 
 
 def _vectors(group: Group) -> np.ndarray:

@@ -94,14 +94,14 @@ def detect_boxes(
         out=target,
         windows=windows,
         reading=reading,
-        device=running.device,
+        running=running,
         overlap=0.25,
     )
     system, degrees = common_system(session.places), target.suffix == ".geojson"
     first = session.places[0]
     if degrees and first.kind != "pixels" and first.crs is None:
         raise OptionError("GeoJSON is in degrees, and the scenes do not say their coordinate system: write .parquet")
-    session.run(running)
+    session.run()
     count = session.seen()
     tables = [_table(session, number, system, min_score, degrees) for number in range(len(session.places))]
     note = coordinates(first, system)

@@ -14,7 +14,7 @@ from ..errors import OptionError
 from .georeference import common_system, coordinates
 from .quicklook import draw_components
 from .session import Reading, Running, Session, Windows, open_session
-from .sinks.cog import check_cog, write_cog
+from .sinks.cog import check_cog
 from .sinks.geoparquet import check_places, write_geoparquet
 
 __all__ = ["Embedded", "embed_scenes"]
@@ -83,15 +83,16 @@ def embed_scenes(
         out=target,
         windows=windows,
         reading=reading,
-        device=running.device,
+        running=running,
         single=dense,
     )
-    session.run(running)
+    session.run()
     count, system = session.seen(), common_system(session.places)
     if not count:
         raise OptionError(f"{session.job.scenes[0].path}: all windows have too much nodata; max_nodata allows more")
     if dense:
-        _write_map(session, target, weights)
+        tags = session.tags(weights)
+        session.write(target, session.rows(), bands=session.output[0], dtype="float16", nodata=float("nan"), tags=tags)
     else:
         write_geoparquet(target, _tables(session, system), crs=system, note=coordinates(session.places[0], system))
     picture = draw_components(session, target) if running.quicklook and len(session.places) == 1 else None
@@ -123,16 +124,3 @@ def _tables(session: Session, system: Any) -> Iterator[dict[str, Any]]:
                 "features": group.values[:, :, 0, 0].astype(np.float32),
                 "geometry": [place.footprint(*box, wgs84=degrees) for box in boxes.tolist()],
             }
-
-
-def _write_map(session: Session, target: Path, weights: Any) -> None:
-    grid, channels = session.grid(), session.output[0]
-    write_cog(
-        target,
-        session.rows(),
-        shape=(channels, grid.height, grid.width),
-        dtype="float16",
-        georeference=grid.georeference(session.places[0]),
-        nodata=float("nan"),
-        tags=session.tags(weights),
-    )

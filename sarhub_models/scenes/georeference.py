@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,11 @@ from ..errors import OptionError
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Georeference", "common_system", "coordinates"]
+__all__ = ["Georeference", "common_system", "coordinates", "parse_system"]
 
 _WGS84 = "EPSG:4326"
 _TURN, _HALF = 360.0, 180.0
-_METERS_A_DEGREE = 111_195.0  # on a sphere of the Earth's mean radius
+_TRUE = 0.01  # share by which lengths of a map may differ from those on the ground
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,40 @@ class Georeference:
 
     @cached_property
     def _splines(self) -> Any:
-        """Both directions through the ground control points, exact at each; longitudes without a jump."""
-        from rasterio.control import GroundControlPoint
+        """Both directions through the ground control points, exact at each."""
         from rasterio.transform import GCPTransformer
+
+        return GCPTransformer(self.unwrapped().gcps, tps=self.spline)
+
+    @property
+    def spline(self) -> bool:
+        """The points determine thin-plate splines; four corners determine a polynomial."""
+        return len(self.gcps) > 4
+
+    def unwrapped(self) -> Georeference:
+        """Return the same with longitudes of the points without a jump at the antimeridian."""
+        from rasterio.control import GroundControlPoint
 
         jump = self._jump
         points = [
             GroundControlPoint(row=p.row, col=p.col, x=p.x + _TURN if jump and p.x < 0 else p.x, y=p.y, z=p.z or 0)
             for p in self.gcps
         ]
-        return GCPTransformer(points, tps=len(points) > 4)  # four corners determine a polynomial, no spline
+        return replace(self, gcps=tuple(points))
+
+    def points_in(self, system: str) -> Georeference:
+        """Return the same with ground control points in another coordinate reference system."""
+        from rasterio.control import GroundControlPoint
+        from rasterio.warp import transform
+
+        if not self.gcps:
+            return self
+        x, y = transform(self.crs, system, [p.x for p in self.gcps], [p.y for p in self.gcps])
+        points = [
+            GroundControlPoint(row=p.row, col=p.col, x=east, y=north, z=p.z or 0)
+            for p, east, north in zip(self.gcps, x, y, strict=True)
+        ]
+        return Georeference(parse_system(system), None, tuple(points)).unwrapped()
 
     @property
     def _jump(self) -> bool:
@@ -136,11 +160,8 @@ class Georeference:
         columns = np.array([0, 1, 1, 0]) * width + column
         x, y = self.coordinates(rows, columns)
         geographic = self.geographic
-        if wgs84 and self.crs is not None and not geographic:
-            from rasterio.warp import transform
-
-            x, y = (np.asarray(values) for values in transform(self.crs, _WGS84, x.tolist(), y.tolist()))
-            x, geographic = np.where((x < 0) & (np.ptp(x) > _HALF), x + _TURN, x), True
+        if wgs84 and self.crs is not None:
+            (x, y), geographic = self._degrees(x, y), True
         outline = Polygon(zip(x, y, strict=True))
         return _split(outline) if geographic else outline
 
@@ -162,20 +183,57 @@ class Georeference:
         """Return the distance in meters of rows and of columns in the middle of the scene, or ``None`` if unknown."""
         if self.kind == "pixels" or self.crs is None:
             return None
-        rows, columns = height / 2 + np.array([0, 1, 0]), width / 2 + np.array([0, 0, 1])
+        reach = np.array([height, width]) / 10  # over one pixel, degrees would be rounded
+        rows = height / 2 + np.array([0, reach[0], 0])
+        columns = width / 2 + np.array([0, 0, reach[1]])
         x, y = self.coordinates(rows, columns)
-        unit = np.array([_METERS_A_DEGREE * np.cos(np.radians(y[0])), _METERS_A_DEGREE])
-        if not self.geographic:
-            unit = np.full(2, self.crs.linear_units_factor[1])
-        steps = np.stack([np.diff(x[[0, 1]]), np.diff(x[[0, 2]])]), np.stack([np.diff(y[[0, 1]]), np.diff(y[[0, 2]])])
-        down, across = np.hypot(steps[0] * unit[0], steps[1] * unit[1])[:, 0]
-        return float(down), float(across)
+        down, across = (float(value) for value in self._ground(x, y) / reach)
+        if self.geographic:
+            return down, across
+        said = np.hypot(x[1:] - x[0], y[1:] - y[0]) / reach * self.crs.linear_units_factor[1]
+        # Within a percent the map's own unit counts: 10 m of UTM are 10.004 m on the ground, and meant to be 10 m
+        near = np.abs(said / (down, across) - 1) < _TRUE
+        return (float(said[0]), float(said[1])) if near.all() else (down, across)
+
+    def _ground(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return the distance in meters on the ellipsoid of the first point from each of the others."""
+        from pyproj import Geod
+
+        longitude, latitude = self._degrees(x, y)
+        count = len(x) - 1
+        first = np.full(count, longitude[0]), np.full(count, latitude[0])
+        return np.asarray(Geod(ellps="WGS84").inv(*first, longitude[1:], latitude[1:])[2])
+
+    def _degrees(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return longitudes and latitudes (WGS 84) of coordinates, likewise without a jump between neighbors."""
+        from rasterio.crs import CRS
+        from rasterio.warp import transform
+
+        if self.crs == CRS.from_string(_WGS84):
+            return x, y
+        longitude, latitude = (np.asarray(values) for values in transform(self.crs, _WGS84, x.tolist(), y.tolist()))
+        return np.where((longitude < 0) & (np.ptp(longitude) > _HALF), longitude + _TURN, longitude), latitude
 
     def profile(self) -> dict[str, Any]:
         """Return the keywords for :func:`rasterio.open` in writing."""
         if self.kind == "gcps":
             return {"gcps": list(self.gcps), "crs": self.crs}
         return {} if self.kind == "pixels" else {"crs": self.crs, "transform": self.transform}
+
+
+def parse_system(text: str) -> Any:
+    """Return the coordinate reference system (:class:`rasterio.crs.CRS`) of a text such as ``"EPSG:32633"``.
+
+    Raises:
+        OptionError: there is none.
+    """
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as err:
+        raise OptionError(f"expected a coordinate reference system such as EPSG:32633, got {text!r}") from err
 
 
 def coordinates(place: Georeference, system: Any) -> str:

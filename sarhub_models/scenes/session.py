@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import OptionError
 from ..models.choice import HUB
 from ..zoo.manifest import own_file
-from .georeference import Georeference
+from .georeference import Georeference, parse_system
 from .groups import Groups, groups_folder
 from .models import ModelSpec, WindowModel, needs, probe
 from .mosaic import Grid, cells, done_groups, strips
@@ -21,6 +21,7 @@ from .plan import Plan, make_plan
 from .products import find_scenes
 from .reading import check_radiometry
 from .runner import Job, SceneSpec, Unit, run_local
+from .sinks.cog import write_cog
 
 __all__ = ["ENGINES", "Reading", "Running", "Session", "Windows", "open_session"]
 
@@ -98,6 +99,8 @@ class Running:
         address: of a Ray cluster; by default one on this machine.
         quicklook: also draw a picture beside the output, of one scene.
         progress: draw a bar on stderr where that is a terminal.
+        to_grid: coordinate reference system, such as ``"EPSG:32633"``, of a grid that maps are warped to; by default
+            they keep the pixels of their scene, and its ground control points.
     """
 
     device: str = "cpu"
@@ -105,10 +108,13 @@ class Running:
     address: str | None = None
     quicklook: bool = True
     progress: bool = True
+    to_grid: str | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise OptionError(f"expected an engine of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.to_grid is not None:
+            parse_system(self.to_grid)
 
 
 @dataclass(frozen=True)
@@ -120,12 +126,14 @@ class Session:
         model: loaded.
         output: channels, height and width of what becomes of a window.
         places: georeference of each scene.
+        running: how the job is run.
     """
 
     job: Job
     model: WindowModel
     output: tuple[int, int, int]
     places: tuple[Georeference, ...]
+    running: Running
 
     @property
     def groups(self) -> Groups:
@@ -154,19 +162,32 @@ class Session:
             return cells(self.plan(scene), self.found(scene), self.output[0])
         return strips(self.plan(scene), self.grid(scene), self.found(scene), self.output[0])
 
-    def run(self, running: Running) -> None:
+    def run(self) -> None:
         """Compute what is not done.
 
         Raises:
             SarHubError: as :func:`~sarhub_models.scenes.runner.run_local` says; what was done is kept.
             MissingDependencyError: Ray is missing.
         """
-        if running.engine == "ray":
+        if self.running.engine == "ray":
             from .ray_engine import run_ray
 
-            run_ray(self.job, progress=running.progress, address=running.address)
+            run_ray(self.job, progress=self.running.progress, address=self.running.address)
             return
-        run_local(self.job, self.model, progress=running.progress)
+        run_local(self.job, self.model, progress=self.running.progress)
+
+    def write(self, target: Path, strips: Iterable[np.ndarray], *, bands: int, dtype: str, **options: Any) -> None:
+        """Write a map of the only scene as :func:`~sarhub_models.scenes.sinks.cog.write_cog` does, with its options."""
+        grid = self.grid()
+        write_cog(
+            target,
+            strips,
+            shape=(bands, grid.height, grid.width),
+            dtype=dtype,
+            georeference=grid.georeference(self.places[0]),
+            to_grid=self.running.to_grid,
+            **options,
+        )
 
     @property
     def names(self) -> list[str]:
@@ -194,7 +215,7 @@ def open_session(
     out: Path,
     windows: Windows,
     reading: Reading,
-    device: str = "cpu",
+    running: Running = Running(),
     overlap: float | None = None,
     single: bool = False,
 ) -> Session:
@@ -207,9 +228,9 @@ def open_session(
         out: the output, beside which the groups are kept.
         windows: how scenes are cut.
         reading: how they are read.
-        device: where the network runs.
+        running: how the job is run.
         overlap: by default, where ``windows`` does not say it.
-        single: refuse several scenes, for an output that holds one.
+        single: the output is a map of one scene, so several are refused; other outputs have no grid.
 
     Raises:
         SarHubError: the model or a scene cannot be opened, they do not fit, or an unfinished run had other arguments.
@@ -222,11 +243,13 @@ def open_session(
     specs = [SceneSpec(path, options) for path in found]
     if single and len(specs) > 1:
         raise OptionError(f"{out} holds one scene, {len(specs)} were given: give each a file of its own")
+    if running.to_grid is not None and not single:
+        raise OptionError(f"maps (.tif) can be warped to a grid, {out} is none: leave to_grid out")
     with specs[0].open() as first:
         said = first.radiometry
     file = None if os.fspath(weights).startswith(HUB) else own_file(weights)
     source = os.fspath(weights) if file is None else str(Path(weights).absolute())
-    model = WindowModel(ModelSpec(source, kind, said or expected, reading.full_scale, device))
+    model = WindowModel(ModelSpec(source, kind, said or expected, reading.full_scale, running.device))
     size = windows.size or model.size
     output = probe(model, size)
     plans, places = [], []
@@ -248,6 +271,8 @@ def open_session(
             )
             Grid.of(plan, output[1])
             check_radiometry(scene, plan, model)
+            if running.to_grid is not None and scene.georeference.crs is None:
+                raise OptionError(f"{scene.path} does not say where it lies, so its map cannot be warped to a grid")
             specs[number] = replace(spec, stamp=scene.stamp())
             plans.append(plan)
             places.append(scene.georeference)
@@ -260,6 +285,6 @@ def open_session(
         windows.max_nodata,
         output[1] > 1,
     )
-    session = Session(job, model, output, tuple(places))
+    session = Session(job, model, output, tuple(places), running)
     session.groups.begin(job.maker(model))
     return session

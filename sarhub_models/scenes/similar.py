@@ -18,7 +18,6 @@ from .plan import Plan
 from .quicklook import draw_similarity
 from .reading import read_ready
 from .session import Reading, Running, Session, Windows, open_session
-from .sinks.cog import write_cog
 from .sinks.geoparquet import check_places, write_geojson
 
 __all__ = ["Similar", "find_similar"]
@@ -88,21 +87,20 @@ def find_similar(
         out=target,
         windows=windows,
         reading=reading,
-        device=running.device,
+        running=running,
         overlap=0.5,
         single=True,
     )
     examples = _examples(session, like)
-    session.run(running)
+    session.run()
     middle = _mean(session)
     wanted = _directions(_directions(examples - middle).mean(axis=0, keepdims=True))[0]
-    beside, grid = target.with_name(f"{target.stem}.similarity.tif"), session.grid()
-    write_cog(
+    beside = target.with_name(f"{target.stem}.similarity.tif")
+    session.write(
         beside,
         cells(session.plan(), _cosines(session, wanted, middle), 1),
-        shape=(1, grid.height, grid.width),
+        bands=1,
         dtype="float32",
-        georeference=grid.georeference(session.places[0]),
         nodata=float("nan"),
         names=("cosine similarity",),
         tags={**session.tags(weights), "LIKE": "; ".join(f"{x:g},{y:g}" for x, y in like)},

@@ -222,9 +222,11 @@ def test_shares_are_those_of_all_cells(tmp_path: Path) -> None:
         seen=lambda: 9,
         plan=lambda: range(10),
         groups=SimpleNamespace(remove=lambda: None),
+        write=lambda target, strips, **_: list(strips),
+        running=QUIET,
     )
     rows = (np.tile((np.arange(side) % 3 > 0).astype(int), (100, 1)) for _ in range(41))
-    found = write_map(session, tmp_path / "map.tif", rows, ("a", "b"), tags={}, quicklook=False)
+    found = write_map(session, tmp_path / "map.tif", rows, ("a", "b"), tags={})
     assert found.shares == pytest.approx({"a": 1367 / side, "b": 2733 / side})
     assert (found.windows, found.skipped) == (9, 1)
 

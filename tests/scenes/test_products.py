@@ -289,3 +289,33 @@ def test_the_stamp_changes_with_each_file_that_is_read(tmp_path: Path) -> None:
     assert pair[0].with_name("s_vv.tif.msk").exists()
     assert [name for name, *_ in stamp(pair[0])] == [str(pair[0]), f"{pair[0]}.msk"]
     assert stamp(pair[0]) != before
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "said"),
+    [
+        ((40, 50), {"crs": "EPSG:32632"}, "another coordinate reference system"),
+        ((40, 50), {"transform": from_origin(5e5 + 10, 5e6, 10, 10)}, "another transform"),
+        ((20, 25), {}, r"another size: \(20, 25\), and the image \(40, 50\)"),
+    ],
+)
+def test_a_mask_beside_a_scene_that_is_of_another_place_is_refused(
+    tmp_path: Path, shape: tuple[int, int], options: dict, said: str
+) -> None:
+    file = write_tif(tmp_path / "s.tif", np.ones((40, 50), np.float32))
+    write_tif(tmp_path / "mask.tif", np.full(shape, 255, np.uint8), **options).rename(tmp_path / "s.tif.msk")
+    with pytest.raises(ImageError, match=rf"s\.tif: the mask s\.tif\.msk beside it has {said}"):
+        open_scene(file)
+
+
+def test_a_mask_beside_a_scene_says_what_has_data(tmp_path: Path) -> None:
+    file = write_tif(tmp_path / "s.tif", np.ones((40, 50), np.float32))
+    mask = np.full((40, 50), 255, np.uint8)
+    mask[:10] = 0
+    with rasterio.open(write_tif(tmp_path / "mask.tif", mask), "r+") as dataset:
+        dataset.update_tags(INTERNAL_MASK_FLAGS_1=2)  # as GDAL writes it: one for all bands
+    (tmp_path / "mask.tif").rename(tmp_path / "s.tif.msk")
+    with open_scene(file) as scene:
+        valid = scene.read(Window(0, 0, 40, 50))[1]
+    assert not valid[:10].any()
+    assert valid[10:].all()

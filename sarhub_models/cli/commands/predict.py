@@ -25,6 +25,7 @@ _OF_SCENES = (
     "engine",
     "address",
     "quicklook",
+    "to_grid",
     "min_score",
 )
 _OF_IMAGES = ("features", "nodata", "workers", "on_error")
@@ -72,7 +73,7 @@ def command(
 
     With --out FILE.tif a scene becomes a map, window by window: a Cloud-Optimized GeoTIFF with a palette, beside it the
     probabilities and a picture. Weights for boxes write those of a scene, or with .parquet those of a folder of scenes,
-    as GeoParquet (.parquet) or .geojson. --min-score, --size to --max-nodata and --swath to --quicklook are for scenes.
+    as GeoParquet (.parquet) or .geojson. --min-score, --size to --max-nodata and --swath to --to-grid are for scenes.
 
     \b
     Examples:

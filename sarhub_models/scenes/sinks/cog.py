@@ -50,6 +50,7 @@ def write_cog(
     names: Sequence[str] = (),
     palette: Palette | None = None,
     tags: Mapping[str, str] | None = None,
+    to_grid: str | None = None,
 ) -> None:
     """Write a Cloud-Optimized GeoTIFF, which appears whole or not at all and replaces one of the same name.
 
@@ -63,6 +64,8 @@ def write_cog(
         names: descriptions of the bands.
         palette: colors of the values of the only band, from 0.
         tags: what else the file says.
+        to_grid: coordinate reference system of a grid that the map is warped to, by its transform or by thin-plate
+            splines through its ground control points; cells beside the map have no data.
 
     Raises:
         OSError: the disk refuses; the error names ``target``.
@@ -79,16 +82,26 @@ def write_cog(
     with replacing(target) as temporary:
         plain = temporary.with_name("plain.tif")
         tiles = {"tiled": True, "blockxsize": block, "blockysize": block, "interleave": "pixel", "ZLEVEL": 1}
-        options = {"driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": kind, "nodata": nodata}
+        options = {"driver": "GTiff", "count": bands, "dtype": kind, "nodata": nodata, **tiles, **layout}
+        place = georeference if to_grid is None else georeference.points_in(to_grid)
         try:
             with alone():
-                with rasterio.open(plain, "w", **options, **tiles, **layout, **georeference.profile()) as dataset:
-                    _write(dataset, _of_height(strips, block), names, palette, said)
+                with rasterio.open(plain, "w", height=height, width=width, **options, **place.profile()) as dataset:
+                    _write(dataset, _of_height(strips, block))
+                    _describe(dataset, names, palette, said)
+                if to_grid is not None:
+                    source, plain = plain, temporary.with_name("warped.tif")
+                    with rasterio.open(source) as dataset:
+                        profile = _grid(dataset, place, to_grid)
+                        with rasterio.open(plain, "w", **options, **profile) as warped:
+                            _warp(dataset, warped, place, smooth=palette is None)
+                            _describe(warped, names, palette, said)
+                    source.unlink()
                 cog = {"BLOCKSIZE": block, "OVERVIEW_RESAMPLING": "NEAREST" if palette else "AVERAGE"}
                 predictor = {} if half else {"PREDICTOR": "YES"}
                 temporary.unlink()
                 copy(plain, temporary, driver="COG", **layout, **predictor, **cog)
-                _check(temporary, bands, georeference)
+                _check(temporary, bands, 0 if to_grid is not None else len(place.gcps))
         except Exception as err:  # GDAL's own errors have no public class
             if not type(err).__module__.startswith("rasterio"):
                 raise
@@ -118,19 +131,16 @@ def _of_height(strips: Iterable[np.ndarray], height: int) -> Iterator[np.ndarray
         yield np.concatenate(waiting, axis=1)
 
 
-def _write(
-    dataset: Any,
-    strips: Iterable[np.ndarray],
-    names: Sequence[str],
-    palette: Palette | None,
-    tags: Mapping[str, str],
-) -> None:
+def _write(dataset: Any, strips: Iterable[np.ndarray]) -> None:
     row = 0
     for strip in strips:
         height = strip.shape[1]
         dataset.write(strip.astype(dataset.dtypes[0]), window=((row, row + height), (0, dataset.width)))
         row += height
     assert row == dataset.height, f"{row} rows of {dataset.height}"
+
+
+def _describe(dataset: Any, names: Sequence[str], palette: Palette | None, tags: Mapping[str, str]) -> None:
     for number, name in enumerate(names, 1):
         dataset.set_band_description(number, name)
     if palette is not None:
@@ -138,11 +148,38 @@ def _write(
     dataset.update_tags(**tags)
 
 
-def _check(file: Path, bands: int, georeference: Georeference) -> None:
+def _grid(dataset: Any, georeference: Georeference, system: str) -> dict[str, Any]:
+    """Return size, transform and system of the grid that a map fits on with cells of the same size."""
+    from rasterio.warp import calculate_default_transform
+
+    points = list(dataset.gcps[0])
+    bounds: Any = {"gcps": points, **_method(georeference)} if points else dataset.bounds._asdict()
+    transform, width, height = calculate_default_transform(
+        georeference.crs, system, dataset.width, dataset.height, **bounds
+    )
+    return {"crs": system, "transform": transform, "width": width, "height": height}
+
+
+def _warp(dataset: Any, warped: Any, georeference: Georeference, *, smooth: bool) -> None:
+    """Warp all bands, a part at a time."""
+    from rasterio import band
+    from rasterio.enums import Resampling
+    from rasterio.warp import reproject
+
+    bands = list(range(1, dataset.count + 1))
+    how = Resampling.bilinear if smooth else Resampling.nearest
+    reproject(band(dataset, bands), band(warped, bands), resampling=how, **_method(georeference))
+
+
+def _method(georeference: Georeference) -> dict[str, str]:
+    return {"SRC_METHOD": "GCP_TPS"} if georeference.spline else {}
+
+
+def _check(file: Path, bands: int, points: int) -> None:
     """Read the last pixel: GDAL does not always say that a disk was full."""
     import rasterio
 
     with rasterio.open(file) as dataset:
         corner = ((dataset.height - 1, dataset.height), (dataset.width - 1, dataset.width))
         dataset.read(bands, window=corner)
-        assert len(dataset.gcps[0]) == len(georeference.gcps)
+        assert len(dataset.gcps[0]) == points
