@@ -55,9 +55,9 @@ class DRAA(Step):
         drawn: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
-        self.drawn = dict(drawn or {operator: (low, high)})
+        self._drawn = dict(drawn or {operator: (low, high)})
         middle = (low + high) / 2 if eval_value is None else eval_value
-        for name, limits in {operator: (low, high), **self.drawn}.items():
+        for name, limits in {operator: (low, high), **self._drawn}.items():
             operator_named(name)
             if not (limits[0] <= limits[1] and all(map(math.isfinite, (*limits, middle)))):
                 raise OptionError(
@@ -88,17 +88,17 @@ class DRAA(Step):
             device = generator.device if generator is not None else getattr(x, "device", "cpu")
             device = "cpu" if isinstance(x, np.ndarray) else device
             drawn = torch.rand(x.shape[:-2], generator=generator, device=device)
-        if len(self.drawn) == 1:
-            ((name, limits),) = self.drawn.items()
+        if len(self._drawn) == 1:
+            ((name, limits),) = self._drawn.items()
             return operator_named(name)(x, _between(limits, drawn))
         return self._several(x, drawn)
 
     def _several(self, x: Array, drawn: Tensor) -> Array:
         """Apply to each chip the operator that its number says; what is left of the number says the parameter."""
-        scaled = drawn * len(self.drawn)
+        scaled = drawn * len(self._drawn)
         which = scaled.floor()
         result = x.clone() if isinstance(x, Tensor) else x.copy()
-        for index, (name, limits) in enumerate(self.drawn.items()):
+        for index, (name, limits) in enumerate(self._drawn.items()):
             chosen = which == index
             places: Any = chosen.numpy() if isinstance(x, np.ndarray) else chosen.to(x.device)
             if places.any():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarhub_models.errors import UnknownNameError
-from sarhub_models.transforms import DRAA, log_amplitude, ptls
+from sarhub_models.transforms import DRAA, log_amplitude, ptls, reinhard_devlin
 
 
 @settings(max_examples=25)
@@ -62,3 +62,25 @@ def test_draa_composes_with_torchvision() -> None:
     v2 = pytest.importorskip("torchvision.transforms.v2")
     pipeline = v2.Compose([DRAA("reinhard_devlin", 3.5, 4.5).eval(), v2.Resize(8, antialias=True)])
     assert pipeline(torch.rand(1, 16, 16)).shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_draa_of_several_operators_gives_each_chip_one_of_them(as_array: bool) -> None:
+    chips = torch.rand(6, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    draa = DRAA("ptls", 0, 2, drawn={"ptls": (0, 2), "log_amplitude": (15, 17), "reinhard_devlin": (4, 4)}).train()
+    numbers = torch.tensor([[0.0, 1 / 6, 0.35, 0.6, 0.7, 0.99]])
+    found = torch.as_tensor(draa(chips.numpy() if as_array else chips, None, numbers))
+    expected = [
+        *(ptls(chips[:1], 0.0), ptls(chips[1:2], 1.0)),
+        *(log_amplitude(chips[2:3], 15.1), log_amplitude(chips[3:4], 16.6)),
+        *(reinhard_devlin(chips[4:5], 4.0), reinhard_devlin(chips[5:], 4.0)),
+    ]
+    torch.testing.assert_close(found, torch.cat(expected), atol=1e-4, rtol=0)
+    assert torch.equal(torch.as_tensor(draa.eval()(chips)), torch.as_tensor(ptls(chips, 1.0)))
+
+
+def test_draa_of_several_operators_checks_each() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'ptls'"):
+        DRAA("ptls", 0, 1, drawn={"ptsl": (0, 1)})
+    with pytest.raises(ValueError, match="low=2, high=1"):
+        DRAA("ptls", 0, 1, drawn={"ptls": (0, 1), "reinhard_devlin": (2, 1)})

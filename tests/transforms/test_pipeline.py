@@ -19,7 +19,9 @@ from sarhub_models.transforms import (
     Normalize,
     Pipeline,
     Resize,
+    Speckle,
     ToRadiometry,
+    Window,
     normalize_amplitude,
 )
 from sarhub_models.zoo.entries import Input, Preprocessing, with_tuples
@@ -357,3 +359,23 @@ def test_images_of_several_sizes_keep_their_order_and_their_numbers() -> None:
     for index, image in enumerate(images):
         assert torch.equal(together[index], prepare(image, numbers=numbers[:, index : index + 1]))
     assert not torch.equal(together[0], together[2]), "the same chip, with other numbers"
+
+
+def test_windows_of_images_of_several_sizes_are_those_of_each_alone() -> None:
+    prepare = chain(
+        *("ptls", 0, 2, 1, 0.2, 0.3),
+        size=16,
+        window=Window(16, scale=0.6),
+        speckle=Speckle(2),
+        operators={"ptls": (0, 2), "log_amplitude": (15, 17)},
+        geometry="dihedral",
+        training=True,
+        validate=False,
+    )
+    images = [torch.from_numpy(speckle(1, *shape)) for shape in ((20, 20), (30, 20), (20, 20), (24, 24), (12, 14))]
+    numbers = torch.rand(9, 5, generator=torch.Generator().manual_seed(0))
+    together = prepare(images, numbers=numbers)
+    assert together.shape == (5, 3, 16, 16)
+    for index, image in enumerate(images):
+        alone = prepare([image], numbers=numbers[:, index : index + 1])
+        torch.testing.assert_close(together[index], alone[0], atol=1e-6, rtol=0)
