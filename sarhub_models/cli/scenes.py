@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["SceneArgument", "SceneOptions", "print_boxes", "print_map", "print_picture", "with_scene_options"]
 
 SceneArgument = Annotated[
-    Path,
-    typer.Argument(metavar="SCENE", help="GeoTIFF, COG, ENVI, SICD, or a Sentinel-1 product (SAFE folder or .zip)."),
+    str,
+    typer.Argument(
+        metavar="SCENE",
+        help="GeoTIFF, COG, ENVI, SICD, a Sentinel-1 product (SAFE folder or .zip), or the address of a GeoTIFF: "
+        "https://…, s3://….",
+    ),
 ]
 _BATCH = 32  # windows that go through the network at once
 

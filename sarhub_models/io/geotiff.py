@@ -23,6 +23,7 @@ __all__ = [
     "alone",
     "band_indices",
     "connect",
+    "connect_remote",
     "envi_header",
     "offline",
     "open_geotiff",
@@ -38,6 +39,7 @@ ENVI = (".img", ".bin")
 """Suffixes of ENVI rasters."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PATIENT = {"GDAL_HTTP_MAX_RETRY": "4", "GDAL_HTTP_RETRY_DELAY": "0.5"}
 _COMPLEX_INTEGERS = {"complex_int16": "int32"}  # GDAL's, by a type of that size
 
 
@@ -69,8 +71,8 @@ def offline(**options: Any) -> Any:
     """Return a :class:`rasterio.Env` in which GDAL follows no reference to the network; for the reads of a thread."""
     import rasterio
 
-    # What a tag or an .aux.xml names may be an address; no file has this suffix
-    return rasterio.Env(CPL_VSIL_CURL_ALLOWED_EXTENSIONS=".none", **options)
+    # What a tag or an .aux.xml names may be an address; no file has this suffix. What is open stays so
+    return rasterio.Env(CPL_VSIL_CURL_ALLOWED_EXTENSIONS=".none", **_PATIENT, **options)
 
 
 @contextmanager
@@ -112,6 +114,26 @@ def connect(file: Path, *, member: str | None = None) -> Any:
         _check_length(file, dataset)
     _check_mask(Path(f"{path}.msk"), dataset)
     return dataset
+
+
+def connect_remote(path: str) -> Any:
+    """Return a GeoTIFF of an object store that stays open, as :func:`connect` does; no other address is asked.
+
+    Files beside it (masks, overviews, metadata) are not looked for.
+
+    Args:
+        path: GDAL's name of it, such as ``/vsicurl/https://…`` or ``/vsis3/bucket/…``.
+
+    Raises:
+        rasterio.errors.RasterioIOError: it is missing, out of reach, or no GeoTIFF.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    options = {"CPL_VSIL_CURL_ALLOWED_FILENAME": path, "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", **_PATIENT}
+    with warnings.catch_warnings(), rasterio.Env(**options):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, driver="GTiff")
 
 
 def _check_beginning(file: Path, driver: str) -> None:

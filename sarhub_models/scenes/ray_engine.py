@@ -5,6 +5,7 @@ The folder of the groups, the scenes and the weights must be at the same paths o
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
     total, todo = sum(map(len, job.plans)), job.todo()
     left = sum(unit.stop - unit.start for unit in todo)
     with progress_bar("windows", total, done=total - left, show=progress) as advance:
-        tries, failure = _TRIES, None
+        tries, failure = _TRIES, "its workers ended"
         while todo and tries:
             try:
                 for row in _pass(job, todo):
@@ -88,13 +89,14 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
             except (SarHubError, OSError):
                 raise
             except Exception as err:  # of Ray: a node died while an actor started there, and the others go on
-                failure = err
+                # Its text alone: the error's traceback would keep the actors of this pass, and the next one gets none
+                failure = (str(err).strip() or type(err).__name__).splitlines()[-1]
+            gc.collect()
             before, todo = len(todo), job.todo()
             tries = _TRIES if len(todo) < before else tries - 1
     if todo:
-        reason = str(failure).strip().splitlines()[-1] if failure is not None else "its workers ended"
         raise StoppedError(
-            f"{len(todo)} groups could not be computed on the Ray cluster ({reason}); start the same command again to "
+            f"{len(todo)} groups could not be computed on the Ray cluster ({failure}); start the same command again to "
             "resume"
         )
 

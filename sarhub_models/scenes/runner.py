@@ -17,7 +17,7 @@ from ..io.progress import progress_bar
 from .groups import Group, Groups
 from .models import ModelSpec, WindowModel
 from .plan import Plan
-from .products import Scene, open_scene
+from .products import Place, Scene, open_scene
 from .reading import Batch, ahead, batches
 
 __all__ = ["Job", "SceneSpec", "Unit", "compute_unit", "run_local"]
@@ -30,12 +30,12 @@ class SceneSpec:
     """All that it takes to open a scene in another process.
 
     Attributes:
-        path: of the scene.
+        path: of the scene, or its places elsewhere.
         options: of :func:`~sarhub_models.scenes.products.open_scene`.
         stamp: of :meth:`Scene.stamp <sarhub_models.scenes.products.Scene.stamp>`, by which a change is seen.
     """
 
-    path: Path
+    path: Place
     options: dict[str, Any] = field(default_factory=dict)
     stamp: tuple[tuple[str, int, int], ...] = ()
 

@@ -191,10 +191,11 @@ class Session:
 
     @property
     def names(self) -> list[str]:
-        """Paths of the scenes in the folder that all share; whole ones where they lie on several drives."""
-        paths = [spec.path for spec in self.job.scenes]
-        if len({path.anchor for path in paths}) > 1:
-            return [path.as_posix() for path in paths]
+        """Paths of the scenes in the folder that all share; whole ones of addresses and of several drives."""
+        places = [spec.path for spec in self.job.scenes]
+        paths = [place for place in places if isinstance(place, Path)]
+        if len(paths) < len(places) or len({path.anchor for path in paths}) > 1:
+            return [place.as_posix() if isinstance(place, Path) else str(place) for place in places]
         root = os.path.commonpath([path.parent for path in paths])
         return [path.relative_to(root).as_posix() for path in paths]
 

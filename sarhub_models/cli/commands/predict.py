@@ -42,7 +42,7 @@ def command(
         ),
     ],
     images: Annotated[
-        Path, typer.Argument(metavar="IMAGES|SCENE", help="Folder of images, one image, or with --out .tif a scene.")
+        str, typer.Argument(metavar="IMAGES|SCENE", help="Folder of images, one image, or with --out .tif a scene.")
     ],
     out: Annotated[
         Path,
@@ -99,7 +99,7 @@ def command(
         boxes = detect_boxes(images, weights=weights, out=out, min_score=min_score, **options.settings())
         print_boxes(boxes, as_json=options.as_json)
         return
-    predictor, files, names = _of_images(weights, images, nodata, options)
+    predictor, files, names = _of_images(weights, Path(images), nodata, options)
     settings: dict[str, Any] = {"out": out, "names": names, "on_error": on_error, "progress": not options.as_json}
     if predictor.info.task != "recognition":
         if features or nodata is not None or workers:
@@ -119,7 +119,7 @@ def command(
     print(f"{out}: {len(found.names)} images: {shown}")
 
 
-def _whole(weights: str, images: Path, out: Path) -> Literal["map", "boxes", ""]:
+def _whole(weights: str, images: str, out: Path) -> Literal["map", "boxes", ""]:
     """Return what becomes of whole scenes, or ``""`` where images are meant."""
     suffix = out.suffix.lower()
     if suffix in (".tif", ".tiff"):

@@ -16,15 +16,16 @@ from .raster import RasterScene
 from .scene import Scene
 from .sentinel1 import SafeScene
 from .sicd import SicdScene
+from .sources import Place, Source, find_source, is_remote, read_items
 
-__all__ = ["Scene", "find_scenes", "is_scene", "open_scene"]
+__all__ = ["Place", "Scene", "Source", "find_scenes", "is_scene", "open_scene"]
 
 _NITF = (".nitf", ".ntf", ".nsf", ".sicd")
 _RASTERS = (".tif", ".tiff", *ENVI)
 
 
 def open_scene(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Source,
     *,
     wanted: Sequence[str] = (),
     bands: Sequence[str] | None = None,
@@ -44,10 +45,11 @@ def open_scene(
     .img, .bin               ENVI, with its header (.hdr) beside it
     folder, .zip             Sentinel-1 GRD or SLC in its SAFE layout, calibrated
     .nitf, .ntf, .nsf, .sicd SICD, through sarkit; calibrated where the file says how
+    address                  GeoTIFF at http, https, s3, gs or az, through GDAL; files beside it are not looked for
     ======================== =======================================================================================
 
     Args:
-        path: the file or folder.
+        path: the file or folder, an address, or a scene of :func:`find_scenes`.
         wanted: names of the bands that a network takes, in its order; none for all.
         bands: names of the bands of the file, in their order, where it does not say them.
         band: the only band to take, counted from 1 or by its name.
@@ -62,20 +64,19 @@ def open_scene(
         OptionError: an option is not for this kind of product.
         MissingDependencyError: sarkit is missing.
     """
-    place = Path(path)
-    suffix = place.suffix.lower()
-    if not place.exists():
+    place = path if isinstance(path, Source) else _place(path)
+    if isinstance(place, Path) and not place.exists():
         raise ImageError(f"{place}: no such file or folder")
-    if is_safe(place):
+    if isinstance(place, Path) and is_safe(place):
         if bands is not None:
             raise OptionError(f"{place} says the names of its bands itself: leave bands out, or pick one with band")
         chosen = radiometry or _calibration(expected)
         return SafeScene(place, wanted=wanted, band=band, radiometry=chosen, swath=swath, denoise=denoise)
     if swath is not None or denoise:
         raise OptionError(f"{place} is no Sentinel-1 product in its SAFE layout: it has no swaths and no thermal noise")
-    if suffix in _NITF:
+    if isinstance(place, Path) and place.suffix.lower() in _NITF:
         return SicdScene(place, wanted=wanted, given=bands, band=band, radiometry=radiometry)
-    if is_scene(place):
+    if isinstance(place, Source) or is_scene(place):
         return RasterScene(place, wanted=wanted, given=bands, band=band, radiometry=radiometry)
     raise ImageError(
         f"{place}: expected a scene, a file of {', '.join((*_RASTERS, *_NITF))}, or a Sentinel-1 product (SAFE "
@@ -85,8 +86,14 @@ def open_scene(
 
 def is_scene(path: str | os.PathLike[str]) -> bool:
     """Return whether a path is that of one scene, by its name and what is there."""
-    place = Path(path)
-    return is_safe(place) or (place.suffix.lower() in (*_NITF, *_RASTERS) and place.is_file())
+    place = _place(path)
+    if isinstance(place, Source) or is_safe(place):
+        return True
+    return place.suffix.lower() in (*_NITF, *_RASTERS) and place.is_file()
+
+
+def _place(path: str | os.PathLike[str]) -> Place:
+    return find_source(os.fspath(path)) if is_remote(os.fspath(path)) else Path(path)
 
 
 def _calibration(expected: str | None) -> str:
@@ -95,24 +102,31 @@ def _calibration(expected: str | None) -> str:
     return "dn" if expected == "dn" else said if said in CALIBRATIONS else "sigma0"
 
 
-def find_scenes(path: str | os.PathLike[str], *, wanted: Sequence[str] = ()) -> list[Path]:
+def find_scenes(path: str | os.PathLike[str], *, wanted: Sequence[str] = ()) -> list[Place]:
     """Return the scenes that a path stands for, sorted.
 
     Args:
-        path: a scene; a folder of them, searched with its subfolders; or a .txt file with one path a line.
+        path: a scene; a folder of them, searched with its subfolders; a .txt file with a path or address a line; or a
+            .json file with a STAC item or item collection.
         wanted: names of the bands that a network takes: of files of one polarization each, one stands for all.
 
     Raises:
         ImageError: there is none.
     """
-    place = Path(path)
+    place = _place(path)
+    if isinstance(place, Source):
+        return [place]
+    if place.suffix.lower() == ".json" and place.is_file():
+        return [*read_items(place)]
+    found: list[Place]
     if place.is_file() and place.suffix.lower() == ".txt":
         lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines()]
-        found = [place.parent / line for line in lines if line and not line.startswith("#")]
-        if missing := [file for file in found if not file.exists()]:
+        named = [line for line in lines if line and not line.startswith("#")]
+        found = [find_source(line) if is_remote(line) else place.parent / line for line in named]
+        if missing := [file for file in found if isinstance(file, Path) and not file.exists()]:
             raise ImageError(f"{place}: {len(missing)} of {len(found)} scenes are not there, {missing[0]} first")
     elif place.is_dir() and not is_safe(place):
-        found = _in_folder(place)
+        found = [*_in_folder(place)]
     else:
         return [place]
     if not found:
@@ -134,9 +148,10 @@ def _in_folder(folder: Path) -> list[Path]:
     return found
 
 
-def _one_a_scene(files: list[Path], wanted: Sequence[str]) -> list[Path]:
+def _one_a_scene(files: list[Place], wanted: Sequence[str]) -> list[Place]:
     from ...io.images import one_per_image
 
-    separate = [file for file in files if file.suffix.lower() in _RASTERS and polarization(file.stem)]
+    paths = [file for file in files if isinstance(file, Path)]
+    separate = [file for file in paths if file.suffix.lower() in _RASTERS and polarization(file.stem)]
     kept = set(one_per_image(separate, wanted))
     return [file for file in files if file not in separate or file in kept]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...errors import ImageError
-from ...io.geotiff import connect, offline, read_part, tiff_bands, tiff_place
+from ...errors import ImageError, SarHubError
+from ...io.geotiff import TiffBands, connect, connect_remote, offline, read_part, tiff_bands, tiff_place
 from ...io.images import companions
 from ...io.limits import check_regular
-from ...io.raster import polarization
+from ...io.raster import Raster, polarization
+from ...weights.http import without_credentials
 from ..georeference import Georeference
 from .scene import Rows, Scene, choose_bands
+from .sources import Place, Source, is_remote, virtual_path
 
 __all__ = ["CACHE", "RasterScene"]
 
@@ -28,7 +31,7 @@ class RasterScene(Scene):
 
     Args:
         path: the file; of one whose name says its polarization the others lie beside it, see
-            :func:`~sarhub_models.io.images.read_bands`.
+            :func:`~sarhub_models.io.images.read_bands`. Or the places of all.
         wanted: names of the bands that the network takes; none for all of the file.
         given: names of the bands of the file, where it does not say them.
         band: the only band to take.
@@ -41,7 +44,7 @@ class RasterScene(Scene):
 
     def __init__(
         self,
-        path: Path,
+        path: Place,
         *,
         wanted: Sequence[str] = (),
         given: Sequence[str] | None = None,
@@ -49,34 +52,69 @@ class RasterScene(Scene):
         radiometry: str | None = None,
     ) -> None:
         with ExitStack() as opened:
-            self._parts = [(path, *_connect(path, opened))]
-            names = self._parts[0][2].names
-            if len(wanted) > 1 and len(names) == 1 and given is None and band is None and polarization(path.stem):
-                self._parts += [(other, *_connect(other, opened)) for other in companions(path, wanted)]
+            if isinstance(path, Source) and len(path.files) > 1:
+                parts = {name: file for name, file in path.files}
+                with _naming(str(path)):
+                    chosen = choose_bands(list(parts), wanted, given=given, band=band)
+                names = [list(parts)[index] for index in chosen]
+                self._parts = [_connect(parts[name], opened) for name in names]
                 self._check_same()
-                names = tuple(polarization(file.stem) for file, _, _ in self._parts)
-            with _naming(path):
-                self._indices = choose_bands(names, wanted, given=given, band=band)
-            place = Georeference.of(*tiff_place(self._parts[0][1]))
-            named = given or names
+                if wide := [part for part in self._parts if len(part.bands.names) > 1]:
+                    raise ImageError(f"{wide[0]}: expected one band, {names[0]}, found {len(wide[0].bands.names)}")
+                self._indices = list(range(len(names)))
+            else:
+                names = self._open(path, wanted, given, band, opened)
+            first = self._parts[0].dataset
             super().__init__(
                 path,
-                self._parts[0][1].shape,
-                [named[index] for index in self._indices],
-                place,
+                first.shape,
+                names,
+                Georeference.of(*tiff_place(first)),
                 radiometry=radiometry,
-                product=f"{self._parts[0][1].driver} raster",
+                product=f"{first.driver} raster",
             )
             self._opened = opened.pop_all()
 
+    def _open(
+        self,
+        path: Place,
+        wanted: Sequence[str],
+        given: Sequence[str] | None,
+        band: int | str | None,
+        opened: ExitStack,
+    ) -> list[str]:
+        """Open a file, and those of other polarizations beside it; return the names of the bands to read."""
+        file = path.files[0][1] if isinstance(path, Source) else str(path)
+        self._parts = [_connect(file, opened)]
+        names = self._parts[0].bands.names
+        alone = isinstance(path, Source) or given is not None or band is not None
+        if not alone and len(wanted) > 1 and len(names) == 1 and polarization(Path(file).stem):
+            self._parts += [_connect(str(other), opened) for other in companions(Path(file), wanted)]
+            self._check_same()
+            names = tuple(polarization(Path(part.place).stem) for part in self._parts)
+        with _naming(file):
+            self._indices = choose_bands(names, wanted, given=given, band=band)
+        named = given or names
+        return [named[index] for index in self._indices]
+
     @property
     def files(self) -> list[Path]:
-        """Its files, and what GDAL reads beside them: headers, masks, metadata."""
-        return sorted({Path(file) for path, dataset, _ in self._parts for file in (path, *dataset.files)})
+        """Its files here, and what GDAL reads beside them: headers, masks, metadata."""
+        local = [part for part in self._parts if not is_remote(part.place)]
+        return sorted({Path(file) for part in local for file in (part.place, *part.dataset.files)})
+
+    def stamp(self) -> tuple[tuple[str, int, int], ...]:
+        """Return what a change is seen by; of a file in an object store where its last block begins, and its bytes."""
+        return super().stamp() + tuple(
+            (without_credentials(part.place), *_last_block(part.dataset))
+            for part in self._parts
+            if is_remote(part.place)
+        )
 
     def _check_same(self) -> None:
-        first = self._parts[0][1]
-        for file, dataset, _ in self._parts[1:]:
+        first = self._parts[0].dataset
+        for part in self._parts[1:]:
+            dataset = part.dataset
             for what, here, there in (
                 ("size", first.shape, dataset.shape),
                 ("coordinate reference system", first.crs, dataset.crs),
@@ -84,17 +122,16 @@ class RasterScene(Scene):
             ):
                 if here != there:
                     raise ImageError(
-                        f"{self._parts[0][0]} and {file.name} beside it differ in their {what}: {_line(here)} and "
-                        f"{_line(there)}; bring both to one grid"
+                        f"{self._parts[0]} and {Path(part.place).name} beside it differ in their {what}: "
+                        f"{_line(here)} and {_line(there)}; bring both to one grid"
                     )
 
     def _pixels(self, rows: Rows, columns: Rows) -> tuple[np.ndarray, np.ndarray]:
         with offline(GDAL_CACHEMAX=CACHE):
             if len(self._parts) == 1:
-                raster = read_part(self._parts[0][1], self._parts[0][2], self._indices, window=(rows, columns))
+                raster = self._parts[0].read(self._indices, (rows, columns))
                 return raster.array, raster.mask
-            parts = [self._parts[index][1:] for index in self._indices]
-            rasters = [read_part(dataset, told, [0], window=(rows, columns)) for dataset, told in parts]
+            rasters = [self._parts[index].read([0], (rows, columns)) for index in self._indices]
         return np.concatenate([one.array for one in rasters]), np.logical_and.reduce([one.mask for one in rasters])
 
     def close(self) -> None:
@@ -102,27 +139,63 @@ class RasterScene(Scene):
         self._opened.close()
 
 
-def _connect(file: Path, opened: ExitStack) -> tuple[Any, Any]:
-    """Return an open dataset, which ``opened`` closes, and what its bands are."""
-    check_regular(file)
-    with _naming(file):
-        dataset = opened.enter_context(connect(file))
-        told = tiff_bands(file, dataset)
+@dataclass(frozen=True)
+class _Part:
+    """An open raster: its place, dataset, and what its bands are."""
+
+    place: str
+    dataset: Any
+    bands: TiffBands
+
+    def __str__(self) -> str:
+        return _shown(self.place)
+
+    def read(self, indices: Sequence[int], window: tuple[Rows, Rows]) -> Raster:
+        return read_part(self.dataset, self.bands, indices, window=window)
+
+
+def _connect(place: str, opened: ExitStack) -> _Part:
+    """Return an open raster, which ``opened`` closes."""
+    with _naming(place):
+        if is_remote(place):
+            dataset = opened.enter_context(connect_remote(virtual_path(place)))
+        else:
+            check_regular(Path(place))
+            dataset = opened.enter_context(connect(Path(place)))
+        told = tiff_bands(Path(_shown(place)), dataset)
         if told.rgb:
             raise ImageError("a color picture, no scene of radar pixels; band=1 of a copy with one band")
-        return dataset, told
+        return _Part(place, dataset, told)
 
 
 @contextmanager
-def _naming(file: Path) -> Iterator[None]:
+def _naming(place: str) -> Iterator[None]:
+    shown = _shown(place)
     try:
         yield
-    except ImageError as err:
-        raise ImageError(f"{file}: {err}") from err.__cause__
+    except SarHubError as err:
+        if not isinstance(err, ImageError):
+            raise
+        raise ImageError(f"{shown}: {err}") from err.__cause__
     except Exception as err:  # whatever GDAL makes of damaged bytes
-        raise ImageError(
-            f"{file}: cannot be opened as a raster, truncated or damaged? ({type(err).__name__}: {err})"
-        ) from err
+        reason = str(err).replace(place, shown)
+        why = "cannot be opened as a raster, truncated or damaged?"
+        if is_remote(place):
+            why = "cannot be reached, or is no GeoTIFF"
+        raise ImageError(f"{shown}: {why} ({type(err).__name__}: {reason})") from err
+
+
+def _shown(place: str) -> str:
+    """Return a place for people: an address without its query, which may be a token."""
+    return without_credentials(place).removesuffix("?…") if is_remote(place) else place
+
+
+def _last_block(dataset: Any) -> tuple[int, int]:
+    """Return where the last block of a GeoTIFF begins, and its bytes; 0 where it holds none."""
+    rows, columns = (-(-size // block) - 1 for size, block in zip(dataset.shape, dataset.block_shapes[-1], strict=True))
+    names = (f"BLOCK_{what}_{columns}_{rows}" for what in ("OFFSET", "SIZE"))
+    start, size = (int(dataset.get_tag_item(name, "TIFF", bidx=dataset.count) or 0) for name in names)
+    return start, size
 
 
 def _line(value: Any) -> str:

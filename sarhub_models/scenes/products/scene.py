@@ -15,6 +15,7 @@ from ...errors import ImageError
 from ...io.raster import Raster
 from ..georeference import Georeference
 from ..plan import Window
+from .sources import Place
 
 __all__ = ["Rows", "Scene", "choose_bands"]
 
@@ -40,7 +41,7 @@ class Scene(ABC):
 
     def __init__(
         self,
-        path: Path,
+        path: Place,
         shape: tuple[int, int],
         bands: Sequence[str],
         georeference: Georeference,
@@ -61,7 +62,9 @@ class Scene(ABC):
 
     @property
     def files(self) -> list[Path]:
-        """All files that it is read from."""
+        """All files here that it is read from."""
+        if not isinstance(self.path, Path):
+            return []
         return sorted(file for file in self.path.rglob("*") if file.is_file()) if self.path.is_dir() else [self.path]
 
     def stamp(self) -> tuple[tuple[str, int, int], ...]:

@@ -16,8 +16,12 @@ from ...scenes import SceneOptions, print_picture, with_scene_options
 @with_scene_options
 def command(
     scenes: Annotated[
-        Path,
-        typer.Argument(metavar="SCENE|DIR|LIST", help="A scene, a folder of them, or a .txt file with one a line."),
+        str,
+        typer.Argument(
+            metavar="SCENE|DIR|LIST",
+            help="A scene or its address, a folder of them, a .txt file with one a line, or a .json file with a STAC "
+            "item collection.",
+        ),
     ],
     model: Model,
     out: Annotated[
@@ -36,6 +40,7 @@ def command(
       sarhub scene embed S1A_IW_GRDH_….SAFE --model resnet50_ssl4eo.moco --out embeddings.parquet
       sarhub scene embed scene.tif --model mobilenetv3_dsn --out dense.tif --full-scale 65535
       sarhub scene embed scenes/ --model resnet50_ssl4eo.moco --out all.parquet --engine ray
+      sarhub scene embed items.json --model resnet50_ssl4eo.moco --out all.parquet --radiometry gamma0
     """
     from ....scenes.embed import embed_scenes
 
