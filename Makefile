@@ -58,7 +58,7 @@ $(LOWEST)/.ready: pyproject.toml
 
 test-lowest: $(LOWEST)/.ready
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto -W ignore::DeprecationWarning \
-		$(CORE_TESTS) $(addprefix --ignore tests/models/,test_export.py test_whole.py test_own_weights.py) $(ARGS)
+		$(CORE_TESTS) $(addprefix --ignore tests/models/,test_export.py test_whole.py test_own_weights.py test_descriptions.py) $(ARGS)
 
 # On the CPU, which MMCV was compiled for.
 test-mm: $(VENV)/.ready-dev

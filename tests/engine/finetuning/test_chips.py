@@ -1,0 +1,155 @@
+"""The table of chips: how it is divided, and what is wrong with chips and labels."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sarhub_models.engine.finetuning.table import Chip, class_counts, divide, find_chips
+from sarhub_models.errors import DataError, ImageError, OptionError
+
+from .test_finetune import start, write_chips
+
+
+def test_groups_stay_together_and_classes_have_their_share() -> None:
+    made = [Chip(str(i), "ab"[i % 2], group=f"g{i // 5}") for i in range(400)]
+    divided = divide(made, val=0.15, test=0.15, seed=0)
+    sides = {split: {chip.group for chip in divided if chip.split == split} for split in ("train", "val", "test")}
+    assert not sides["train"] & sides["val"] and not sides["train"] & sides["test"] and not sides["val"] & sides["test"]
+    for split in ("val", "test"):
+        counts = class_counts([chip for chip in divided if chip.split == split])
+        assert all(20 <= count <= 40 for count in counts.values())
+    assert divided == divide(made, val=0.15, test=0.15, seed=0) != divide(made, val=0.15, test=0.15, seed=1)
+
+
+def test_chips_on_both_sides_that_share_pixels_draw_a_warning(tmp_path: Path) -> None:
+    data = write_chips(tmp_path / "chips")
+    for index in range(12, 24):
+        np.save(data / "ship" / f"{index}.npy", np.load(data / "ship" / f"{index - 12}.npy") * 0.9)
+    with pytest.warns(UserWarning, match="held out of training share pixels"):
+        start(data, tmp_path / "run", steps=2)
+
+
+def test_chips_that_differ_draw_none(tmp_path: Path) -> None:
+    chips, rng = tmp_path / "chips", np.random.default_rng(0)
+    for name, wide in (("ship", 12), ("tank", 21)):
+        (chips / name).mkdir(parents=True)
+        for index in range(24):
+            shape = np.full((40, 40), 0.1)
+            shape[10:30, 10:wide] = 0.4  # alike in all of a class, under speckle that is not
+            np.save(chips / name / f"{index}.npy", np.clip(shape * rng.rayleigh(size=(40, 40)), 0, 1))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*share pixels.*")
+        start(chips, tmp_path / "run", steps=2)
+
+
+@pytest.mark.slow
+def test_changed_labels_are_no_resume_even_of_a_finished_run(tmp_path: Path) -> None:
+    data, labels = write_chips(tmp_path / "chips", count=6), tmp_path / "labels.csv"
+    lines = [f"{kind}/{i}.npy,{kind}" for kind in ("ship", "tank") for i in range(6)]
+    labels.write_text("\n".join(["name,label", *lines]) + "\n")
+    run = data / "run"  # its own pictures are no chips
+    done = start(data, run, labels=labels, steps=1, batch_size=2)
+    labels.rename(tmp_path / "moved.csv")
+    assert start(data, run, labels=tmp_path / "moved.csv", steps=1, batch_size=2).val == done.val
+    labels.write_text("\n".join(["name,label", *lines[:-1], "tank/5.npy,ship"]) + "\n")
+    with pytest.raises(OptionError, match="the labels changed since"):
+        start(data, run, labels=labels, steps=1, batch_size=2)
+
+
+def _one_class(root: Path) -> dict[str, object]:
+    write_chips(root / "chips", classes=("ship",))
+    return {}
+
+
+def _empty_class(root: Path) -> dict[str, object]:
+    (write_chips(root / "chips") / "plane").mkdir()
+    return {}
+
+
+def _single_chip(root: Path) -> dict[str, object]:
+    write_chips(root / "chips")
+    (root / "chips" / "plane").mkdir()
+    np.save(root / "chips" / "plane" / "0.npy", np.eye(9))
+    return {}
+
+
+def _label_without_image(root: Path) -> dict[str, object]:
+    write_chips(root / "chips", count=2)
+    names = [f"{c}/{i}.npy,{c}" for c in ("ship", "tank") for i in range(3)]
+    (root / "labels.csv").write_text("\n".join(["name,label", *names]) + "\n")
+    return {"labels": root / "labels.csv"}
+
+
+def _image_without_label(root: Path) -> dict[str, object]:
+    write_chips(root / "chips", count=3)
+    names = [f"{c}/{i}.npy,{c}" for c in ("ship", "tank") for i in range(2)]
+    (root / "labels.csv").write_text("\n".join(["name,label", *names]) + "\n")
+    return {"labels": root / "labels.csv"}
+
+
+def _other_bands(root: Path) -> dict[str, object]:
+    np.save(write_chips(root / "chips") / "tank" / "7.npy", np.random.default_rng(0).random((3, 40, 40)))
+    return {}
+
+
+def _one_pixel(root: Path) -> dict[str, object]:
+    np.save(write_chips(root / "chips") / "tank" / "7.npy", np.ones((1, 1), np.float32))
+    return {}
+
+
+def _other_product(root: Path) -> dict[str, object]:
+    write_chips(root / "chips")
+    (root / "run").mkdir()
+    (root / "run" / "weights.pt").write_bytes(b"")
+    return {}
+
+
+def _no_network(root: Path) -> dict[str, object]:
+    write_chips(root / "chips")
+    return {"model": "none"}
+
+
+def _parents_are_classes(root: Path) -> dict[str, object]:
+    write_chips(root / "chips")
+    return {"group_by": "parent"}
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (_one_class, DataError, "at least two classes, found ship"),
+        (_empty_class, DataError, "plane holds no image"),
+        (_single_chip, DataError, "class plane has a single chip"),
+        (_label_without_image, DataError, r"2 of 6 chips .* are not below .*: ship/2\.npy"),
+        (_image_without_label, DataError, r"2 of 6 images .* have no label .*: ship/2\.npy"),
+        (_other_bands, ImageError, r"tank/7\.npy: holds 3 bands"),
+        (_one_pixel, ImageError, r"tank/7\.npy: all pixels are equal"),
+        (_other_product, OptionError, "holds something that 'sarhub finetune' did not make"),
+        (_no_network, OptionError, "needs a network"),
+        (_parents_are_classes, OptionError, "each class is one folder"),
+    ],
+)
+def test_bad_input_is_one_error_that_says_what_is_wrong(tmp_path: Path, make: object, error: type, text: str) -> None:
+    options = make(tmp_path)  # type: ignore[operator]
+    with pytest.raises(error, match=text):
+        start(tmp_path / "chips", tmp_path / "run", **options)
+    assert not (tmp_path / "run" / "chips.csv").exists()
+
+
+def test_bad_chips_are_left_out_on_request(tmp_path: Path) -> None:
+    _one_pixel(tmp_path)
+    done = start(tmp_path / "chips", tmp_path / "run", on_error="skip", steps=2)
+    assert list(done.skipped) == ["tank/7.npy"] and "tank/7.npy" not in (done.folder / "chips.csv").read_text()
+
+
+def test_splits_may_be_folders(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_chips(tmp_path / split, count=2)
+    found = find_chips(tmp_path)
+    assert {(chip.split, chip.label) for chip in found} == {
+        (split, label) for split in ("train", "val", "test") for label in ("ship", "tank")
+    }
