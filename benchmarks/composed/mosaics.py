@@ -13,27 +13,18 @@ of a class that were taken kilometres apart lie side by side.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
-from benchmarks.mm.prepared import CLASSES_FILE, prepare_folder, write_png
-from sarhub_models.datasets.recognition.dsn.reader import SPLITS
+from benchmarks.mm.prepared import CLASSES_FILE, write_png
 from sarhub_models.errors import OptionError
 from sarhub_models.io.files import write_text
-from sarhub_models.io.progress import progress_bar
 
-from .patches import (
-    Patches,
-    Settings,
-    gray_levels,
-    load_patches,
-    origin,
-    random_flip,
-    stitch,
-)
+from .patches import Patches, Settings, compose, gray_levels, random_flip, stitch
 
 __all__ = ["Mosaic", "MosaicSettings", "compose_mosaic", "compose_mosaics", "region_map"]
 
@@ -124,36 +115,17 @@ def compose_mosaic(patches: Patches, settings: MosaicSettings, rng: np.random.Ge
 
 
 def compose_mosaics(data: Path | None, out: Path, settings: MosaicSettings, *, progress: bool = True) -> bool:
-    """Compose a data set, unless it is there.
+    """Compose a data set of patches of land cover (s1.npz), unless it is there; see :func:`.compose`."""
 
-    Args:
-        data: folder with s1.npz; ``None`` composes simulated chips of sea, houses, fields and forest.
-        out: the data set's folder; it appears complete or not at all.
-        settings: numbers and seed. The same settings give the same mosaics; a larger number keeps those of a smaller.
-        progress: draw a bar.
+    def fill(folder: Path, split: str, loaded: Sequence[Patches], rngs: Iterable[np.random.Generator]) -> None:
+        patches = land_cover(loaded[0])
+        images, masks = folder / "img_dir" / split, folder / "ann_dir" / split
+        images.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for index, rng in enumerate(rngs):
+            mosaic = compose_mosaic(patches, settings, rng)
+            write_png(gray_levels(mosaic.amplitude), images / f"{split}_{index:04}.png")
+            write_png(mosaic.mask, masks / f"{split}_{index:04}.png")
+        write_text(folder / CLASSES_FILE, "\n".join(patches.class_names) + "\n")
 
-    Returns:
-        Whether it was composed; ``False`` where it was there.
-
-    Raises:
-        OptionError: the folder was composed with other settings or of other patches.
-        DataError: the patches are missing, or the folder holds something else.
-    """
-    counts = {split: getattr(settings, split) for split in SPLITS}
-
-    def fill(folder: Path) -> None:
-        with progress_bar("composing mosaics", sum(counts.values()), show=progress) as advance:
-            for number, split in enumerate(SPLITS):
-                patches = land_cover(load_patches(data, "s1", split, settings.seed))
-                images, masks = folder / "img_dir" / split, folder / "ann_dir" / split
-                images.mkdir(parents=True)
-                masks.mkdir(parents=True)
-                for index in range(counts[split]):
-                    rng = np.random.default_rng([settings.seed, number, index])
-                    mosaic = compose_mosaic(patches, settings, rng)
-                    write_png(gray_levels(mosaic.amplitude), images / f"{split}_{index:04}.png")
-                    write_png(mosaic.mask, masks / f"{split}_{index:04}.png")
-                    advance(1)
-            write_text(folder / CLASSES_FILE, "\n".join(patches.class_names) + "\n")
-
-    return prepare_folder(out, {"patches": origin(data, ("s1",)), **asdict(settings)}, fill)
+    return compose(data, out, settings, ("s1",), fill, progress=progress)

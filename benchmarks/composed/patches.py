@@ -7,16 +7,18 @@ speckle stays Rayleigh distributed across a seam (blended amplitudes would be sm
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.mm.prepared import prepare_folder
 from sarhub_models.datasets.recognition.dsn.reader import SPLITS, load_dsn
 from sarhub_models.datasets.simulated import CLASS_NAMES, simulate_chips
 from sarhub_models.errors import DataError, OptionError
 from sarhub_models.io.files import digests
+from sarhub_models.io.progress import progress_bar
 from sarhub_models.transforms import log_amplitude
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "SIMULATED",
     "Patches",
     "Settings",
+    "compose",
     "gray_levels",
     "load_patches",
     "origin",
@@ -125,6 +128,50 @@ def origin(data: Path | None, parts: tuple[str, ...]) -> dict[str, str] | str:
         if not (data / f"{part}.npz").is_file():
             raise DataError(f"expected the packed DSN-SLC patches in {data / part}.npz, found no such file")
     return {part: digests(data / f"{part}.npz").sha256 for part in parts}
+
+
+def compose(
+    data: Path | None,
+    out: Path,
+    settings: Settings,
+    parts: tuple[str, ...],
+    fill: Callable[[Path, str, Sequence[Patches], Iterable[np.random.Generator]], None],
+    *,
+    progress: bool,
+) -> bool:
+    """Compose a data set, unless it is there.
+
+    Args:
+        data: folder with the packed files of the parts; ``None`` composes simulated chips.
+        out: the data set's folder; it appears complete or not at all.
+        settings: numbers and seed. The same settings give the same images; a larger number keeps those of a smaller.
+        parts: of DSN-SLC.
+        fill: writes a split; gets the folder, the split's name, the patches of each part, and a random generator for
+            each image.
+        progress: draw a bar.
+
+    Returns:
+        Whether it was composed; ``False`` where it was there.
+
+    Raises:
+        OptionError: the folder was composed with other settings or of other patches.
+        DataError: the patches are missing, or the folder holds something else.
+    """
+    counts = [getattr(settings, split) for split in SPLITS]
+
+    def fill_all(folder: Path) -> None:
+        with progress_bar("composing", sum(counts), show=progress) as advance:
+
+            def generators(number: int) -> Iterator[np.random.Generator]:
+                for index in range(counts[number]):
+                    yield np.random.default_rng([settings.seed, number, index])
+                    advance(1)
+
+            for number, split in enumerate(SPLITS):
+                patches = [load_patches(data, part, split, settings.seed) for part in parts]
+                fill(folder, split, patches, generators(number))
+
+    return prepare_folder(out, {"patches": origin(data, parts), **asdict(settings)}, fill_all)
 
 
 def seam_window(size: int, feather: int) -> np.ndarray:

@@ -13,31 +13,20 @@ the ships, and no wake or ambiguity reaches beyond a chip.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
-from benchmarks.mm.prepared import prepare_folder, write_png
+from benchmarks.mm.prepared import write_png
 from sarhub_models.datasets.annotations.boxes import Annotation
 from sarhub_models.datasets.annotations.coco import write_coco
 from sarhub_models.datasets.detection.base import DetectionDataset
-from sarhub_models.datasets.recognition.dsn.reader import SPLITS
 from sarhub_models.errors import DataError, OptionError
-from sarhub_models.io.progress import progress_bar
 
-from .patches import (
-    Patches,
-    Settings,
-    gray_levels,
-    load_patches,
-    origin,
-    random_flip,
-    seam_window,
-    stitch,
-)
+from .patches import Patches, Settings, compose, gray_levels, random_flip, seam_window, stitch
 
 __all__ = [
     "Scene",
@@ -223,37 +212,18 @@ def _places(size: int, side: int, count: int, rng: np.random.Generator) -> list[
 
 
 def compose_scenes(data: Path | None, out: Path, settings: SceneSettings, *, progress: bool = True) -> bool:
-    """Compose a data set, unless it is there.
+    """Compose a data set of sea (s1.npz) and ships (opensarship.npz), unless it is there; see :func:`.compose`."""
 
-    Args:
-        data: folder with s1.npz and opensarship.npz; ``None`` composes simulated chips.
-        out: the data set's folder; it appears complete or not at all.
-        settings: numbers and seed. The same settings give the same scenes; a larger number keeps those of a smaller.
-        progress: draw a bar.
+    def fill(folder: Path, split: str, loaded: Sequence[Patches], rngs: Iterable[np.random.Generator]) -> None:
+        sea, ships = sea_patches(loaded[0]), ship_chips(loaded[1])
+        (folder / split).mkdir()
+        annotations = []
+        for index, rng in enumerate(rngs):
+            scene = compose_scene(sea, ships, settings, rng)
+            name = f"{split}_{index:04}.png"
+            write_png(gray_levels(scene.amplitude), folder / split / name)
+            corners = np.hstack([scene.boxes[:, :2], scene.boxes[:, :2] + scene.boxes[:, 2:]])
+            annotations.append(Annotation(name, scene.amplitude.shape, corners, folder / split / name))
+        write_coco(DetectionDataset(folder / split, annotations), folder / "annotations" / f"{split}.json")
 
-    Returns:
-        Whether it was composed; ``False`` where it was there.
-
-    Raises:
-        OptionError: the folder was composed with other settings or of other patches.
-        DataError: the patches are missing, or the folder holds something else.
-    """
-    counts = {split: getattr(settings, split) for split in SPLITS}
-
-    def fill(folder: Path) -> None:
-        with progress_bar("composing scenes", sum(counts.values()), show=progress) as advance:
-            for number, split in enumerate(SPLITS):
-                sea = sea_patches(load_patches(data, "s1", split, settings.seed))
-                ships = ship_chips(load_patches(data, "opensarship", split, settings.seed))
-                (folder / split).mkdir()
-                annotations = []
-                for index in range(counts[split]):
-                    scene = compose_scene(sea, ships, settings, np.random.default_rng([settings.seed, number, index]))
-                    name = f"{split}_{index:04}.png"
-                    write_png(gray_levels(scene.amplitude), folder / split / name)
-                    corners = np.hstack([scene.boxes[:, :2], scene.boxes[:, :2] + scene.boxes[:, 2:]])
-                    annotations.append(Annotation(name, scene.amplitude.shape, corners, folder / split / name))
-                    advance(1)
-                write_coco(DetectionDataset(folder / split, annotations), folder / "annotations" / f"{split}.json")
-
-    return prepare_folder(out, {"patches": origin(data, ("s1", "opensarship")), **asdict(settings)}, fill)
+    return compose(data, out, settings, ("s1", "opensarship"), fill, progress=progress)

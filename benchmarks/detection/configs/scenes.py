@@ -1,7 +1,6 @@
 # FCOS on composed scenes (benchmarks.composed.scenes), small enough for a CPU: maps of stride 4 to 32, because many
 # ships are less than 8 pixels wide, and two convolutions of 64 channels in neck and head.
-_base_ = "_base_/fcos.py"
-default_scope = "mmdet"
+_base_ = ["_base_/fcos.py", "_base_/runtime.py"]
 custom_imports = dict(imports=["sarhub_models.integrations.mm", "benchmarks.mm.autocast"])
 model = dict(
     # Gray levels are the logarithm of amplitude already: mean and std of mobilenetv3_dsn's preprocessing, times 255.
@@ -48,8 +47,6 @@ val_evaluator = dict(type="CocoMetric", metric="bbox")
 test_evaluator = dict(type="CocoMetric", metric="bbox")
 del boxes, flip, same
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=16, val_interval=1)
-val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(
     type="AutocastOptimWrapper",
     optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4),
@@ -62,21 +59,7 @@ param_scheduler = [
 # The epoch that is best on the validation scenes is tested; five epochs without a gain end the training.
 custom_hooks = [dict(type="EarlyStoppingHook", monitor="coco/bbox_mAP_50", rule="greater", patience=5, min_delta=0.001)]
 default_hooks = dict(
-    timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=10),
-    param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2, save_best="coco/bbox_mAP_50", rule="greater"),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
-    visualization=dict(type="DetVisualizationHook"),
 )
-env_cfg = dict(
-    cudnn_benchmark=False,
-    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-    dist_cfg=dict(backend="nccl"),
-)
-vis_backends = [dict(type="LocalVisBackend")]
-visualizer = dict(type="DetLocalVisualizer", vis_backends=vis_backends, name="visualizer")
 log_processor = dict(type="LogProcessor", window_size=10, by_epoch=True)
-log_level = "INFO"
-load_from = None
-resume = False

@@ -53,8 +53,6 @@ test_dataloader = loader("test")
 val_evaluator = dict(type="ClassIoUMetric")
 test_evaluator = val_evaluator
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=20, val_interval=1)
-val_cfg = dict(type="ValLoop")
-test_cfg = dict(type="TestLoop")
 optim_wrapper = dict(
     type="AutocastOptimWrapper",
     optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4),
@@ -67,11 +65,7 @@ param_scheduler = [
 # The epoch that is best on the validation mosaics is tested; five epochs without a gain end the training.
 custom_hooks = [dict(type="EarlyStoppingHook", monitor="mIoU", rule="greater", patience=5, min_delta=0.1)]
 default_hooks = dict(
-    timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=10),
-    param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2, save_best="mIoU", rule="greater"),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
-    visualization=dict(type="SegVisualizationHook"),
 )
 log_processor = dict(type="LogProcessor", window_size=10, by_epoch=True)

@@ -1,5 +1,5 @@
 # SpaceNet 6: buildings in tiles of 900 pixels, as `python -m benchmarks.segmentation.prepare` writes them.
-_base_ = ["_base_/deeplabv3.py", "_base_/schedule_20k.py", "_base_/runtime.py"]
+_base_ = ["_base_/deeplabv3.py", "_base_/schedule_20k.py"]
 
 
 def loader(split: str, steps: list, batch_size: int, sampler: str) -> dict:
