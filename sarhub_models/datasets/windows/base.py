@@ -1,4 +1,4 @@
-"""The base of the readers of windows: which there are, and the images that they are cut from."""
+"""The base of the readers of windows: the table of the images, which windows there are, and the pixels in them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from ...errors import DataError
 from ...io.raster import Raster, fill_nodata
 from ...io.selected import read_selected
+from ...io.tables import read_table
 from ...io.windows import cut, grid
 from ..base import ImageDataset
 from ..lists import AnyPath
@@ -73,20 +75,26 @@ class Window(NamedTuple):
 
 
 class WindowDataset(ImageDataset[Sample]):
-    """Windows of images; those to train on overlap by half.
+    """Windows of images, as a table lists them; those to train on overlap by half.
 
     Args:
         root: folder of the images.
-        split: name of the split.
-        images: the images.
-        sizes: height and width of each.
+        split: take only the rows of this split.
+        table: file with a row an image.
+        columns: of the table, ``image``, ``split``, ``height`` and ``width`` among them.
         class_names: name of each class.
         window: side of a window in pixels.
-        bands: what is read of the images.
+        bands: names of the bands to read; by default the only one.
+        given: names of the bands in the files, where these do not say them.
+        band: positions of the bands to read, counted from 1, in place of names.
 
     Attributes:
+        rows: those of the split.
         windows: one for each sample.
         labels: int64 (N, C): how much of each class is in the image of a window.
+
+    Raises:
+        DataError: the table cannot be read, or names no image of the split.
     """
 
     multilabel = False
@@ -97,19 +105,25 @@ class WindowDataset(ImageDataset[Sample]):
         self,
         root: AnyPath,
         split: str,
-        images: Sequence[Path],
-        sizes: Sequence[tuple[int, int]],
+        table: Path,
+        columns: Sequence[str],
         class_names: Sequence[str],
         *,
         window: int,
-        bands: Bands,
+        bands: Sequence[str] = (),
+        given: Sequence[str] | None = None,
+        band: Sequence[int] | None = None,
     ) -> None:
-        self.window, self.bands, self.images = window, bands, tuple(images)
+        self.rows = [row for row in read_table(table, columns=columns) if row["split"] == split]
+        if not self.rows:
+            raise DataError(f"{table} lists no image of the split {split}")
+        self.window, self.images = window, tuple(Path(root) / row["image"] for row in self.rows)
+        self.bands = Bands(tuple(bands), None if given is None else tuple(given), None if band is None else tuple(band))
         stride = window // 2 if split == TRAIN else window
         self.windows = [
             Window(index, *place)
-            for index, size in enumerate(sizes)
-            for place in grid(*size, window=window, stride=stride)
+            for index, row in enumerate(self.rows)
+            for place in grid(int(row["height"]), int(row["width"]), window=window, stride=stride)
         ]
         super().__init__(root, [self.images[one.image] for one in self.windows], class_names)
         self.names = tuple(f"{name}@{w.top},{w.left}" for name, w in zip(self.names, self.windows, strict=True))

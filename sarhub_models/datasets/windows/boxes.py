@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
-from ...io.tables import read_table
 from ..lists import AnyPath
 from ..recognition.base import Sample
-from .base import Bands, Window, WindowDataset
+from .base import Window, WindowDataset
 
 __all__ = ["COLUMNS", "TABLE", "BoxWindows"]
 
@@ -61,14 +59,9 @@ class BoxWindows(WindowDataset):
         given: Sequence[str] | None = None,
         band: Sequence[int] | None = None,
     ) -> None:
-        rows = [row for row in read_table(Path(lists) / TABLE, columns=COLUMNS) if row["split"] == split]
-        if not rows:
-            raise DataError(f"{Path(lists) / TABLE} lists no image of the split {split}")
-        read = Bands(tuple(bands), None if given is None else tuple(given), None if band is None else tuple(band))
-        sizes = [(int(row["height"]), int(row["width"])) for row in rows]
-        images = [Path(root) / row["image"] for row in rows]
-        super().__init__(root, split, images, sizes, class_names, window=window, bands=read)
-        self.boxes = tuple(np.array(json.loads(row["boxes"]), np.float32).reshape(-1, 5) for row in rows)
+        table = Path(lists) / TABLE
+        super().__init__(root, split, table, COLUMNS, class_names, window=window, bands=bands, given=given, band=band)
+        self.boxes = tuple(np.array(json.loads(row["boxes"]), np.float32).reshape(-1, 5) for row in self.rows)
         self._inside = [_boxes_in(self.boxes[one.image], one, window) for one in self.windows]
         self._most = max(1, *(len(found) for found in self._inside))
         self.totals = np.stack([_counts(found, len(class_names)) for found in self.boxes])

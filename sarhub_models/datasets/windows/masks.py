@@ -10,12 +10,11 @@ import numpy as np
 
 from ...errors import DataError, ImageError
 from ...io.masks import read_numbers
-from ...io.tables import read_table
 from ...io.windows import cut
 from ..lists import AnyPath
 from ..recognition.base import Sample
 from ..segmentation.base import NO_LABEL
-from .base import Bands, WindowDataset
+from .base import WindowDataset
 
 __all__ = ["COLUMNS", "TABLE", "MaskWindows", "read_classes"]
 
@@ -97,16 +96,11 @@ class MaskWindows(WindowDataset):
         given: Sequence[str] | None = None,
         band: Sequence[int] | None = None,
     ) -> None:
-        rows = [row for row in read_table(Path(lists) / TABLE, columns=COLUMNS) if row["split"] == split]
-        if not rows:
-            raise DataError(f"{Path(lists) / TABLE} lists no image of the split {split}")
-        read = Bands(tuple(bands), None if given is None else tuple(given), None if band is None else tuple(band))
-        images = [Path(root) / row["image"] for row in rows]
-        sizes = [(int(row["height"]), int(row["width"])) for row in rows]
-        super().__init__(root, split, images, sizes, class_names, window=window, bands=read)
-        self.masks = tuple(Path(root) / row["mask"] for row in rows)
+        table = Path(lists) / TABLE
+        super().__init__(root, split, table, COLUMNS, class_names, window=window, bands=bands, given=given, band=band)
+        self.masks = tuple(Path(root) / row["mask"] for row in self.rows)
         self.codes, self.ignore = {number: index for index, number in enumerate(numbers)}, ignore
-        self.totals = np.array([[int(n) for n in row["pixels"].split(";")] for row in rows], dtype=np.int64)
+        self.totals = np.array([[int(n) for n in row["pixels"].split(";")] for row in self.rows], dtype=np.int64)
         self.labels = self.totals[[one.image for one in self.windows]]
         self._mask: tuple[int, np.ndarray] | None = None
 
