@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise, starmap
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -31,21 +30,13 @@ from sarhub_models.engine.sections import Data
 from sarhub_models.engine.seeds import generator
 from sarhub_models.engine.shards import Index, Settings, Shard, check_shard, read_index
 from sarhub_models.errors import DataError, ImageError, OptionError, SarHubError
-from sarhub_models.io.files import clear_abandoned, digests, replace_atomically, write_text
+from sarhub_models.io.files import clear_abandoned, digests, replacing, write_text
 from sarhub_models.io.progress import progress_bar
 from training.recipes import load_recipe
 
 _SEED = 0  # of the order; another one would change all shards
 _PROBE = 32  # samples whose size stands for all
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
-
-
-class _Packed(NamedTuple):
-    """A finished shard, the samples of each class in it, int64 (C,), and the names of the damaged images it lacks."""
-
-    shard: Shard
-    counts: np.ndarray
-    skipped: list[str]
 
 
 class _Packer(Dataset[Any]):
@@ -62,20 +53,17 @@ class _Packer(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, number: int) -> _Packed | SarHubError:
+    def __getitem__(self, number: int) -> Shard | SarHubError:
         file = self.files[number]
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
         try:
-            return self._pack(self.parts[number], temporary, file)
+            with replacing(file) as temporary:
+                return self._pack(self.parts[number], temporary, file.name)
         except SarHubError as err:
             return err
         except OSError as err:
             return DataError(f"cannot write {file}: {err}; with space and permission, the same command resumes")
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
 
-    def _pack(self, part: Sequence[tuple[int, int]], temporary: Path, file: Path) -> _Packed:
+    def _pack(self, part: Sequence[tuple[int, int]], temporary: Path, name: str) -> Shard:
         counts, skipped = np.zeros(len(self.scenes.class_names), dtype=np.int64), []
         with temporary.open("wb") as stream, TarWriter(stream, user="", group="", mtime=0) as tar:
             for position, index in part:
@@ -85,10 +73,14 @@ class _Packer(Dataset[Any]):
                 label = {"cls" if isinstance(sample.label, int) else "labels.npy": sample.label}
                 tar.write({"__key__": f"{position:08d}", "npy": sample.image, **label, "json": {"name": sample.name}})
                 counts[sample.label if isinstance(sample.label, int) else sample.label.astype(bool)] += 1
-        size, digest = temporary.stat().st_size, digests(temporary).sha256
-        replace_atomically(temporary, file)
-        shard = Shard(name=file.name, samples=len(part) - len(skipped), bytes=size, sha256=digest)
-        return _Packed(shard, counts, skipped)
+        return Shard(
+            name=name,
+            samples=len(part) - len(skipped),
+            counts=counts.tolist(),
+            skipped=skipped,
+            bytes=temporary.stat().st_size,
+            sha256=digests(temporary).sha256,
+        )
 
     def _read(self, index: int) -> Sample | None:
         """Return a sample, or ``None`` for a damaged one that is to be skipped."""
@@ -144,48 +136,40 @@ def pack_split(
         for prefix in (f"{split}-", f"{split}.json."):
             clear_abandoned(out, prefix=prefix)
         index = _claim(out, split, scenes, settings)
-        write_text(out / f"{split}.json", index.model_dump_json(indent=1) + "\n")  # whose shards these are
+        _write(out, index)  # whose shards these are
         known = {shard.name: shard for shard in index.shards}
         todo = [n for n, file in enumerate(packer.files) if file.name not in known or _wrong(file, known[file.name])]
         advance(sum(len(packer.parts[number]) for number in range(shards) if number not in todo))
         for number, packed in zip(todo, Batches(packer, workers, sampler=todo), strict=True):
-            if known.setdefault(packed.shard.name, packed.shard) != packed.shard:
+            if known.setdefault(packed.name, packed) != packed:
                 raise DataError(
                     f"{packer.files[number]} differs from what was packed before: the images have changed since; pack "
                     "them into another folder"
                 )
-            if len(known) > len(index.shards):
-                index = _added(index, packed)
-                write_text(out / f"{split}.json", index.model_dump_json(indent=1) + "\n")
+            index = index.model_copy(update={"shards": list(known.values())})
+            _write(out, index)
             advance(len(packer.parts[number]))
     if not index.samples:
         raise DataError(f"none of the {len(scenes)} images of {split} can be read, {scenes.names[0]} among them")
     return index
 
 
+def _write(out: Path, index: Index) -> None:
+    write_text(out / f"{index.split}.json", index.model_dump_json(indent=1) + "\n")
+
+
 def _claim(out: Path, split: str, scenes: Scenes, settings: Settings) -> Index:
     """Check that the folder is free for these shards or holds some of them; return their index, which may be empty."""
-    names = list(scenes.class_names)
-    empty: dict[str, Any] = {"counts": [0] * len(names), "samples": 0, "skipped": [], "shards": []}
     if not (out / f"{split}.json").is_file():
         if next(out.glob(f"{split}-*.tar"), None) is not None:
             raise OptionError(f"{out} holds shards of {split} without an index; take another folder with --out")
-        return Index(split=split, settings=settings, class_names=names, multilabel=scenes.multilabel, **empty)
+        names = list(scenes.class_names)
+        return Index(split=split, settings=settings, class_names=names, multilabel=scenes.multilabel, shards=[])
     index = read_index(str(out), split, unfinished=True)
     there, now = index.settings.model_dump(), settings.model_dump()
     if differ := [f"{name}: {there[name]!r} there, {now[name]!r} now" for name in now if there[name] != now[name]]:
         raise OptionError(f"{out} holds other shards of {split} ({'; '.join(differ)}); take another folder with --out")
     return index
-
-
-def _added(index: Index, packed: _Packed) -> Index:
-    values = {
-        "counts": (packed.counts + index.counts).tolist(),
-        "samples": index.samples + packed.shard.samples,
-        "skipped": [*index.skipped, *packed.skipped],
-        "shards": [*index.shards, packed.shard],
-    }
-    return index.model_copy(update=values)
 
 
 def _wrong(file: Path, shard: Shard) -> str:
@@ -230,17 +214,6 @@ def shard_count(scenes: Scenes, size: str) -> int:
     return math.ceil(len(scenes) / limit)
 
 
-def pack(data: Data, splits: Sequence[str], out: Path, size: str, workers: int) -> None:
-    """Pack some splits with a progress bar; raises as :func:`pack_split` and :func:`.open_split`."""
-    opened = {split: open_split(data, split) for split in splits}  # whatever is missing shows before the work begins
-    for split, scenes in opened.items():
-        with progress_bar(split, len(scenes)) as advance:
-            count = shard_count(scenes, size)
-            index = pack_split(scenes, data, split, out, count, workers=workers, advance=advance)
-        left_out = f", {len(index.skipped)} damaged left out, see the index" if index.skipped else ""
-        typer.echo(f"{out}: {split}, {index.samples} samples in {len(index.shards)} shard(s){left_out}")
-
-
 @app.command()
 def main(
     recipe: Annotated[str, typer.Argument(help="<network>_<data>; only its data section counts.")],
@@ -256,10 +229,18 @@ def main(
         loaded = load_recipe(recipe, assignments or [])
         data, evaluation = loaded.data, loaded.evaluation
         splits = split or list(dict.fromkeys(name for name in (data.train, evaluation.split, data.test) if name))
-        if not check:
-            pack(data, splits, out, shard_size, workers)
-        elif wrong := [line for name in splits for line in verify_split(out, name)]:
-            raise DataError("\n".join(wrong))
+        if check:
+            if wrong := [line for name in splits for line in verify_split(out, name)]:
+                raise DataError("\n".join(wrong))
+            return
+        opened = {name: open_split(data, name) for name in splits}  # whatever is missing shows before the work begins
+        for name, scenes in opened.items():
+            with progress_bar(name, len(scenes)) as advance:
+                count = shard_count(scenes, shard_size)
+                index = pack_split(scenes, data, name, out, count, workers=workers, advance=advance)
+            skipped = len(index.skipped)
+            left_out = f", {skipped} damaged left out, see the index" if skipped else ""
+            typer.echo(f"{out}: {name}, {index.samples} samples in {len(index.shards)} shard(s){left_out}")
     except SarHubError as err:
         typer.echo(f"error: {err}", err=True)
         raise typer.Exit(1) from None

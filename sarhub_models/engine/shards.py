@@ -29,7 +29,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 import webdataset
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from torch.utils.data import IterableDataset, get_worker_info
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
@@ -62,10 +62,12 @@ Size = Annotated[int, Field(ge=0, le=1 << 53)]
 
 
 class Shard(Section):
-    """One tar."""
+    """One tar: ``counts`` of each class in it, and the names of the damaged images ``skipped`` in packing it."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=200)]  # of a file
     samples: Size
+    counts: list[Size]
+    skipped: list[str]
     bytes: Count
     sha256: str
 
@@ -82,10 +84,7 @@ class Settings(Section):
 
 
 class Index(Section):
-    """All that is known of a packed split: ``counts`` of each class, names of ``skipped`` images, shards in order.
-
-    There are fewer shards than the settings say as long as the packing is not finished.
-    """
+    """All that is known of a packed split; it has fewer shards than the settings say until the packing is finished."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -94,10 +93,28 @@ class Index(Section):
     settings: Settings
     class_names: list[str]
     multilabel: bool
-    counts: list[Size]
-    samples: Size
-    skipped: list[str]
     shards: list[Shard]
+
+    @model_validator(mode="after")
+    def _check_counts(self) -> Index:
+        if any(len(shard.counts) != len(self.class_names) for shard in self.shards):
+            raise ValueError("a shard has counts of other classes")
+        return self
+
+    @property
+    def samples(self) -> int:
+        """The number of samples of all shards."""
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def counts(self) -> list[int]:
+        """The samples of each class."""
+        return [sum(counts) for counts in zip(*(shard.counts for shard in self.shards), strict=True)]
+
+    @property
+    def skipped(self) -> list[str]:
+        """The names of the damaged images that no shard holds."""
+        return [name for shard in self.shards for name in shard.skipped]
 
 
 def read_index(location: str, split: str, *, unfinished: bool = False) -> Index:
@@ -133,16 +150,15 @@ def check_shard(file: Path, where: str, shard: Shard, *, content: bool = True) -
     fix = "the same training.pack command packs what is missing or damaged"
     if not file.is_file():
         raise DataError(f"{where} is missing; {fix}")
-    kind = IntegrityError if _is_web(where) else DataError
-    if (size := file.stat().st_size) != shard.bytes:
-        raise kind(f"{where} is damaged: expected {shard.bytes} bytes, found {size}; {fix}")
-    if not content:
-        return
-    if digests(file).sha256 != shard.sha256:
-        raise kind(f"{where} is damaged: its SHA-256 is not the index's; {fix}")
     try:
-        _check_members(file)
+        if (size := file.stat().st_size) != shard.bytes:
+            raise ValueError(f"expected {shard.bytes} bytes, found {size}")
+        if content and digests(file).sha256 != shard.sha256:
+            raise ValueError("its SHA-256 is not the index's")
+        if content:
+            _check_members(file)
     except (tarfile.TarError, ValueError, OverflowError) as err:
+        kind = IntegrityError if _is_web(where) else DataError
         raise kind(f"{where} is damaged: {err}; {fix}") from err
 
 
@@ -281,10 +297,8 @@ class Shards:
         order = torch.randperm(len(self.shards), generator=generator(plan.seed, "shards", epoch)).tolist()
         shards = [self.shards[index] for index in order[lane :: lanes * process.world]]
         raws = self._shuffled(shards, random.Random(key(plan.seed, "buffer", epoch, lane)))
-        patience = 2 * sum(shard.samples for shard in shards)
-        if self.data.on_error == "skip":  # only decoding shows which samples did not count
-            return islice(self._batches(raws, plan.batch_size, patience), made, None)
-        return self._batches(islice(raws, made * plan.batch_size, None), plan.batch_size, patience)
+        items = self._items(raws, patience=2 * sum(shard.samples for shard in shards))
+        return islice(_batches(items, plan.batch_size), made, None)
 
     def _shuffled(self, shards: Sequence[Shard], rng: random.Random) -> Iterator[Raw]:
         """Yield the samples of some shards again and again, each once in every pass."""
@@ -315,7 +329,7 @@ class Shards:
             for position, raw in enumerate(self._read(shard), start=offset)
             if position % share.world == share.rank
         )
-        return self._batches(raws, batch_size, len(self))
+        return _batches(self._items(raws), batch_size)
 
     def _decoded(self, raw: Raw) -> tuple[str, Any, np.ndarray]:
         """Return name, label and image of a sample."""
@@ -331,30 +345,28 @@ class Shards:
             raise DataError(f"{where} is damaged: sample {raw.get('__key__')!r} cannot be decoded ({err!r})") from err
         return name, label, image
 
-    def _batches(self, raws: Iterable[Raw], batch_size: int, patience: int) -> Iterator[Batch]:
-        """Yield mini-batches; the names of damaged samples go with the batch before the next good one."""
-        items: list[Item] = []
+    def _items(self, raws: Iterable[Raw], patience: int | None = None) -> Iterator[Item]:
+        """Yield samples ready for a batch; a damaged one is left out, or with ``patience`` the next takes its place."""
         skipped: list[str] = []
-        in_a_row = 0
         for raw in raws:
             name, label, image = self._decoded(raw)
+            pixels = None
             try:
-                item = Item(amplitude(image, self.data.full_scale), label, name)
+                pixels = amplitude(image, self.data.full_scale)
             except (ImageError, DataError) as err:
                 if self.data.on_error == "stop":
                     raise damaged(f"{name} in {raw['__url__']}", err) from err
                 skipped.append(name)
-                in_a_row += 1
-                if in_a_row > patience:
+                if patience is not None and len(skipped) > patience:
                     raise DataError(f"no sample in {raw['__url__']} can be used, {name} among them") from err
-                continue
-            in_a_row = 0
-            if len(items) == batch_size:
-                yield collate(items)._replace(skipped=skipped)
-                items, skipped = [], []
-            items.append(item)
-        if items:
-            yield collate(items)._replace(skipped=skipped)
+            if pixels is not None or patience is None:
+                yield Item(pixels, label, name, tuple(skipped))
+                skipped = []
+
+
+def _batches(items: Iterator[Item], size: int) -> Iterator[Batch]:
+    while chunk := list(islice(items, size)):
+        yield collate(chunk)
 
 
 def _array(content: bytes) -> np.ndarray:

@@ -15,6 +15,8 @@ from sarhub_models.engine.run import open_splits
 from sarhub_models.engine.trainer import Trainer, make_accelerator
 from training.recipes import load_recipe
 
+from .packed import data_of, pack
+
 # Processes that begin with the training imported, else each would take seconds to start.
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(["training.pretrain"])
@@ -41,6 +43,16 @@ def tiny_dsn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_part(folder / "s1.npz", ["forest", "water"], per_split=16, seed=0)
     write_part(folder / "tsx.npz", ["ships"], per_split=16, seed=2)
     return folder
+
+
+@pytest.fixture(scope="session")
+def packed(tiny_dsn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """48 samples in eight shards, and a validation split; not to be changed."""
+    out = tmp_path_factory.mktemp("shards")
+    data = data_of("mobilenetv3_dsn", f"data.root={tiny_dsn}")
+    pack(data, out, shards=8)
+    pack(data, out, shards=2, split="val")
+    return out
 
 
 @pytest.fixture(autouse=True)

@@ -1,19 +1,23 @@
-"""Small data sets, the shards made of them, and ways to damage a shard."""
+"""Small data sets, the shards made of them, how they are read, and ways to damage a shard."""
 
 from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from sarhub_models.engine.batches import Batch, Plan, Rank
 from sarhub_models.engine.readers import open_split
 from sarhub_models.engine.sections import Data
-from sarhub_models.engine.shards import Index
+from sarhub_models.engine.shards import Index, Shards
 from tests.datasets.scenes import pixels, write_bigearthnet_patch, write_npy, write_png
 from training.pack import pack_split
 from training.recipes import load_recipe
+
+STEPS, BATCH = 5, 4
 
 
 def write_folder(root: Path, classes: int = 3, each: int = 8) -> Path:
@@ -68,3 +72,21 @@ def flip(file: Path, offset: int) -> None:
     content = bytearray(file.read_bytes())
     content[offset] ^= 0xFF
     file.write_bytes(content)
+
+
+def opened(location: Path | str, *assignments: str) -> Shards:
+    return Shards(
+        data_of("mobilenetv3_dsn", f"data.shards={location}", "data.shuffle_buffer=10", *assignments), "train"
+    )
+
+
+def plan(start: int = 0, process: Rank = Rank(), epochs: int = 2, steps: int = STEPS, seed: int = 0) -> Plan:
+    return Plan(steps, epochs, BATCH, seed, process, start)
+
+
+def names(batches: Iterator[Batch] | object) -> list[list[str]]:
+    return [batch.names for batch in batches]
+
+
+def flat(batches: list[list[str]]) -> list[str]:
+    return [name for batch in batches for name in batch]
