@@ -87,6 +87,7 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.speed.training --json $(OUT)/speed/training.json
 	$(BIN)/python -m benchmarks.speed.explain --json $(OUT)/speed/explain.json
 	$(BIN)/python -m benchmarks.speed.scenes --json $(OUT)/speed/scenes.json
+	$(BIN)/python -m benchmarks.speed.clusters --json $(OUT)/speed/clusters.json
 	@if $(BIN)/python -c 'import mmcv' 2>/dev/null; then $(BIN)/python -m benchmarks.speed.mm --json $(OUT)/speed/mm.json; \
 	else echo "left out, as make test-mm has not set the MM packages up: benchmarks.speed.mm"; fi
 

@@ -76,6 +76,7 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # what a dead actor was at is not done, and the next pass takes it
+    units = job.units()
     total, todo = sum(map(len, job.plans)), job.todo()
     left = sum(unit.stop - unit.start for unit in todo)
     with progress_bar("windows", total, done=total - left, show=progress) as advance:
@@ -84,7 +85,7 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
             try:
                 for row in _pass(job, todo):
                     _check(row)
-                    unit = job.units()[int(row["unit"])]
+                    unit = units[int(row["unit"])]
                     advance(unit.stop - unit.start)
             except (SarHubError, OSError):
                 raise
