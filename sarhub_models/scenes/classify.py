@@ -65,7 +65,8 @@ def map_classes(
         scene: the scene.
         weights: the folder of a run, a file of weights that describes itself, or a name; with classes.
         out: the map, ``.tif``: uint8 with a palette, :data:`NO_CLASS` without data; its tag ``CLASSES`` names the
-            values from 0. Beside it ``….probabilities.tif`` has a float32 band for each class, NaN without data.
+            values from 0. Beside it ``….probabilities.tif`` has a band for each class, NaN without data: float32, or
+            float16 where the network answers for each pixel.
         windows: how the scene is cut; by default windows of the network's size that overlap by half.
         reading: how it is read; by default as the images that the weights were fine-tuned on.
         running: how the job is run.
@@ -97,7 +98,7 @@ def map_classes(
         beside,
         session.rows(),
         bands=len(names),
-        dtype="float32",
+        dtype="float16" if session.job.half else "float32",
         nodata=float("nan"),
         names=names,
         tags=session.tags(weights),

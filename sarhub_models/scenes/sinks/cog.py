@@ -83,6 +83,7 @@ def write_cog(
         plain = temporary.with_name("plain.tif")
         tiles = {"tiled": True, "blockxsize": block, "blockysize": block, "interleave": "pixel", "ZLEVEL": 1}
         options = {"driver": "GTiff", "count": bands, "dtype": kind, "nodata": nodata, **tiles, **layout}
+        options |= {"COMPRESS": "NONE"} if kind == "float32" else {}  # such numbers hardly get smaller
         place = georeference if to_grid is None else georeference.points_in(to_grid)
         try:
             with alone():
@@ -98,9 +99,10 @@ def write_cog(
                             _describe(warped, names, palette, said)
                     source.unlink()
                 cog = {"BLOCKSIZE": block, "OVERVIEW_RESAMPLING": "NEAREST" if palette else "AVERAGE"}
-                predictor = {} if half else {"PREDICTOR": "YES"}
+                cog |= {} if half else {"PREDICTOR": "YES"}
+                cog |= {"LEVEL": 1} if kind == "float32" else {}
                 temporary.unlink()
-                copy(plain, temporary, driver="COG", **layout, **predictor, **cog)
+                copy(plain, temporary, driver="COG", **layout, **cog)
                 _check(temporary, bands, 0 if to_grid is not None else len(place.gcps))
         except Exception as err:  # GDAL's own errors have no public class
             if not type(err).__module__.startswith("rasterio"):
