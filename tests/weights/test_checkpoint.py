@@ -122,6 +122,37 @@ def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[Any, Any], mess
         load_checkpoint(save(tmp_path, tiny.released() | change), SPEC)
 
 
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    content = {name: tensor for name, tensor in tiny.released().items() if name != "net.stem.count"}
+    with pytest.raises(CheckpointError, match=r"1 are missing \(stem\.count\) and 0 are unexpected \(none\)"):
+        load_checkpoint(save(tmp_path, content), SPEC)
+
+
+@pytest.mark.parametrize("times", [2, 8, 1000])
+def test_a_tensor_that_is_more_than_its_bytes_is_refused(tmp_path: Path, times: int) -> None:
+    with pytest.raises(CheckpointError, match=r"no plain state dict.*not so are a"):
+        read_tensors(save(tmp_path, {"a": torch.zeros(1).expand(times)}))
+
+
+@pytest.mark.parametrize("kind", [KeyError, ValueError, IndexError, TypeError, RuntimeError])
+def test_whatever_the_layout_raises_is_another_network(tmp_path: Path, kind: type[Exception]) -> None:
+    def confused(found: Tensors) -> Any:
+        raise kind("lost")
+
+    with pytest.raises(CheckpointError, match=rf"another network: {kind.__name__}: .*lost.*first tensors"):
+        load_checkpoint(save(tmp_path, tiny.released()), CheckpointSpec(tiny.rename, confused))
+
+
+def test_an_error_of_the_disk_passes_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    path = save(tmp_path, tiny.released())
+    monkeypatch.setattr(torch, "load", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        read_tensors(path)
+
+
 def test_a_checkpoint_that_confuses_the_layout_is_foreign(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"another network.*conv\.weight"):
         load_checkpoint(save(tmp_path, {"conv.weight": torch.ones(1)}), SPEC)
@@ -229,13 +260,15 @@ def test_written_files_carry_their_own_digest(tmp_path: Path) -> None:
     assert known.pop(CONTENT) == content_digest(path)
     assert known == {"model": "tiny", "format": "pt"}
     assert_equal(load_file(path), tiny.tensors())
-    write_weights(tiny.tensors(), tmp_path / "again.safetensors", info={"model": "other"})
+    write_weights(tiny.tensors(), tmp_path / "again.safetensors", info={"model": "other", "source": "Küste é"})
+    assert metadata(tmp_path / "again.safetensors")["source"] == "Küste é"
+    assert_equal(load_file(tmp_path / "again.safetensors"), tiny.tensors())
     assert content_digest(path) == content_digest(tmp_path / "again.safetensors"), "metadata does not count"
 
 
 def test_views_and_shared_tensors_can_be_written(tmp_path: Path) -> None:
     base = torch.arange(12.0).reshape(3, 4)
-    tensors = {"a": base, "b": base, "c": base.t(), "d": base[1], "e": base[0].expand(2, 4)}
+    tensors = {"a": base, "b": base, "c": base.t(), "d": base[1], "e": base[0].expand(2, 4), "f": base[2:]}
     write_weights(tensors, tmp_path / "w.safetensors", info={})
     assert_equal(load_file(tmp_path / "w.safetensors"), tensors)
 

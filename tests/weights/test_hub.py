@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
+from typing import Any
 
+import huggingface_hub
 import pytest
+from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from safetensors.torch import load_file, save
 
 from sarhub_models.errors import CheckpointError, DownloadError, OfflineError
 from sarhub_models.weights import fetch_hub_config, fetch_hub_model, offline
+from sarhub_models.weights.hub import hub_file
 from tests.hub_server import HubServer, use_hub
 
 from . import tiny
@@ -111,6 +116,83 @@ def test_what_is_wrong_with_a_repository_is_said(
 def test_names_that_are_no_repository(hub: HubServer, repo: str) -> None:
     with pytest.raises(DownloadError, match="cannot fetch"):
         fetch_hub_model(repo)
+
+
+class Connection(Exception):
+    """Stands for what the HTTP library under the client raises where there is no answer."""
+
+    __module__ = "httpx._exceptions"
+
+
+class Status(Connection):
+    response = "404"
+
+
+def caused() -> Exception:
+    """An error of the client that names its cause, without having been raised while that was handled."""
+    err = RuntimeError("a long story\nof several lines")
+    err.__cause__ = Connection("Connection refused")
+    return err
+
+
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        (caused(), "connection failed: Connection refused"),
+        (Status("404 Client Error.\n\nSee the page"), "404 Client Error"),
+        (ValueError("\nthe first line.\nthe second"), "the first line"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_the_reason_is_one_line(monkeypatch: pytest.MonkeyPatch, cause: Exception, text: str) -> None:
+    def fails(*_: Any, **__: Any) -> str:
+        raise cause
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fails)
+    with pytest.raises(DownloadError) as caught:
+        hub_file("a/b", "w")
+    start = "cannot fetch w of a/b (main) on the Hugging Face Hub: "
+    assert str(caught.value) == f"{start}{text}; check the name and the connection"
+
+
+def test_an_error_of_the_disk_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fails)
+    with pytest.raises(OSError, match="No space left on device"):
+        hub_file("a/b", "w")
+
+
+def test_the_bar_is_that_of_the_caller_and_attempts_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    off: list[bool] = []
+    client = logging.getLogger("huggingface_hub.utils._http")
+
+    def fetches(*_: Any, **__: Any) -> str:
+        off.append(are_progress_bars_disabled())
+        for line in ("'X' thrown while requesting GET y", "Retrying in 1s", "another matter"):
+            client.warning(line)
+        return "w"
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetches)
+    enable_progress_bars()
+    for options in ({}, {"progress": True}, {"progress": False}):
+        caplog.clear()
+        hub_file("a/b", "w", **options)
+        assert not are_progress_bars_disabled()
+        line = "the Hugging Face Hub does not answer; trying again for some seconds"
+        assert [record.getMessage() for record in caplog.records] == [line, "another matter"]
+    assert off == [False, False, True]
+    client.warning("Retrying in 1s")
+    assert caplog.records[-1].getMessage() == "Retrying in 1s", "others' calls are left alone"
+    disable_progress_bars()
+    try:
+        hub_file("a/b", "w", progress=False)
+        assert are_progress_bars_disabled(), "whoever turned them off finds them so"
+    finally:
+        enable_progress_bars()
 
 
 @pytest.mark.parametrize("value", ["1", "true", "YES", "On"])
