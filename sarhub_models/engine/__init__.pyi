@@ -1,5 +1,5 @@
-from .finetuning import Finetuned, finetune
 from .finetuning.boxes import finetune_boxes
+from .finetuning.chips import Finetuned, finetune
 from .finetuning.masks import finetune_masks
 from .finetuning.windowed import Trained
 from .recipe import Recipe, from_dict, list_recipes, load_recipe

@@ -2,20 +2,79 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from ...engine.finetuning.options import BoxOptions, ChipOptions, MaskOptions, Options, StrPath
 from ...errors import MissingDependencyError, OptionError
 from .. import console
 from ..arguments import Bands, FullScale, Json, Nodata, Radiometry, Seed, complete_name, split_bands
 
 if TYPE_CHECKING:
-    from ...engine import Trained
+    from ...engine import Finetuned, Trained
+
+_TASKS: tuple[type[Options], ...] = (ChipOptions, MaskOptions, BoxOptions)
+_ALIKE: dict[str, Any] = {  # in other commands
+    "bands": Bands,
+    "radiometry": Radiometry,
+    "full_scale": FullScale,
+    "nodata": Nodata,
+    "seed": Seed,
+}
+_TYPES: dict[str, Any] = {"model": str, "classes": str | None, "band": list[int] | None}  # as a shell gives them
+_EXTRA: dict[str, dict[str, Any]] = {
+    "model": {"metavar": "NAME|FILE|RUN|none", "autocompletion": complete_name},
+    "out": {"metavar": "RUN"},
+    "group_by": {"metavar": "parent|COLUMN"},
+    "labels": {"metavar": "FILE"},
+    "masks": {"metavar": "FOLDER|FILE"},
+    "boxes": {"metavar": "FILE|FOLDER"},
+    "decoder": {"metavar": "NAME"},
+    "classes": {"metavar": "N=NAME,..."},
+    "lora": {"metavar": "RANK"},
+}
 
 
+def _parameters() -> list[inspect.Parameter]:
+    """Return a parameter for each option of a task; one that differs between them has no default here."""
+    parameters: dict[str, inspect.Parameter] = {}
+    texts: dict[str, list[str]] = {}
+    for task in _TASKS:
+        hints = get_type_hints(task)
+        for option in fields(task):
+            name, text = option.name, option.metadata["text"]
+            if name in ("data", "assignments", "say") or text in texts.get(name, ()):
+                continue
+            texts.setdefault(name, []).append(text)
+            hint = _TYPES.get(name, Path | None if hints[name] in (StrPath, StrPath | None) else hints[name])
+            default = ... if name in ("model", "out") else None if option.default is MISSING else option.default
+            told = " ".join(text[0].upper() + text[1:] for text in texts[name])
+            flag = (f"--{name}",) if hint is bool else ()  # without a --no-…
+            given = typer.Option(*flag, min=option.metadata["least"], help=told, **_EXTRA.get(name, {}))
+            typed = _ALIKE.get(name) or Annotated[hint, given]
+            kind = inspect.Parameter.KEYWORD_ONLY
+            default = None if len(texts[name]) > 1 and default is not ... else default
+            parameters[name] = inspect.Parameter(name, kind, default=default, annotation=typed)
+    return list(parameters.values())
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take the options of the tasks, in place of its last parameter."""
+    *own, as_json, _ = inspect.signature(command, eval_str=True).parameters.values()
+    named = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *_parameters(), as_json)]
+    command.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in named}
+    return command
+
+
+@_with_options
 def command(
+    context: typer.Context,
     data: Annotated[
         Path,
         typer.Argument(
@@ -26,76 +85,8 @@ def command(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Values over the recipe, such as augment.geometry=none."),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|FILE|RUN|none",
-            help="Weights to start from; none or imagenet with --network.",
-            autocompletion=complete_name,
-        ),
-    ] = ...,  # type: ignore[assignment]
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run.")] = ...,  # type: ignore[assignment]
-    network: Annotated[str | None, typer.Option(help="Architecture, for --model none.")] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="CSV or Parquet: name,label[,split]; several labels with ';' between."),
-    ] = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER|FILE",
-            help="Masks called like the images in DATA, or a CSV or Parquet file: image,mask[,split].",
-        ),
-    ] = None,
-    boxes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE|FOLDER", help="COCO file of boxes in the images in DATA, or folder with train.json, …"
-        ),
-    ] = None,
-    decoder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="For masks unet (default), fpn or deeplabv3plus, for boxes fcos (default) or retinanet.",
-        ),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option(metavar="N=NAME,...", help="Classes of the numbers in masks. Default: those that occur."),
-    ] = None,
-    ignore: Annotated[int | None, typer.Option(help="Number in masks of pixels without a class.")] = None,
-    group_by: Annotated[
-        str | None,
-        typer.Option(metavar="parent|COLUMN", help="Keep chips of a folder, or with one value, in one split."),
-    ] = None,
-    bands: Bands = None,
-    band: Annotated[
-        list[int] | None, typer.Option(min=1, help="Band to read, counted from 1; may be repeated.")
-    ] = None,
-    radiometry: Radiometry = None,
-    full_scale: FullScale = None,
-    nodata: Nodata = "refuse",
-    freeze: Annotated[bool, typer.Option("--freeze", help="Train the head alone.")] = False,
-    lora: Annotated[
-        int | None, typer.Option(min=1, metavar="RANK", help="Train low-rank adapters of a transformer.")
-    ] = None,
-    size: Annotated[int | None, typer.Option(min=8, help="Side of the input. Default: of the weights.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps. Default: by the number of chips.")] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Peak of the learning rate. Default: by the number of chips.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Chips of a step. Default: by the number of chips.")
-    ] = None,
-    val: Annotated[float, typer.Option(help="Share of the chips that the best epoch is chosen on.")] = 0.15,
-    test: Annotated[float, typer.Option(help="Share of the chips that is only scored; 0: none.")] = 0.15,
-    seed: Seed = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read chips; 0: read in this one.")] = 0,
-    on_error: Annotated[
-        Literal["stop", "skip"], typer.Option(help="Stop at a chip that cannot be used or has no label, or skip it.")
-    ] = "stop",
     as_json: Json = False,
+    **values: Any,
 ) -> None:
     """Fine-tune weights on one's own chips.
 
@@ -119,52 +110,36 @@ def command(
     except ImportError as err:
         raise MissingDependencyError("fine-tuning needs more packages: pip install 'sarhub-models[train]'") from err
 
-    options: dict[str, Any] = {
-        "model": model,
-        "out": out,
-        "network": network,
-        "group_by": group_by,
-        "bands": split_bands(bands),
-        "band": band or None,
-        "radiometry": radiometry,
-        "full_scale": full_scale,
-        "freeze": freeze,
-        "size": size,
-        "steps": steps,
-        "lr": lr,
-        "batch_size": batch_size,
-        "val": val,
-        "test": test,
-        "seed": seed,
-        "workers": workers,
-        "on_error": on_error,
-        "assignments": assignments or (),
-        "say": console.note if as_json else print,
-    }
-    of_images = {"labels": labels, "lora": lora, "nodata": None if nodata == "refuse" else nodata}
-    of_masks = {"decoder": decoder, "classes": classes, "ignore": ignore}
-    if boxes is not None:
-        _refuse({**of_images, "masks": masks, "classes": classes, "ignore": ignore}, "boxes")
-        _print_trained(finetune_boxes(data, boxes=boxes, decoder=decoder or "fcos", **options), as_json)
-        return
-    if masks is not None or all((data / folder).is_dir() for folder in ("images", "masks")):
-        _refuse(of_images, "masks")
-        options |= {"decoder": decoder or "unet", "classes": split_bands(classes), "ignore": ignore, "masks": masks}
+    # by the name of the source: releases of typer differ in whose enum it is
+    sources = {name: getattr(context.get_parameter_source(name), "name", "") for name in values}
+    options = {name: value for name, value in values.items() if sources[name] == "COMMANDLINE"}
+    for name in ("bands", "classes"):
+        if name in options:
+            options[name] = split_bands(options[name])
+    options |= {"assignments": assignments or (), "say": console.note if as_json else print}
+    if "boxes" in options:
+        _check(options, BoxOptions, "boxes")
+        _print_trained(finetune_boxes(data, **options), as_json)
+    elif "masks" in options or all((data / folder).is_dir() for folder in ("images", "masks")):
+        _check(options, MaskOptions, "masks")
         _print_trained(finetune_masks(data, **options), as_json)
-        return
-    _refuse(of_masks, "whole images")
-    done = finetune(data, labels=labels, lora=lora, nodata=nodata, **options)
+    else:
+        _check(options, ChipOptions, "whole images")
+        _print_finetuned(finetune(data, **options), as_json)
+
+
+def _check(options: Collection[str], task: type[Options], what: str) -> None:
+    """Refuse options that have no meaning for the data."""
+    known = {option.name for option in fields(task)}
+    if strange := [name for name in options if name not in known]:
+        raise OptionError(f"--{strange[0].replace('_', '-')} has no meaning for {what}: leave it out")
+
+
+def _print_finetuned(done: Finetuned, as_json: bool) -> None:
+    """Print the result of a fine-tuning for whole images."""
     if as_json:
-        console.print_json(
-            {
-                "weights": done.weights,
-                "val": done.val,
-                "test": done.test,
-                "temperature": done.temperature,
-                "calibration_error": done.calibration_error,
-                "skipped": done.skipped,
-            }
-        )
+        kept = ("weights", "val", "test", "temperature", "calibration_error", "skipped")
+        console.print_json({name: getattr(done, name) for name in kept})
         return
     print()
     for name, scores in (("validation", done.val), ("test", done.test)):
@@ -172,14 +147,7 @@ def command(
             print(f"{name}: " + ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in scores.items()))
     before, after = done.calibration_error
     print(f"temperature {done.temperature:.3f}: calibration error {before:.3f} before, {after:.3f} after")
-    print(f"{done.weights}; next: sarhub predict {out} IMAGES --out predictions.csv")
-
-
-def _refuse(options: dict[str, Any], what: str) -> None:
-    """Refuse options that have no meaning for the data."""
-    for name, value in options.items():
-        if value is not None:
-            raise OptionError(f"--{name} has no meaning for {what}: leave it out")
+    print(f"{done.weights}; next: sarhub predict {done.folder} IMAGES --out predictions.csv")
 
 
 def _print_trained(done: Trained, as_json: bool) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from ...errors import OptionError
 from ...io.files import digests, write_text
 from ...io.images import list_images
 from ...io.json_files import read_object
-from ...io.tables import read_table
+from ...io.tables import read_table, write_table
+from .options import Options
 
+SKIPPED = "skipped.csv"
 _REQUEST = "finetune.json"
 _MOVES = ("data", "labels", "masks", "boxes")  # may lie elsewhere when a run is resumed: what is in them is compared
 _CONTENT = "content"
@@ -28,17 +30,17 @@ _OPTIONS = {
 """Keys of a recipe that are options, too: the look at the images and the weights file's description need these."""
 
 
-def check_folder(folder: Path, request: Any) -> None:
+def check_folder(folder: Path, options: Options) -> None:
     """Refuse a folder of something else, and a run with other arguments, images or labels.
 
     Args:
         folder: of the run.
-        request: a dataclass of the arguments.
+        options: of the run.
 
     Raises:
         OptionError: it is one, or an assignment has an option of its own.
     """
-    for assignment in request.assignments:
+    for assignment in options.assignments:
         if option := _OPTIONS.get(key := assignment.partition("=")[0]):
             raise OptionError(f"{key} is an option of its own: give {option} (--{option.replace('_', '-')})")
     file = folder / _REQUEST
@@ -47,7 +49,7 @@ def check_folder(folder: Path, request: Any) -> None:
             raise OptionError(f"{folder} holds something that 'sarhub finetune' did not make: take another folder")
         return
     there = read_object(file, keys=(), fix="take another folder")
-    now = {key: value for key, value in _as_json(request).items() if key not in _MOVES}
+    now = {key: value for key, value in _as_json(options).items() if key not in _MOVES}
     found = [f"{key}: {there.get(key)!r} there, {value!r} now" for key, value in now.items() if there.get(key) != value]
     if found:
         raise OptionError(
@@ -55,31 +57,43 @@ def check_folder(folder: Path, request: Any) -> None:
             "this one"
         )
     before = there.get(_CONTENT) or {}
-    if changed := [key for key, digest in _content(folder, request).items() if before.get(key) != digest]:
+    if changed := [key for key, digest in _content(folder, options).items() if before.get(key) != digest]:
         names = " and ".join("images" if key == "data" else key for key in changed)
         raise OptionError(
             f"the {names} changed since the fine-tuning in {folder} began: take another folder, or delete this one"
         )
 
 
-def write_request(folder: Path, request: Any) -> None:
-    """Write the arguments, a dataclass, and digests of images and labels into the folder of a run."""
-    values = {**_as_json(request), _CONTENT: _content(folder, request)}
-    write_text(folder / _REQUEST, json.dumps(values, indent=2) + "\n")
+def begin(folder: Path, options: Options, skipped: dict[str, str]) -> None:
+    """Make the folder of a run, with its options, digests of images and labels, and why images are left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(
+        folder / _REQUEST, json.dumps({**_as_json(options), _CONTENT: _content(folder, options)}, indent=2) + "\n"
+    )
+    if skipped:
+        file = folder / SKIPPED
+        write_table([{"name": name, "reason": reason} for name, reason in skipped.items()], file)
+        options.say(f"{len(skipped)} images are left out, {next(iter(skipped.values()))}; all of them: {file}")
 
 
-def _as_json(request: Any) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(request)))
+def read_skipped(folder: Path) -> dict[str, str]:
+    """Return why images were left out of a run, by their names."""
+    file = folder / SKIPPED
+    return {row["name"]: row["reason"] for row in read_table(file)} if file.is_file() else {}
+
+
+def _as_json(options: Options) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(json.dumps(options.decided(), default=os.fspath))
     return values
 
 
-def _content(folder: Path, request: Any) -> dict[str, str]:
+def _content(folder: Path, options: Options) -> dict[str, str]:
     """Return the SHA-256 of the names of the images, and that of the files of each kind of labels."""
-    root, run = Path(request.data), folder.resolve()
+    root, run = options.files(), folder.resolve()
     images = [file for file in list_images(root) if run not in file.resolve().parents]  # without the run's own pictures
     found = {"data": _digest(file.relative_to(root).as_posix() for file in images)}
     for key in _MOVES[1:]:
-        if given := getattr(request, key, None):
+        if given := getattr(options, key, None):
             found[key] = _digest(_label_lines(key, Path(given), root))
     return found
 

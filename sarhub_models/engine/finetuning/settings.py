@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ...zoo.entries import SINGLE, ModelInfo
 from ...zoo.manifest import own_file
 from ..augment import INPUT
 from ..initialization import INITIALIZATIONS
+from .options import ChipOptions, Options
 
 _FREE_SIZE = 128  # of chips, where neither weights nor the caller say one
 _FIELDS = ("size", "crop", "clip", "operator", "low", "high", "eval_value", "final_crop", "interpolation", "note")
@@ -67,40 +68,27 @@ class Start:
         return found
 
 
-def choose_start(
-    model: str,
-    *,
-    network: str | None,
-    first: Path,
-    bands: Sequence[str] | None,
-    band: Sequence[int] | None,
-    radiometry: str | None,
-    size: int | None,
-    dense: bool = False,
-) -> Start:
+def choose_start(options: Options, first: Path, *, size: int | None = None, dense: bool = False) -> Start:
     """Return where a fine-tuning starts, and the preprocessing that goes with it.
 
     Args:
-        model: a name, a file or a run of weights that describe themselves; or ``"none"`` or ``"imagenet"``.
-        network: for these two.
-        first: a chip, which tells the number of bands where no weights do.
-        bands: names of the bands in the files.
-        band: positions of those to read.
-        radiometry: what they hold.
-        size: side of the input, in place of that of the weights.
+        options: of the run.
+        first: an image, which tells the number of bands where no weights do.
+        size: side of the input, in place of that of the options.
         dense: the network gets a decoder.
 
     Raises:
         OptionError: a network is missing or too much, or the bands are not known.
         SarHubError: as :func:`~sarhub_models.model_info` says.
     """
+    model, network, size = os.fspath(options.model), options.network, size or options.size
     if model in INITIALIZATIONS:
         if network is None:
             raise OptionError(
                 f"model={model!r} needs a network: network='resnet18' (--network), a name of list_networks()"
             )
         spec(network)
-        return _from_nothing(model, network, first, bands, band, radiometry, size)
+        return _from_nothing(network, options, first, size)
     if network is not None:
         raise OptionError(f"network={network!r} is for model='none' and 'imagenet'; {model} says its own")
     info = find_info(model)
@@ -110,7 +98,7 @@ def choose_start(
         )
     given = {name: value for name, value in dataclasses.asdict(info.preprocessing).items() if name in _FIELDS}
     given |= {"mean": list(info.preprocessing.mean), "std": list(info.preprocessing.std)}
-    if radiometry == "dn":
+    if options.radiometry == "dn":
         given["full_scale"] = info.preprocessing.full_scale
     if given.get("clip") is not None:
         given["clip"] = [list(end) if isinstance(end, tuple) else end for end in given["clip"]]
@@ -125,19 +113,12 @@ def choose_start(
     return Start(info.network, init, entry, {k: v for k, v in given.items() if v is not None}, names, info)
 
 
-def _from_nothing(
-    model: str,
-    network: str,
-    first: Path,
-    bands: Sequence[str] | None,
-    band: Sequence[int] | None,
-    radiometry: str | None,
-    size: int | None,
-) -> Start:
+def _from_nothing(network: str, options: Options, first: Path, size: int | None) -> Start:
+    model, radiometry = os.fspath(options.model), options.radiometry
     side = size or spec(network).timm_args.get("img_size", _FREE_SIZE)
-    raster = read_raster(first, bands=band)
+    raster = read_raster(first, bands=options.band)
     count = len(raster.array)
-    known = tuple(bands or (name for name in raster.bands if name))
+    known = tuple(options.bands or (name for name in raster.bands if name))
     if count == 1 and radiometry in (None, "amplitude", "dn", "intensity"):
         entry = None if radiometry is None else INPUT
         return Start(network, model, entry, {**_amplitude(), "size": side}, ())
@@ -196,16 +177,7 @@ class Length:
         }
 
 
-def choose_length(
-    samples: int,
-    *,
-    start: Start,
-    freeze: bool,
-    lora: int | None,
-    steps: int | None = None,
-    max_lr: float | None = None,
-    batch_size: int | None = None,
-) -> Length:
+def choose_length(samples: int, options: ChipOptions, *, pretrained: bool, described: bool) -> Length:
     """Choose learning rates and steps by the size of the data; what is given is kept.
 
     A head that starts as a linear classifier of good features needs a smaller learning rate than random weights, and
@@ -213,25 +185,23 @@ def choose_length(
 
     Args:
         samples: chips to train on.
-        start: weights to start from.
-        freeze: the head alone is trained.
-        lora: rank of the adapters, if any.
-        steps: of the optimizer.
-        max_lr: peak of the learning rate.
-        batch_size: chips of a step.
+        options: of the run.
+        pretrained: there are weights to start from.
+        described: they describe themselves.
     """
-    size = batch_size or max(4, min(32, samples // 8))
+    freeze = options.freeze
+    size = options.batch_size or max(4, min(32, samples // 8))
     passes = 20 if freeze else 30
-    steps = steps or min(max(_FEWEST, passes * samples // size), _MOST_STEPS)
+    steps = options.steps or min(max(_FEWEST, passes * samples // size), _MOST_STEPS)
     epochs = max(1, min(20, steps // 20))
     return Length(
         steps=steps // epochs * epochs,
         epochs=epochs,
         batch_size=size,
-        max_lr=max_lr or (2e-3 if not start.pretrained else 1e-3 if freeze else 3e-4),
+        max_lr=options.lr or (2e-3 if not pretrained else 1e-3 if freeze else 3e-4),
         backbone_factor=0.0 if freeze else 1.0,
-        keep_norms=start.info is not None and not freeze,
-        patience=max(5, epochs // 3),
+        keep_norms=described and not freeze,
+        patience=max(5, epochs // 2),  # the rate peaks after 0.3 of the steps, and scores fall until then
     )
 
 
