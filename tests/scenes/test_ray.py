@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
 
 from sarhub_models.errors import ImageError
+from sarhub_models.scenes.embed import embed_scenes
 from sarhub_models.scenes.models import ModelSpec, WindowModel
 from sarhub_models.scenes.plan import make_plan
 from sarhub_models.scenes.runner import Job, SceneSpec, run_local
+from sarhub_models.scenes.session import Reading, Running, Windows
 
+from .ranges import Store
 from .test_products import write_tif
 
 pytest.importorskip("ray.data")
@@ -76,3 +81,31 @@ def test_an_error_of_a_worker_is_that_of_one_process(cluster: Any, tmp_path: Pat
     scene = write_tif(tmp_path / "scene.tif", np.full((6 * 64, 8 * 64), -1, np.float32).cumsum(axis=1))
     with pytest.raises(ImageError, match=r"scene\.tif, window at row \d+, column \d+: .*negative"):
         run_ray(job(scene, tmp_path / "ray"), progress=False)
+
+
+def test_ray_reads_a_collection_in_an_object_store_as_one_process_does(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    (tmp_path / "store").mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        write_tif(tmp_path / "store" / f"{name}.tif", rng.integers(1, 60000, (256, 256), dtype=np.uint16), driver="COG")
+    with Store(tmp_path / "store") as store:
+        assets = [{"vv": {"href": f"{store.url}/{name}.tif", "roles": ["data"]}} for name in ("a", "b")]
+        items = [{"type": "Feature", "id": f"S1_{number}", "assets": asset} for number, asset in enumerate(assets)]
+        (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+        tables = []
+        for engine in ("local", "ray"):
+            out = tmp_path / f"{engine}.parquet"
+            embed_scenes(
+                tmp_path / "items.json",
+                weights="mobilenetv3_dsn",
+                out=out,
+                windows=Windows(batch_size=1),
+                reading=Reading(full_scale=65535),
+                running=Running(engine=engine, progress=False),
+            )
+            tables.append(geopandas.read_parquet(out))
+    assert tables[0].scene.value_counts().to_dict() == {"S1_0": 4, "S1_1": 4}
+    assert tables[0].equals(tables[1])
