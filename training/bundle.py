@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich import print as show
 from safetensors.torch import load_file
@@ -78,7 +77,8 @@ _DATASETS = {
         license="sar-sources",
         data="DSN-SLC train (s1, tsx, opensarship), SAR-ACD train, SSDD train (chips of 128 pixels), tiles of "
         "Sentinel-1 GRD without labels, simulated vehicles",
-        note="Input: amplitude of any scale; PTLS stretches each chip by itself.",
+        note="Input: amplitude in [0, 1]; integers are divided by the largest value of their dtype, other values need "
+        "full_scale.",
         keep_head=False,
         method="supervised-simclr",
     ),
@@ -208,7 +208,7 @@ def update_manifest(path: Path, name: str, run: Run, file: Path, scores: Mapping
             "data": about.data or f"DSN-SLC, {recipe.data.train} of {' and '.join(recipe.data.options['parts'])}",
             "seed": recipe.runtime.seed,
             "epochs": recipe.optim.epochs,
-            "torch": torch.__version__.partition("+")[0],
+            **({"torch": run.torch} if run.torch else {}),
             **scores,
         },
     }

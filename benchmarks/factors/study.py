@@ -34,9 +34,12 @@ from .report import SCORES, mean_score, write_report
 OBJECTIVES = ("supervised", "self-supervised", "both")
 MAPPINGS = {
     "log": ("preprocess.operator=log_amplitude", "preprocess.draa=false"),
-    "PTLS": ("preprocess.draa=false",),
-    "DRAA-PTLS": (),
-    "DRAA of three": ("augment.operators=[log_amplitude,reinhard_devlin,ptls]",),
+    "PTLS": ("preprocess.operator=ptls", "preprocess.draa=false"),
+    "DRAA-PTLS": ("preprocess.operator=ptls", "preprocess.draa=true"),
+    "DRAA of three": (
+        *("preprocess.operator=ptls", "preprocess.draa=true"),
+        "augment.operators=[log_amplitude,reinhard_devlin,ptls]",
+    ),
 }
 CLASSES = {
     "drawn equally": {"balanced": True},
@@ -142,7 +145,7 @@ def main(
     trials: list[Trial] = []
 
     def run(more: Sequence[Trial]) -> dict[Trial, dict[str, float]]:
-        new = [one for one in more if one not in trials]
+        new = [one for one in dict.fromkeys(more) if one not in trials]
         run_trials(experiment, new, jobs=jobs, threads=threads)
         trials.extend(new)
         found = finished(experiment, trials)

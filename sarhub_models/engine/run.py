@@ -56,6 +56,7 @@ class Run:
         class_names: name of each class.
         multilabel: whether a sample carries several labels.
         val: the validation scores of the kept epoch; empty where none was scored.
+        torch: version of PyTorch that it was finished with; empty where the run does not say.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class Run:
     class_names: tuple[str, ...]
     multilabel: bool
     val: dict[str, float]
+    torch: str = ""
 
     def transform(self) -> Pipeline:
         """Return the preprocessing at evaluation."""
@@ -111,6 +113,7 @@ def load_run(folder: Path, assignments: Sequence[str] = ()) -> Run:
         class_names=tuple(values["class_names"]),
         multilabel=values["multilabel"],
         val=values["val"],
+        torch=str(values.get("torch", "")),
     )
 
 
@@ -249,6 +252,7 @@ def _finish(trainer: Trainer) -> None:
         "val": {name: value for name, value in trainer.best.items() if name not in RUNNING},
         "best_epoch": trainer.best["epoch"],
         "skipped": sorted(trainer.skipped.names),
+        "torch": torch.__version__.partition("+")[0],
     }
     write_text(trainer.folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     (trainer.folder / PREVIOUS).unlink(missing_ok=True)
