@@ -44,6 +44,7 @@ BENCHMARKS = {
     "detection": {"experiments", "mm"},
     "segmentation": {"experiments", "mm"},
     "transfer": {"experiments"},
+    "factors": {"experiments", "transfer"},
     "explanation": {"experiments"},
     "ablation": {"experiments"},
     "composed": {"experiments", "mm", "detection", "segmentation"},

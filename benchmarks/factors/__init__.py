@@ -1,1 +1,1 @@
-"""What matters in pre-training: the start, the objective, the dynamic-range mapping, the sources, the classes."""
+"""The factors of pre-training that matter: start, objective, dynamic-range mapping, sources, classes."""
