@@ -15,8 +15,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from sarhub_models.errors import InputError
-from sarhub_models.losses import ClassBalancedLoss, MiniBatchClassBalancedLoss, class_balanced_weights, nt_xent
+from sarhub_models.errors import InputError, UnknownNameError
+from sarhub_models.losses import (
+    LOSSES,
+    ClassBalancedLoss,
+    MiniBatchClassBalancedLoss,
+    class_balanced_weights,
+    make_loss,
+    nt_xent,
+)
 
 BETA = 0.995
 FORMS = ("per_sample", "released")
@@ -229,6 +236,29 @@ def test_bad_counts_are_named() -> None:
         MiniBatchClassBalancedLoss(0)
 
 
+@pytest.mark.parametrize("multilabel", [False, True])
+def test_a_loss_is_made_by_its_name(multilabel: bool) -> None:
+    logits, labels = random_batch()
+    targets, counts = _targets(labels, multilabel), torch.arange(1, 5, dtype=torch.float64) * 7
+    plain = F.binary_cross_entropy_with_logits(logits, targets.double()) if multilabel else None
+    expected = {
+        "ce": F.cross_entropy(logits, labels) if plain is None else plain,
+        "cbl": build("whole", 4, gamma=2.0, multilabel=multilabel)(logits, targets),
+        "mini_cbl": build("mini", 4, gamma=2.0, multilabel=multilabel)(logits, targets),
+    }
+    assert expected.keys() == LOSSES.keys()
+    for name, value in expected.items():
+        loss = make_loss(name, counts, multilabel=multilabel, gamma=2.0)
+        found = loss(logits, targets.double() if multilabel and name == "ce" else targets)
+        torch.testing.assert_close(found, value)
+    with pytest.raises(UnknownNameError, match="no loss is called 'cbll'; did you mean 'cbl'"):
+        make_loss("cbll", counts)
+
+
+def test_one_class_is_enough() -> None:
+    assert MiniBatchClassBalancedLoss(1)(torch.ones(2, 1), torch.tensor([0, 0])).item() == 0
+
+
 CASES = [
     (kind, multilabel, gamma, form)
     for kind in ("mini", "whole")
@@ -252,8 +282,14 @@ def _train_one_step(rank: int, folder: str) -> None:
         with torch.no_grad():
             alone = loss.eval()(logits[SHARES[rank]], _targets(labels, multilabel)[SHARES[rank]])
         results.append((value.detach(), model.module.weight.grad, alone))
+    views = random_views()[:, [slice(0, 3), slice(3, 6)][rank]]
+    results.append((nt_xent(*views), views, views))
     torch.save(results, f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
+
+
+def random_views() -> torch.Tensor:
+    return torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0))
 
 
 def seeded_linear() -> nn.Linear:
@@ -280,6 +316,8 @@ def test_two_processes_equal_one_with_the_global_batch(tmp_path: Path) -> None:
             torch.testing.assert_close(ranks[rank][number][1], model.weight.grad, msg=f"gradient of {CASES[number]}")
             local = loss(logits[SHARES[rank]], _targets(labels, multilabel)[SHARES[rank]])
             torch.testing.assert_close(ranks[rank][number][2], local.detach(), msg=f"evaluation of {CASES[number]}")
+    contrastive = (ranks[0][-1][0] + ranks[1][-1][0]) / 2  # the others are those of both processes
+    torch.testing.assert_close(contrastive, nt_xent(*random_views()))
 
 
 def test_nt_xent_is_the_mean_cross_entropy_of_finding_the_other_view() -> None:
@@ -291,6 +329,7 @@ def test_nt_xent_is_the_mean_cross_entropy_of_finding_the_other_view() -> None:
         others = [math.exp(float(view @ other) / 0.3) for k, other in enumerate(views) if k != index]
         terms.append(-math.log(math.exp(float(view @ views[(index + 5) % 10]) / 0.3) / sum(others)))
     assert nt_xent(first, second, temperature=0.3).item() == pytest.approx(sum(terms) / 10, rel=1e-5)
+    assert nt_xent(first, second).item() == nt_xent(first, second, temperature=0.2).item()
     assert nt_xent(3 * first, second.half(), temperature=0.3).item() == pytest.approx(sum(terms) / 10, rel=1e-2)
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import html
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
 import sarhub_models
 from sarhub_models.errors import DownloadError, ManifestError, OfflineError
-from sarhub_models.weights import Store, http, sources
-from sarhub_models.weights.sources import GoogleDrive, GoogleDriveFile, Http, HuggingFace, source_from
+from sarhub_models.weights import Store, sources
+from sarhub_models.weights.sources import Http, HuggingFace, source_from
 from sarhub_models.zoo.manifest import load_manifest
 from tests.hub_server import HubServer
 
@@ -25,7 +23,6 @@ from .test_store import assert_same
 from .tiny import SPEC, info
 
 BODY = bytes(range(256)) * 5000
-FOLDER = "F" * 33
 
 
 def test_every_source_of_the_manifest_can_be_built() -> None:
@@ -79,6 +76,8 @@ def test_a_source_says_how_it_is_shown(entry: dict[str, Any], page: str, text: s
         ({"type": "http", "url": "x", "path": "y"}, "path"),
         ({"type": "google_drive", "folder": "x", "match": []}, "match"),
         ({"type": "google_drive", "folder": "x", "match": "word"}, "match"),
+        ({"type": "google_drive", "folder": "x", "match": ["word", 5]}, "match must be text"),
+        ({"type": "http", "url": 5}, "url must be text, found"),
         ({"type": "bundled", "file": "../../secret.safetensors"}, "plain file name"),
         ({"type": "bundled", "file": "/etc/passwd"}, "plain file name"),
         ({"type": "hf", "repo": "a/b", "revision": "main", "filename": "../x"}, "plain file name"),
@@ -88,6 +87,23 @@ def test_a_source_says_how_it_is_shown(entry: dict[str, Any], page: str, text: s
 def test_malformed_sources_are_refused(entry: dict[str, Any], message: str) -> None:
     with pytest.raises(ManifestError, match=message):
         source_from(entry)
+
+
+def test_what_needs_no_network_is_told_offline_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SARHUB_OFFLINE", "1")
+    with pytest.raises(DownloadError, match=r"open https://pan\.example \(extraction code hy\) in a browser"):
+        store.path(info({"type": "manual", "url": "https://pan.example", "code": "hy"}), SPEC)
+
+
+def test_a_mirror_that_cannot_be_read_is_named(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / f"{tiny.NAME}.pth").write_bytes(tiny.pth())
+    monkeypatch.setenv("SARHUB_MIRROR", str(tmp_path))
+    monkeypatch.setattr(sources, "open_file", denied)
+    with pytest.raises(DownloadError, match=rf"{tiny.NAME}\.pth cannot be read: Permission denied"):
+        store.path(info(), SPEC)
 
 
 # Http ---------------------------------------------------------------------------------------------------------------
@@ -188,144 +204,6 @@ def test_http_needs_a_server_and_an_address(tmp_path: Path) -> None:
         Http("http://127.0.0.1:9/f").fetch(tmp_path / "f")
     with pytest.raises(DownloadError, match="not a web address"):
         Http("file:///etc/passwd").fetch(tmp_path / "f")
-
-
-# Google Drive -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def drive(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> FileServer:
-    """Send what gdown sends to drive.google.com to the server on loopback; gdown itself is the real one."""
-    send = requests.adapters.HTTPAdapter.send
-
-    def redirected(self: Any, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        assert request.url is not None
-        if not request.url.startswith(server.url):
-            assert request.url.startswith("https://drive.google.com/")
-            request.url = request.url.replace("https://drive.google.com", server.url)
-        return send(self, request, **options)
-
-    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", redirected)
-    return server
-
-
-def share(drive: FileServer, *names: str, body: bytes = BODY) -> list[str]:
-    """Put files into the shared folder; return their ids."""
-    ids = [f"{number:033d}" for number in range(len(names))]
-    links = "".join(
-        f'<a href="https://drive.google.com/file/d/{id}/view"><div>{html.escape(name)}</div></a>'
-        for id, name in zip(ids, names, strict=True)
-    )
-    page = f"<html><head><title>Weights</title></head><body>{links}</body></html>"
-    drive.files[f"/embeddedfolderview?id={FOLDER}"] = page.encode()
-    drive.headers[f"/embeddedfolderview?id={FOLDER}"] = {"Content-Type": "text/html"}
-    for id, name in zip(ids, names, strict=True):
-        drive.files[f"/uc?id={id}"] = body
-        drive.headers[f"/uc?id={id}"] = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return ids
-
-
-NAMES = ("Swin-T_TSX.pth", "Swin-T_BEN.pth", "Swin-T_OSU.pth")
-
-
-def test_drive_finds_and_downloads_the_one_file(drive: FileServer, tmp_path: Path) -> None:
-    ids = share(drive, *NAMES)
-    seen: list[int] = []
-    GoogleDrive(FOLDER, ("swin-t", "ben")).fetch(tmp_path / "f", progress=lambda done, total: seen.append(done))
-    assert (tmp_path / "f").read_bytes() == BODY
-    assert seen[-1] == len(BODY)
-    assert [request.path for request in drive.log] == [f"/embeddedfolderview?id={FOLDER}", f"/uc?id={ids[1]}"]
-    assert [path.name for path in tmp_path.iterdir()] == ["f"]
-
-
-def test_drive_downloads_one_file_by_its_id(drive: FileServer, tmp_path: Path) -> None:
-    id = share(drive, *NAMES)[0]
-    GoogleDriveFile(id).fetch(tmp_path / "f")
-    assert (tmp_path / "f").read_bytes() == BODY
-    assert [request.path for request in drive.log] == [f"/uc?id={id}"]
-    assert GoogleDriveFile(id).page() == f"https://drive.google.com/file/d/{id}/view"
-
-
-@pytest.mark.parametrize(
-    ("match", "name"),
-    [
-        (("swin-t", "tsx"), "swin_t_tsx.pth"),
-        (("mobile", "v3", "ben"), "MobileV3_BEN.pth"),
-        (("mobile", "v3", "ben"), "MobileNet-V3 BEN.pth"),
-        (("resnet18", "tsx"), "ResNet-18_TSX.pth"),
-    ],
-)
-def test_drive_takes_no_notice_of_case_and_separators(
-    drive: FileServer, tmp_path: Path, match: tuple[str, ...], name: str
-) -> None:
-    share(drive, "other.txt", name)
-    GoogleDrive(FOLDER, match).fetch(tmp_path / "f")
-    assert (tmp_path / "f").read_bytes() == BODY
-
-
-@pytest.mark.parametrize(("match", "found"), [(("swin",), "several files match"), (("resnet",), "no file matches")])
-def test_drive_prints_the_listing_when_the_words_do_not_settle_it(
-    drive: FileServer, tmp_path: Path, match: tuple[str, ...], found: str
-) -> None:
-    share(drive, *NAMES)
-    with pytest.raises(DownloadError, match=rf"{found}.*Swin-T_BEN\.pth, Swin-T_OSU\.pth, Swin-T_TSX\.pth"):
-        GoogleDrive(FOLDER, match).fetch(tmp_path / "f")
-
-
-def test_drive_folders_that_are_empty_or_closed(drive: FileServer, tmp_path: Path) -> None:
-    share(drive)
-    with pytest.raises(DownloadError, match="holds: nothing"):
-        GoogleDrive(FOLDER, ("swin",)).fetch(tmp_path / "f")
-    drive.files.clear()
-    with pytest.raises(DownloadError, match="404"):
-        GoogleDrive(FOLDER, ("swin",)).fetch(tmp_path / "f")
-
-
-def test_drive_over_its_quota(drive: FileServer, tmp_path: Path) -> None:
-    (id,) = share(drive, "Swin-T_TSX.pth", body=b'<p class="uc-error-subcaption">Too many users</p>')
-    drive.headers[f"/uc?id={id}"] = {"Content-Type": "text/html; charset=utf-8"}
-    with pytest.raises(DownloadError, match="Too many users"):
-        GoogleDrive(FOLDER, ("tsx",)).fetch(tmp_path / "f")
-
-
-def cut_a_drive_download(drive: FileServer, tmp_path: Path) -> str:
-    (id,) = share(drive, "Swin-T_TSX.pth")
-    attempts = len(http.RETRY_WAITS) + 1
-    drive.faults[f"/uc?id={id}"] = [Fault(after=1_200_000)] + [Fault(after=0)] * (attempts - 1)
-    with pytest.raises(DownloadError):
-        GoogleDrive(FOLDER, ("tsx",)).fetch(tmp_path / "f")
-    assert not (tmp_path / "f").exists()
-    (part,) = tmp_path.glob("*.part")
-    assert 0 < part.stat().st_size <= 1_200_000
-    drive.faults.clear()
-    return id
-
-
-def test_drive_resumes_in_the_next_run(drive: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "RETRY_WAITS", ())
-    cut_a_drive_download(drive, tmp_path)
-    asked = len(drive.log)
-    GoogleDrive(FOLDER, ("tsx",)).fetch(tmp_path / "f")
-    assert (tmp_path / "f").read_bytes() == BODY
-    assert any(request.status == 206 for request in drive.log[asked:])
-    assert [path.name for path in tmp_path.iterdir()] == ["f"]
-
-
-def test_drive_starts_afresh_when_the_partial_file_cannot_be_continued(
-    drive: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "RETRY_WAITS", ())
-    id = cut_a_drive_download(drive, tmp_path)
-    drive.files[f"/uc?id={id}"] = BODY[:1000]
-    GoogleDrive(FOLDER, ("tsx",)).fetch(tmp_path / "f")
-    assert (tmp_path / "f").read_bytes() == BODY[:1000]
-
-
-def test_drive_through_the_store(drive: FileServer, store: Store) -> None:
-    share(drive, "Tiny_TOY.pth", "Tiny_BEN.pth", body=tiny.pth())
-    model = info({"type": "google_drive", "folder": FOLDER, "match": ["tiny", "toy"]})
-    assert_same(store.path(model, SPEC))
-    assert store.entries()[0].source == f"Google Drive folder {FOLDER}"
 
 
 @given(st.text(max_size=20))

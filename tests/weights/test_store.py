@@ -114,6 +114,13 @@ def test_an_unknown_hash_is_pinned_and_the_pin_survives_removal(server: FileServ
     assert_same(store.path(model, SPEC), seed=1)
 
 
+def test_weights_without_a_pin_can_be_removed_with_it(server: FileServer, store: Store) -> None:
+    server.files["/w.pth"] = tiny.pth()
+    store.path(info(http(server), checksum=sha256(tiny.pth())), SPEC)
+    store.remove(NAME, forget_pin=True)
+    assert store.entries() == []
+
+
 def test_a_file_that_fails_its_checks_is_not_pinned(server: FileServer, store: Store) -> None:
     server.files["/w.pth"] = tiny.pth({"other": torch.ones(2)})
     with pytest.raises(CheckpointError, match="another network"):
