@@ -1,4 +1,4 @@
-"""What matters in pre-training on several sources, judged on frozen features of other tasks.
+"""Measure what matters in pre-training on several sources, judged on frozen features of other tasks.
 
 ``python -m benchmarks.factors --data sar_acd=FOLDER data.sources.dsn.root=DIR …`` trains a network by the recipe
 ``<network>_sar``, shortened, with every start, objective and mapping; then, from the best, without each source, and
