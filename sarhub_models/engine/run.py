@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from filelock import FileLock, Timeout
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import load_file
 from torch import nn
@@ -265,7 +266,7 @@ class Reporter:
         self.trainer = trainer
         recipe = trainer.recipe
         self.images = recipe.optim.batch_size * trainer.process.world
-        self.bar = Progress(
+        self.bar = Progress(  # on stderr: what is printed may be for a program to read
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
@@ -273,6 +274,7 @@ class Reporter:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             speed_estimate_period=300,
+            console=Console(stderr=True),
         )
         total = trainer.steps * recipe.optim.epochs
         self.task = self.bar.add_task(recipe.name, total=total, completed=trainer.step, speed="")

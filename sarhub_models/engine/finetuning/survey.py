@@ -19,6 +19,8 @@ from .table import Chip
 
 _PIXELS = 5e10  # chips trained on × chips held out × pixels that are compared: half a minute on one core
 _ALIKE = 0.4  # correlation of shared pixels: two looks at one vehicle from one side, on one ground, reach 0.3
+_LEVEL = 100.0  # median of the chips that are compared: their logarithm is of 1 + x, next to which x must not be small
+_SMALL = 1e-12
 _TRIED = 50  # chips of a side whose size is looked at
 
 
@@ -100,8 +102,9 @@ def find_twins(root: Path, chips: Sequence[Chip], *, seed: int = 0, **reading: A
     """
 
     def read(chip: Chip) -> np.ndarray:
-        image = np.abs(read_pixels(root / chip.name, **reading))
-        return np.asarray(image if image.ndim == 2 else image[0], np.float32)
+        image = np.abs(read_pixels(root / chip.name, **reading)).astype(np.float32)
+        image = image if image.ndim == 2 else image[0]
+        return image * (_LEVEL / max(float(np.median(image)), _SMALL))
 
     sides = [[chip for chip in chips if (chip.split == "train") == side] for side in (True, False)]
     area = max(read(chip).size for side in sides for chip in side[:_TRIED])

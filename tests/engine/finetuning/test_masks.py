@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -209,8 +210,11 @@ def test_a_run_starts_from_another_one_and_frozen_backbones_keep_their_weights(
 def test_both_commands(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--steps", "2", "--batch-size", "2", "--full-scale", "255", "--classes", "sea,ship", *QUICK]
     out = str(tmp_path / "run")
-    assert main(["finetune", str(pairs), "--model", "mobilenetv3_dsn", "--out", out, *options]) == 0
-    assert "mean iou" in capsys.readouterr().out
+    line = ["finetune", str(pairs), "--model", "mobilenetv3_dsn", "--out", out, *options]
+    assert main([*line, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert "mean_iou" in json.loads(printed.out)["val"] and "epoch 1/1" in printed.err
+    assert main(line) == 0 and "mean iou" in capsys.readouterr().out  # of the finished run
     assert main(["predict", out, str(pairs / "images"), "--out", str(tmp_path / "masks")]) == 0
     assert "12 images: sea 0." in capsys.readouterr().out and len(list((tmp_path / "masks").glob("*.tif"))) == 12
     assert main(["finetune", str(pairs), "--model", "mobilenetv3_dsn", "--out", out, "--lora", "4", *QUICK]) == 2
