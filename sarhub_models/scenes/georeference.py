@@ -14,7 +14,7 @@ from ..errors import OptionError
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Georeference", "common_system", "coordinates", "parse_system"]
+__all__ = ["Georeference", "common_system", "coordinates", "parse_system", "system_name"]
 
 _WGS84 = "EPSG:4326"
 _TURN, _HALF = 360.0, 180.0
@@ -240,11 +240,12 @@ def coordinates(place: Georeference, system: Any) -> str:
     """Return what coordinates in a system are, for people."""
     if place.kind == "pixels":
         return "pixels (column, row): the scene has no georeference"
-    said = "no coordinate reference system is said" if system is None else _label(system)
+    said = "no coordinate reference system is said" if system is None else system_name(system)
     return f"{said}, by {'ground control points' if place.kind == 'gcps' else 'the transform'} of the scene"
 
 
-def _label(system: Any) -> str:
+def system_name(system: Any) -> str:
+    """Return the EPSG code of a coordinate reference system, also of one told in other words; else its WKT."""
     code = system.to_epsg()
     return f"EPSG:{code}" if code is not None else str(system.to_wkt())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tracemalloc
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+from rasterio.crs import CRS
 from rio_cogeo.cogeo import cog_validate
+from shapely.geometry import box
 
 import sarhub_models as sarhub
 from sarhub_models.errors import ImageError, OptionError
@@ -25,6 +28,7 @@ from sarhub_models.scenes.embed import embed_scenes
 from sarhub_models.scenes.models import ModelSpec, WindowModel
 from sarhub_models.scenes.mosaic import Grid
 from sarhub_models.scenes.session import Reading, Running, Windows, open_session
+from sarhub_models.scenes.sinks.geoparquet import write_geoparquet
 
 from .safe import Measurement, grd, write_safe
 from .test_products import write_tif
@@ -32,6 +36,17 @@ from .test_products import write_tif
 MODEL = "mobilenetv3_dsn"
 SIDE = 128
 QUIET = Running(quicklook=False, progress=False)
+
+
+def test_a_system_in_other_words_is_found_by_its_code(tmp_path: Path) -> None:
+    """Files of Capella say a datum "unknown" on the ellipsoid of WGS 84, and no code."""
+    words = re.sub(r',AUTHORITY\["EPSG","\d+"\]', "", CRS.from_epsg(32631).to_wkt()).replace("WGS_1984", "unknown")
+    words = words.replace("WGS 84 / UTM zone 31N", "UTM Zone 31, Northern Hemisphere")
+    rows = {"row": [0], "geometry": [box(0, 0, 1, 1)]}
+    write_geoparquet(tmp_path / "e.parquet", [rows], crs=CRS.from_wkt(words), note="")
+    geo = json.loads(pq.read_schema(tmp_path / "e.parquet").metadata[b"geo"])
+    assert geo["columns"]["geometry"]["crs"]["id"] == {"authority": "EPSG", "code": 32631}
+    assert geopandas.read_parquet(tmp_path / "e.parquet").crs.to_string() == "EPSG:32631"
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import numpy as np
 from ...errors import MissingDependencyError, OptionError
 from ...io.files import replacing, write_text
 from ...io.tables import check_table
+from ..georeference import system_name
 
 __all__ = ["check_places", "write_geojson", "write_geoparquet"]
 
@@ -55,7 +56,7 @@ def write_geoparquet(target: Path, tables: Iterable[Mapping[str, Any]], *, crs: 
     import pyproj
     import shapely
 
-    system = None if crs is None else json.loads(pyproj.CRS.from_user_input(crs.to_wkt()).to_json())
+    system = None if crs is None else json.loads(pyproj.CRS.from_user_input(system_name(crs)).to_json())
     types = ["Polygon", "MultiPolygon"]
     column = {"encoding": "WKB", "geometry_types": types, "crs": system}
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
