@@ -1,13 +1,13 @@
 """Speed and memory of scenes: the same network over a file and over tiles in memory, beside other packages.
 
 ``python -m benchmarks.speed.scenes [--sides 5000 10000] [--memory 20000] [--json FILE]`` writes scenes of speckle in
-uint16 and maps their classes by small networks on tiles of 128 x 128 without overlap: one of a tile by
-``mobilenetv3_dsn``, and one of two of each pixel by an untrained decoder on it; by ``sarhub predict`` from a GeoTIFF in
-strips and from a zipped Sentinel-1 product, and by geoai-py and terratorch, where these are installed, of each pixel
-from the GeoTIFF. Each runs in a process of its own, in which the network is
-timed, too, on tiles that are in memory, before and after. Processor time counts all threads, also the one that reads
-ahead: its ratio holds on a machine with other work. Peak memory is what a run adds to the loaded network (Linux).
-``--memory`` measures that alone, for sides that take long, with a network that gives the same numbers to all pixels.
+uint16 and maps their classes by an untrained network (``--network``) on tiles of 128 x 128 without overlap: one of two
+of a tile, and with a decoder one of two of each pixel; by ``sarhub predict`` from a GeoTIFF in strips and from a zipped
+Sentinel-1 product, and by geoai-py and terratorch, where these are installed, of each pixel from the GeoTIFF. Each runs
+in a process of its own, in which the network is timed, too, on tiles that are in memory, before and after. Processor
+time counts all threads, also the one that reads ahead: its ratio holds on a machine with other work. Peak memory is
+what a run adds to the loaded network (Linux). ``--memory`` measures that alone, for sides that take long, with a
+network that gives the same numbers to all pixels.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
+from sarhub_models.networks import names
 from sarhub_models.scenes.models import WindowModel
 from tests.scenes.safe import Measurement, write_safe, zip_safe
 
-from .tiled import BACKBONE, BATCH, OURS, PACKAGES, PROGRAMS, SIDE, Task, load_network, write_network
+from .tiled import BATCH, DECODER, OURS, PACKAGES, PROGRAMS, SIDE, Task, load_network, write_network
 from .timing import print_table, write_report
 
 BUDGETS = {"network on tiles / scene, processor time": 0.9, "peak memory, GB": 2.0}
@@ -167,7 +168,10 @@ def _run(case: Case, task: Task) -> tuple[float, float]:
 
 def cases(folder: Path, options: argparse.Namespace, programs: Sequence[str]) -> Iterator[Case]:
     """Yield what there is to run, and write its scenes."""
-    weights = {"pixel": str(write_network(folder / "network.safetensors")), "tile": BACKBONE}
+    weights = {
+        answer: str(write_network(folder / f"{answer}.safetensors", options.network, decoder=decoder))
+        for answer, decoder in (("pixel", DECODER), ("tile", None))
+    }
     place = {"crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, 10, 10)}
     limit = int(options.limit * _GB)
     for side in (*options.sides, *options.memory):
@@ -189,6 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Scenes beside tiles that are in memory, and beside other packages.")
     parser.add_argument("--sides", type=int, nargs="*", default=[5000], help="measure speed and memory (default 5000)")
     parser.add_argument("--memory", type=int, nargs="*", default=[], metavar="SIDE", help="measure memory alone")
+    parser.add_argument("--network", choices=names(), default="mobilenetv3", help="which (default mobilenetv3)")
     parser.add_argument("--answers", nargs="+", choices=ANSWERS, default=ANSWERS, help="a class of each of these")
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS), help="by default all")
     parser.add_argument("--limit", type=float, default=12, metavar="GB", help="memory a program may take (default 12)")

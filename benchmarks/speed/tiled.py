@@ -18,18 +18,19 @@ from torch import Tensor, nn
 
 from sarhub_models import model_info
 from sarhub_models.models.dense import build_dense
+from sarhub_models.networks import build
 from sarhub_models.scenes.classify import map_classes
 from sarhub_models.scenes.models import ModelSpec, WindowModel
 from sarhub_models.scenes.session import Reading, Running, Windows
 from sarhub_models.weights.checkpoint import write_weights
 from sarhub_models.zoo.description import to_metadata
 
-__all__ = ["BACKBONE", "BATCH", "OURS", "PACKAGES", "PROGRAMS", "SIDE", "Task", "load_network", "write_network"]
+__all__ = ["BATCH", "DECODER", "OURS", "PACKAGES", "PROGRAMS", "SIDE", "Task", "load_network", "write_network"]
 
 SIDE, BATCH, CLASSES = 128, 32, ("low", "high")
 FULL_SCALE = 65535.0
-BACKBONE, _DECODER = "mobilenetv3_dsn", "deeplabv3plus"
-"""Weights of one class a tile, and the decoder that makes it one a pixel."""
+BACKBONE, DECODER = "mobilenetv3_dsn", "deeplabv3plus"
+"""Weights whose input all networks here take, and the decoder that makes a class a tile one a pixel."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,17 @@ class Task:
     network: WindowModel
 
 
-def write_network(file: Path) -> Path:
-    """Write an untrained network that says of each pixel which of two classes it is."""
+def write_network(file: Path, network: str, *, decoder: str | None) -> Path:
+    """Write an untrained network that says which of two classes a tile is, or with a decoder each pixel."""
     info = model_info(BACKBONE)
     data = dataclasses.replace(info.dataset, num_classes=len(CLASSES), class_names=CLASSES)
+    changes: dict[str, Any] = {"network": network, "dataset": data, "decoder": decoder}
     said = dataclasses.replace(
-        info, dataset=data, num_classes=len(CLASSES), class_names=CLASSES, decoder=_DECODER, checksum=None, sources=()
+        info, num_classes=len(CLASSES), class_names=CLASSES, checksum=None, sources=(), **changes
     )
     torch.manual_seed(0)
-    model = build_dense(info.network, _DECODER, num_classes=len(CLASSES), in_chans=info.input.channels, side=SIDE)
+    shape: dict[str, Any] = {"num_classes": len(CLASSES), "in_chans": info.input.channels}
+    model = build(network, **shape) if decoder is None else build_dense(network, decoder, side=SIDE, **shape)
     write_weights(model.state_dict(), file, info=to_metadata(said))
     return file
 
