@@ -126,6 +126,22 @@ def test_polarizations_of_an_item_come_in_the_order_of_the_network(store: Store,
         open_scene(place, wanted=("HH",))
 
 
+def test_the_only_asset_of_an_item_keeps_its_polarization(folder: Path, tmp_path: Path) -> None:
+    alone = item("b", "store/")
+    del alone["assets"]["vh"]
+    alone["assets"]["vv"]["href"] = "unnamed.tif"
+    (tmp_path / "unnamed.tif").symlink_to(folder / "b/vv.tif")
+    (tmp_path / "store").symlink_to(folder)
+    both, one = find_scenes(collection(tmp_path / "items.json", item("a", "store/"), alone))
+    with open_scene(both, wanted=("VH",)) as scene:
+        assert scene.bands == ("VH",)
+    with pytest.raises(ImageError, match="S1_b: expected the band VH, it holds VV alone; band=1 takes it as it is"):
+        open_scene(one, wanted=("VH",))
+    for options in ({}, {"wanted": ("VV",)}, {"wanted": ("VH",), "band": 1}, {"band": "vv"}):
+        with open_scene(one, **options) as scene:
+            assert scene.bands == ("VV",)
+
+
 def test_items_of_files_here_and_lists_of_addresses(store: Store, folder: Path, tmp_path: Path) -> None:
     relative = json.dumps(item("a", "store/"))
     (tmp_path / "item.json").write_text(relative)

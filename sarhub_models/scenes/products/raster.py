@@ -84,9 +84,16 @@ class RasterScene(Scene):
         opened: ExitStack,
     ) -> list[str]:
         """Open a file, and those of other polarizations beside it; return the names of the bands to read."""
-        file = path.files[0][1] if isinstance(path, Source) else str(path)
+        said, file = path.files[0] if isinstance(path, Source) else ("", str(path))
         self._parts = [_connect(file, opened)]
         names = self._parts[0].bands.names
+        if said and len(names) == 1:
+            names = (said,)
+            # One band for one that is wanted needs no name, but here an item says that it is another one
+            if given is None and band is None and len(wanted) == 1 and wanted[0].upper() != said:
+                raise ImageError(
+                    f"{path}: expected the band {wanted[0]}, it holds {said} alone; band=1 takes it as it is"
+                )
         alone = isinstance(path, Source) or given is not None or band is not None
         if not alone and len(wanted) > 1 and len(names) == 1 and polarization(Path(file).stem):
             self._parts += [_connect(str(other), opened) for other in companions(Path(file), wanted)]
