@@ -44,6 +44,7 @@ def images(tmp_path: Path) -> Path:
         ("p.csv", ["--no-quicklook"], "--quicklook is for scenes"),
         ("p.csv", ["--band", "VH"], "expected the position of the band, counted from 1, got 'VH'"),
         ("map.tif", ["--features"], "--features is for images"),
+        ("map.tif", ["--min-score", "0.5"], "--min-score is for boxes, .parquet or .geojson"),
         ("map.tif", ["--on-error", "skip", "--workers", "2"], "--workers, --on-error are for images"),
     ],
 )

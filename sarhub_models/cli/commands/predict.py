@@ -89,6 +89,7 @@ def command(
     scenes = "scenes, with --out FILE.tif, or of boxes .parquet or .geojson"
     _refuse(context, _OF_IMAGES if whole else _OF_SCENES, "images" if whole else scenes)
     if whole == "map":
+        _refuse(context, ("min_score",), "boxes, .parquet or .geojson")
         from ...scenes.classify import map_classes
 
         print_map(map_classes(images, weights=weights, out=out, **options.settings()), as_json=options.as_json)
