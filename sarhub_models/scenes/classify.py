@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import OptionError
-from .georeference import coordinates
 from .quicklook import colors, draw_classes
 from .session import Reading, Running, Session, Windows, open_session
 from .sinks.cog import check_cog
@@ -126,7 +125,7 @@ def write_map(
         names: of the classes.
         tags: what else the file says.
     """
-    grid, place, count = session.grid(), session.places[0], session.seen()
+    grid, count = session.grid(), session.seen()
     counts, thin = np.zeros(len(names), np.int64), Thinned(max(grid.height, grid.width))
 
     def strips() -> Iterator[np.ndarray]:
@@ -149,7 +148,7 @@ def write_map(
     picture = draw_classes(session, target, thin.rows(), shares) if session.running.quicklook else None
     session.groups.remove()
     left = len(session.plan()) - count
-    return Mapped(target, None, shares, count, left, coordinates(place, place.crs), picture)
+    return Mapped(target, None, shares, count, left, session.coordinates, picture)
 
 
 class Thinned:

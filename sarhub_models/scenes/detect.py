@@ -13,7 +13,7 @@ import torch
 from torchvision.ops import batched_nms
 
 from ..errors import OptionError
-from .georeference import common_system, coordinates
+from .georeference import common_system, coordinates, parse_system
 from .models import BOX
 from .quicklook import draw_boxes
 from .session import Reading, Running, Session, Windows, open_session
@@ -104,7 +104,7 @@ def detect_boxes(
     session.run()
     count = session.seen()
     tables = [_table(session, number, system, min_score, degrees) for number in range(len(session.places))]
-    note = coordinates(first, system)
+    note = coordinates(first, parse_system("EPSG:4326") if degrees else system)
     if degrees:
         write_geojson(target, list(_rows(tables)), note=note, georeferenced=first.kind != "pixels")
     else:

@@ -90,11 +90,12 @@ def embed_scenes(
     count, system = session.seen(), common_system(session.places)
     if not count:
         raise OptionError(f"{session.job.scenes[0].path}: all windows have too much nodata; max_nodata allows more")
+    said = session.coordinates if dense else coordinates(session.places[0], system)
     if dense:
         tags = session.tags(weights)
         session.write(target, session.rows(), bands=session.output[0], dtype="float16", nodata=float("nan"), tags=tags)
     else:
-        write_geoparquet(target, _tables(session, system), crs=system, note=coordinates(session.places[0], system))
+        write_geoparquet(target, _tables(session, system), crs=system, note=said)
     picture = draw_components(session, target) if running.quicklook and len(session.places) == 1 else None
     session.groups.remove()
     total = sum(map(len, session.job.plans))
@@ -104,7 +105,7 @@ def embed_scenes(
         count,
         total - count,
         session.output[0],
-        coordinates(session.places[0], system),
+        said,
         picture,
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import OptionError
 from ..models.choice import HUB
 from ..zoo.manifest import own_file
-from .georeference import Georeference, parse_system
+from .georeference import Georeference, coordinates, parse_system
 from .groups import Groups, groups_folder
 from .models import ModelSpec, WindowModel, needs, probe
 from .mosaic import Grid, cells, done_groups, strips
@@ -202,6 +202,12 @@ class Session:
     def tags(self, weights: str | os.PathLike[str]) -> dict[str, str]:
         """Return what a map of the only scene says of its making."""
         return {"WEIGHTS": os.fspath(weights), "SCENE": self.job.scenes[0].path.name}
+
+    @property
+    def coordinates(self) -> str:
+        """Words for people on what coordinates of a map of the only scene are."""
+        place, warped = self.places[0], self.running.to_grid
+        return coordinates(place, place.crs if warped is None else parse_system(warped))
 
     def seen(self) -> int:
         """Return the number of windows that were not left out."""

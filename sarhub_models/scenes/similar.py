@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
-from .georeference import coordinates
+from .georeference import coordinates, parse_system
 from .groups import Group
 from .mosaic import cells
 from .plan import Plan
@@ -106,7 +106,7 @@ def find_similar(
         tags={**session.tags(weights), "LIKE": "; ".join(f"{x:g},{y:g}" for x, y in like)},
     )
     rows, place = _best(session, wanted, middle, top), session.places[0]
-    note = coordinates(place, place.crs)
+    note = coordinates(place, parse_system("EPSG:4326"))
     write_geojson(target, rows, note=note, georeferenced=place.crs is not None)
     picture = None
     if running.quicklook:

@@ -103,6 +103,8 @@ def test_each_thing_is_found_once_and_lies_where_it_is(detector: None, tmp_path:
 def test_boxes_in_degrees_and_a_least_score(detector: None, tmp_path: Path) -> None:
     found = detect(scene(tmp_path), tmp_path / "b.geojson", min_score=0.3)
     assert found.boxes == {"small": 0, "large": 2}
+    assert found.coordinates == "EPSG:4326, by the transform of the scene"
+    assert json.loads((tmp_path / "b.geojson").read_text())["note"] == found.coordinates
     table = geopandas.read_file(tmp_path / "b.geojson")
     assert table.crs.to_epsg() == 4326
     assert table.to_crs(32633).geometry[0].area == pytest.approx(200**2, rel=1e-3)

@@ -24,6 +24,7 @@ from sarhub_models.cli import main
 from sarhub_models.errors import OptionError
 from sarhub_models.scenes.classify import NO_CLASS, Thinned, map_classes, write_map
 from sarhub_models.scenes.cluster import cluster_scene
+from sarhub_models.scenes.embed import embed_scenes
 from sarhub_models.scenes.georeference import Georeference
 from sarhub_models.scenes.models import WindowModel
 from sarhub_models.scenes.mosaic import Grid
@@ -86,11 +87,19 @@ def test_similar_finds_the_place_that_it_was_given(scene: Path, tmp_path: Path) 
     assert (best["longitude"], best["latitude"]) == pytest.approx((longitude[0], latitude[0]), abs=1e-6)
     table = geopandas.read_file(tmp_path / "p.geojson")
     assert table.crs.to_epsg() == 4326
+    assert found.coordinates == "EPSG:4326, by the transform of the scene"
     assert table.geometry[0].contains(geopandas.points_from_xy(longitude, latitude)[0])
     with rasterio.open(found.map) as dataset:
         values = dataset.read(1)
         assert np.unravel_index(np.nanargmax(values), values.shape) == dataset.index(x, y)
     assert cog_validate(found.map)[0]
+
+
+def test_a_map_on_another_grid_says_its_coordinates(scene: Path, tmp_path: Path) -> None:
+    options = {**OPTIONS, "running": Running(quicklook=False, progress=False, to_grid="EPSG:4326")}
+    classes = map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", windows=Windows(overlap=0), **options)
+    vectors = embed_scenes(scene, weights=MODEL, out=tmp_path / "dense.tif", windows=Windows(overlap=0), **options)
+    assert classes.coordinates == vectors.coordinates == "EPSG:4326, by the transform of the scene"
 
 
 @pytest.mark.slow
@@ -224,6 +233,7 @@ def test_shares_are_those_of_all_cells(tmp_path: Path) -> None:
         groups=SimpleNamespace(remove=lambda: None),
         write=lambda target, strips, **_: list(strips),
         running=QUIET,
+        coordinates="",
     )
     rows = (np.tile((np.arange(side) % 3 > 0).astype(int), (100, 1)) for _ in range(41))
     found = write_map(session, tmp_path / "map.tif", rows, ("a", "b"), tags={})
