@@ -167,16 +167,21 @@ def probe(model: WindowModel, size: int) -> tuple[int, int, int]:
     return int(channels), int(height), int(width)
 
 
-def needs(weights: str | os.PathLike[str]) -> tuple[tuple[str, ...], str | None]:
-    """Return the bands that a scene must have, and the radiometry that is expected of it; no weights are loaded.
+def needs(weights: str | os.PathLike[str]) -> tuple[tuple[str, ...], str | None, dict[str, list[Any]]]:
+    """Return what weights need of a scene, which takes no loading of them.
 
     Weights of one band without a name take any. What weights were fine-tuned on comes before what they expect.
+
+    Returns:
+        The bands that it must have, the radiometry that is expected of it, and, under ``bands`` and ``band``, the names
+        or the positions of the bands in the files of the fine-tuning, where it was told these.
     """
     info = find_info(weights)
     images = (info.training or {}).get("images", {})
     said = images.get("radiometry") or info.input.radiometry
     bands = tuple(name for name in info.input.bands if name != SINGLE)
-    return bands, None if said is None else str(said)
+    trained = {name: list(images[name]) for name in ("bands", "band") if images.get(name)}
+    return bands, None if said is None else str(said), trained
 
 
 def _check_task(spec: ModelSpec) -> None:

@@ -21,7 +21,7 @@ from .models import WindowModel
 from .plan import Plan, Window
 from .products import Scene
 
-__all__ = ["Batch", "ahead", "batches", "check_radiometry", "read_ready"]
+__all__ = ["Batch", "ahead", "batches", "check_bands", "check_radiometry", "read_ready"]
 
 Item = TypeVar("Item")
 _LATTICE = 4  # windows down and across that are looked at before a run
@@ -133,6 +133,27 @@ def _missing(plan: Plan, index: int, valid: np.ndarray) -> float:
     top = round(plan.halo * scale)
     own = valid[top : top + max(round(cell.height * scale), 1), top : top + max(round(cell.width * scale), 1)]
     return 1 - float(own.mean())
+
+
+def check_bands(scene: Scene, model: WindowModel) -> None:
+    """Refuse a scene that is read with another number of bands than the network takes.
+
+    Raises:
+        ImageError: it is; the message says its bands, and how others are chosen.
+    """
+    taken, count = len(model.transform.bands), len(scene.bands)
+    if count == taken:
+        return
+    names = f"{count} ({', '.join(name or '?' for name in scene.bands)})"
+    if taken == 1:
+        raise ImageError(
+            f"{scene.path}: the weights take one band, the scene has {names}; say which one to read with band=1 to "
+            f"{count} or its name (--band on the command line)"
+        )
+    raise ImageError(
+        f"{scene.path}: the weights take {taken} bands ({', '.join(model.transform.bands)}), {names} would be "
+        "read; leave band out, and name those of the file with bands (--bands on the command line)"
+    )
 
 
 def check_radiometry(scene: Scene, plan: Plan, model: WindowModel) -> None:

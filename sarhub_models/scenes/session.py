@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from .models import ModelSpec, WindowModel, needs, probe
 from .mosaic import Grid, cells, done_groups, strips
 from .plan import Plan, make_plan
 from .products import find_scenes
-from .reading import check_radiometry
+from .reading import check_bands, check_radiometry
 from .runner import Job, SceneSpec, Unit, run_local
 from .sinks.cog import write_cog
 
@@ -76,12 +76,15 @@ class Reading:
     swath: str | None = None
     denoise: bool = False
 
-    def options(self, wanted: Sequence[str], expected: str | None) -> dict[str, Any]:
+    def options(
+        self, wanted: Sequence[str], expected: str | None, trained: Mapping[str, Sequence[Any]]
+    ) -> dict[str, Any]:
         """Return the options of ``open_scene``."""
         return {
             "wanted": tuple(wanted) if self.band is None else (),
             "bands": None if self.bands is None else tuple(self.bands),
             "band": self.band,
+            "trained": dict(trained) if self.bands is None and self.band is None else {},
             "radiometry": self.radiometry,
             "expected": expected,
             "swath": self.swath,
@@ -242,9 +245,9 @@ def open_session(
     Raises:
         SarHubError: the model or a scene cannot be opened, they do not fit, or an unfinished run had other arguments.
     """
-    wanted, expected = needs(weights)
+    wanted, expected, trained = needs(weights)
     given = [scenes] if isinstance(scenes, str | os.PathLike) else list(scenes)
-    options = reading.options(wanted, expected)
+    options = reading.options(wanted, expected, trained)
     # Workers on a cluster have a working directory of their own
     found = [path.absolute() for place in given for path in find_scenes(place, wanted=wanted)]
     specs = [SceneSpec(path, options) for path in found]
@@ -277,6 +280,7 @@ def open_session(
                 side=output[1],
             )
             Grid.of(plan, output[1])
+            check_bands(scene, model)
             check_radiometry(scene, plan, model)
             if running.to_grid is not None and scene.georeference.crs is None:
                 raise OptionError(f"{scene.path} does not say where it lies, so its map cannot be warped to a grid")

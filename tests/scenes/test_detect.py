@@ -163,8 +163,8 @@ def test_a_run_for_boxes_finds_them_in_a_scene(tmp_path: Path, capsys: pytest.Ca
     start(data, tmp_path / "run")
     capsys.readouterr()
     image = data / "images" / "0.tif"
-    arguments = ["predict", str(tmp_path / "run"), str(image), "--no-quicklook", "--min-score", "0", "--json"]
-    assert main([*arguments, "--overlap", "0", "--out", str(tmp_path / "b.parquet")]) == 0
+    arguments = ["predict", str(tmp_path / "run"), str(image), "--no-quicklook", "--json"]
+    assert main([*arguments, "--min-score", "0", "--overlap", "0", "--out", str(tmp_path / "b.parquet")]) == 0
     said = json.loads(capsys.readouterr().out)
     table = geopandas.read_parquet(tmp_path / "b.parquet")
     expected = Predictor(tmp_path / "run").predict(image)

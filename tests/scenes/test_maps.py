@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -30,6 +31,8 @@ from sarhub_models.scenes.models import WindowModel
 from sarhub_models.scenes.mosaic import Grid
 from sarhub_models.scenes.session import Reading, Running, Windows
 from sarhub_models.scenes.similar import find_similar
+from sarhub_models.weights import write_weights
+from sarhub_models.zoo.description import to_metadata
 
 from .test_products import write_tif
 
@@ -100,6 +103,29 @@ def test_a_map_on_another_grid_says_its_coordinates(scene: Path, tmp_path: Path)
     classes = map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", windows=Windows(overlap=0), **options)
     vectors = embed_scenes(scene, weights=MODEL, out=tmp_path / "dense.tif", windows=Windows(overlap=0), **options)
     assert classes.coordinates == vectors.coordinates == "EPSG:4326, by the transform of the scene"
+
+
+def test_the_band_of_the_fine_tuning_is_that_of_the_scene(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with rasterio.open(scene) as dataset:
+        second = dataset.read(1)
+    two = write_tif(tmp_path / "two.tif", np.stack([second[::-1], second]), nodata=0)
+    info = dataclasses.replace(sarhub.model_info(MODEL), training={"images": {"full_scale": 65535.0, "band": [2]}})
+    weights = tmp_path / "run.safetensors"
+    write_weights(sarhub.create_model(MODEL, pretrained=True).state_dict(), weights, info=to_metadata(info))
+    maps = []
+    for file in (two, scene):
+        map_classes(file, weights=weights, out=tmp_path / "map.tif", windows=Windows(overlap=0), running=QUIET)
+        with rasterio.open(tmp_path / "map.tif") as dataset:
+            maps.append(dataset.read(1))
+    np.testing.assert_array_equal(*maps)
+
+    arguments = ["predict", MODEL, str(two), "--out", str(tmp_path / "none.tif"), "--full-scale", "65535"]
+    assert main(arguments) == 1
+    assert "two.tif: the weights take one band, the scene has 2 (?, ?); say which" in capsys.readouterr().err
+    assert main([*arguments, "--bands", "VV,VH"]) == 1
+    assert "has 2 (VV, VH); say which one to read with band=1 to 2 or its name (--band" in capsys.readouterr().err
 
 
 @pytest.mark.slow

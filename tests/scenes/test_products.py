@@ -70,6 +70,30 @@ def test_envi_is_read_in_windows(tmp_path: Path) -> None:
         np.testing.assert_array_equal(scene.read(Window(10, 20, 30, 25))[0][0], array[10:40, 20:45])
 
 
+def test_bands_of_the_fine_tuning_are_read_where_nothing_else_says_which(tmp_path: Path) -> None:
+    first, second = np.full((30, 40), 1, np.float32), np.full((30, 40), 2, np.float32)
+    two = write_tif(tmp_path / "two.tif", np.stack([first, second]))
+    one = write_tif(tmp_path / "one.tif", first)
+
+    def values(file: Path, **options: Any) -> list[float]:
+        with open_scene(file, **options) as scene:
+            return scene.read(Window(0, 0, 1, 1))[0].ravel().tolist()
+
+    both = ("VV", "VH")
+    assert values(two, trained={"band": [2]}) == values(two, wanted=("VH",), trained={"bands": both}) == [2]
+    assert values(two, wanted=both, trained={"band": [2, 1]}) == [2, 1]
+    assert values(two, wanted=both, trained={"bands": ["VH", "VV"]}) == [2, 1]
+    assert values(two, band=1, trained={"band": [2]}) == values(one, trained={"band": [2]}) == [1]
+    assert values(two, wanted=both, bands=both, trained={"band": [2, 1]}) == [1, 2]
+    with rasterio.open(two, "r+") as dataset:
+        dataset.descriptions = both
+    assert values(two, wanted=both, trained={"band": [2, 1], "bands": ["VH", "VV"]}) == [1, 2]
+    with pytest.raises(ImageError, match=r"two\.tif: has no band 3, only 1 to 2"):
+        open_scene(two, trained={"band": [3]})
+    with pytest.raises(ImageError, match=r"two\.tif: holds 2 bands, but 1 were named: VV"):
+        open_scene(two, bands=("VV",))
+
+
 def test_one_file_a_polarization_is_one_scene_and_grids_must_agree(tmp_path: Path) -> None:
     vv, vh = np.full((30, 40), 2, np.float32), np.full((30, 40), 1, np.float32)
     write_tif(tmp_path / "scene_VV.tif", vv)

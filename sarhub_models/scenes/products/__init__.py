@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ...errors import ImageError, OptionError
 from ...io.geotiff import ENVI, envi_header
@@ -34,6 +35,7 @@ def open_scene(
     expected: str | None = None,
     swath: str | None = None,
     denoise: bool = False,
+    trained: Mapping[str, Sequence[Any]] | None = None,
 ) -> Scene:
     """Open a scene for reading in windows.
 
@@ -58,6 +60,8 @@ def open_scene(
         expected: what the network expects, which decides that where ``radiometry`` does not.
         swath: of Sentinel-1 SLC, such as ``"IW1"``.
         denoise: subtract the thermal noise of Sentinel-1.
+        trained: ``bands`` or ``band``, the names or the positions of the bands in the files that the network was
+            fine-tuned on: they hold for a raster of several bands where neither ``bands`` nor ``band`` is given.
 
     Raises:
         ImageError: it cannot be read, or has not these bands.
@@ -77,7 +81,7 @@ def open_scene(
     if isinstance(place, Path) and place.suffix.lower() in _NITF:
         return SicdScene(place, wanted=wanted, given=bands, band=band, radiometry=radiometry)
     if isinstance(place, Source) or is_scene(place):
-        return RasterScene(place, wanted=wanted, given=bands, band=band, radiometry=radiometry)
+        return RasterScene(place, wanted=wanted, given=bands, band=band, radiometry=radiometry, trained=trained)
     raise ImageError(
         f"{place}: expected a scene, a file of {', '.join((*_RASTERS, *_NITF))}, or a Sentinel-1 product (SAFE "
         "folder or .zip)"

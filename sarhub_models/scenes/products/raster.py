@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ class RasterScene(Scene):
         given: names of the bands of the file, where it does not say them.
         band: the only band to take.
         radiometry: what the pixels hold, which such files do not say.
+        trained: as of :func:`~sarhub_models.scenes.products.open_scene`.
 
     Raises:
         ImageError: a file is missing, damaged or of another kind, has not these bands, or those of two polarizations
@@ -50,6 +51,7 @@ class RasterScene(Scene):
         given: Sequence[str] | None = None,
         band: int | str | None = None,
         radiometry: str | None = None,
+        trained: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         with ExitStack() as opened:
             if isinstance(path, Source) and len(path.files) > 1:
@@ -63,7 +65,7 @@ class RasterScene(Scene):
                     raise ImageError(f"{wide[0]}: expected one band, {names[0]}, found {len(wide[0].bands.names)}")
                 self._indices = list(range(len(names)))
             else:
-                names = self._open(path, wanted, given, band, opened)
+                names = self._open(path, wanted, given, band, trained or {}, opened)
             first = self._parts[0].dataset
             super().__init__(
                 path,
@@ -81,6 +83,7 @@ class RasterScene(Scene):
         wanted: Sequence[str],
         given: Sequence[str] | None,
         band: int | str | None,
+        trained: Mapping[str, Sequence[Any]],
         opened: ExitStack,
     ) -> list[str]:
         """Open a file, and those of other polarizations beside it; return the names of the bands to read."""
@@ -99,8 +102,12 @@ class RasterScene(Scene):
             self._parts += [_connect(str(other), opened) for other in companions(Path(file), wanted)]
             self._check_same()
             names = tuple(polarization(Path(part.place).stem) for part in self._parts)
+        chosen: int | str | Sequence[int] | None = band
+        if given is None and band is None and len(self._parts) == 1 < len(names) and not (wanted and all(names)):
+            # Neither the caller nor names settle which of several are meant: those of the fine-tuning are
+            chosen, given = trained.get("band"), trained.get("bands") if wanted else None
         with _naming(file):
-            self._indices = choose_bands(names, wanted, given=given, band=band)
+            self._indices = choose_bands(names, wanted, given=given, band=chosen)
         named = given or names
         return [named[index] for index in self._indices]
 

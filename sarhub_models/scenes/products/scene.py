@@ -151,7 +151,11 @@ class Scene(ABC):
 
 
 def choose_bands(
-    names: Sequence[str], wanted: Sequence[str], *, given: Sequence[str] | None = None, band: int | str | None = None
+    names: Sequence[str],
+    wanted: Sequence[str],
+    *,
+    given: Sequence[str] | None = None,
+    band: int | str | Sequence[int] | None = None,
 ) -> list[int]:
     """Return the indices of the bands that a network takes, in its order.
 
@@ -159,19 +163,21 @@ def choose_bands(
         names: that the product gives its bands, ``""`` where it does not.
         wanted: names that the network gives them; none for all.
         given: names of the product's bands in their order, where it does not say them.
-        band: the only band to take, counted from 1 or by its name.
+        band: the only band to take, counted from 1 or by its name; or the positions of several, in the order of the
+            network.
 
     Raises:
         ImageError: as :meth:`Raster.match <sarhub_models.io.raster.Raster.match>` and ``named`` say.
     """
     # A raster whose only pixel is the number of its band picks bands, and words refusals, as those of chips are
     raster = Raster(np.arange(len(names)).reshape(-1, 1, 1), bands=tuple(names))
-    if isinstance(band, int):
-        if not 1 <= band <= len(names):
-            raise ImageError(f"has no band {band}, only 1 to {len(names)}")
-        raster = raster.select([band - 1])
-    elif band is not None:
+    if isinstance(band, str):
         raster = raster.named(band)
-    elif wanted:
-        raster = raster.match(wanted, given=given)
+    elif band is not None:
+        positions = [band] if isinstance(band, int) else band
+        if beyond := [number for number in positions if not 1 <= number <= len(names)]:
+            raise ImageError(f"has no band {beyond[0]}, only 1 to {len(names)}")
+        raster = raster.select([number - 1 for number in positions])
+    elif wanted or given:
+        raster = raster.match(wanted or given or (), given=given)
     return [int(index) for index in raster.array.ravel()]
