@@ -25,6 +25,7 @@ __all__ = [
     "connect",
     "connect_remote",
     "envi_header",
+    "of_gdal",
     "offline",
     "open_geotiff",
     "read_part",
@@ -65,6 +66,11 @@ def alone() -> Iterator[None]:
     with warnings.catch_warnings(), offline():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips seldom are
         yield
+
+
+def of_gdal(err: Exception) -> bool:
+    """Return ``True`` for errors of rasterio and of GDAL below it, whose own have no public class."""
+    return type(err).__module__.startswith("rasterio")
 
 
 def offline(**options: Any) -> Any:

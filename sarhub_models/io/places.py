@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImageError
+from .geotiff import of_gdal
 from .images import open_tiff
 from .raster import Raster
 
@@ -43,7 +44,6 @@ def to_longitude_latitude(raster: Raster, points: np.ndarray) -> np.ndarray | No
     Raises:
         ImageError: its coordinate reference system cannot be converted.
     """
-    from rasterio.errors import CRSError, RasterioError
     from rasterio.transform import GCPTransformer
     from rasterio.warp import transform
 
@@ -60,6 +60,8 @@ def to_longitude_latitude(raster: Raster, points: np.ndarray) -> np.ndarray | No
             with GCPTransformer(raster.gcps) as points_of:
                 east, north = points_of.xy(y, x, offset="ul")
         longitude, latitude = transform(raster.crs, "EPSG:4326", np.atleast_1d(east), np.atleast_1d(north))[:2]
-    except (CRSError, RasterioError) as err:
+    except Exception as err:
+        if not of_gdal(err):
+            raise
         raise ImageError(f"its coordinates cannot be converted: {err}") from err
     return np.column_stack([longitude, latitude])

@@ -101,6 +101,9 @@ def detect_boxes(
     first = session.places[0]
     if degrees and first.kind != "pixels" and first.crs is None:
         raise OptionError("GeoJSON is in degrees, and the scenes do not say their coordinate system: write .parquet")
+    if degrees and first.kind != "pixels":
+        for place in session.places:
+            place.degrees(0, 0)  # refused before the run
     session.run()
     count = session.seen()
     tables = [_table(session, number, system, min_score, degrees) for number in range(len(session.places))]

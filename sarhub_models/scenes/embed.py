@@ -86,8 +86,9 @@ def embed_scenes(
         running=running,
         single=dense,
     )
+    system = common_system(session.places)
     session.run()
-    count, system = session.seen(), common_system(session.places)
+    count = session.seen()
     if not count:
         raise OptionError(f"{session.job.scenes[0].path}: all windows have too much nodata; max_nodata allows more")
     said = session.coordinates if dense else coordinates(session.places[0], system)

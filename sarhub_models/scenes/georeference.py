@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import OptionError
+from ..io.geotiff import of_gdal
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
@@ -29,11 +30,13 @@ class Georeference:
         crs: coordinate reference system (:class:`rasterio.crs.CRS`), or ``None``.
         transform: affine, from (column, row) of a pixel's corner to coordinates, or ``None``.
         gcps: ground control points (:class:`rasterio.control.GroundControlPoint`), in place of a transform.
+        file: which said so, for error messages.
     """
 
     crs: Any = None
     transform: Any = None
     gcps: tuple[Any, ...] = ()
+    file: str = field(default="the scene", compare=False)
 
     @classmethod
     def of(cls, crs: Any, transform: Any, gcps: Sequence[Any]) -> Georeference:
@@ -72,18 +75,41 @@ class Georeference:
         return replace(self, gcps=tuple(points))
 
     def points_in(self, system: str) -> Georeference:
-        """Return the same with ground control points in another coordinate reference system."""
+        """Return the same with ground control points in another coordinate reference system.
+
+        Raises:
+            OptionError: nothing leads there.
+        """
         from rasterio.control import GroundControlPoint
-        from rasterio.warp import transform
 
         if not self.gcps:
             return self
-        x, y = transform(self.crs, system, [p.x for p in self.gcps], [p.y for p in self.gcps])
+        x, y = self._converted(self.crs, system, [p.x for p in self.gcps], [p.y for p in self.gcps])
         points = [
             GroundControlPoint(row=p.row, col=p.col, x=east, y=north, z=p.z or 0)
             for p, east, north in zip(self.gcps, x, y, strict=True)
         ]
-        return Georeference(parse_system(system), None, tuple(points)).unwrapped()
+        return replace(self, crs=parse_system(system), gcps=tuple(points)).unwrapped()
+
+    def check_grid(self, system: str, height: int, width: int) -> None:
+        """Refuse a grid that a map of so many rows and columns cannot be warped to.
+
+        Raises:
+            OptionError: nothing leads to its coordinates, or the map crosses the antimeridian, where they jump.
+        """
+        if self.gcps and parse_system(system).is_geographic:
+            self.points_in(system)  # which go on beyond 180 degrees
+            return
+        along = np.linspace(0, 1, 21)
+        start, end = np.zeros_like(along), np.ones_like(along)
+        rows = np.concatenate([start, along, end, along[::-1]]) * height
+        columns = np.concatenate([along, end, along[::-1], start]) * width
+        around = np.stack(self._converted(self.crs, system, *self.coordinates(rows, columns)))
+        if (np.abs(np.diff(around)).max(axis=1) > np.ptp(around, axis=1) / 2).any():
+            raise OptionError(
+                f"{self.file}: its map crosses the antimeridian, where coordinates of {system} jump; give a projected "
+                "system whose grid holds the map in one piece, such as its zone of UTM"
+            )
 
     @property
     def _jump(self) -> bool:
@@ -133,16 +159,21 @@ class Georeference:
         """Return rows and columns of places in degrees (WGS 84); without a georeference of (column, row) themselves.
 
         Raises:
-            OptionError: there is a transform, but no coordinate reference system.
+            OptionError: there is a transform, but no coordinate reference system, or nothing leads to it.
         """
         if self.kind == "pixels":
             return self.pixels(longitude, latitude)
         if self.crs is None:
-            raise OptionError("the scene has a transform, but does not say its coordinate reference system")
-        from rasterio.warp import transform
+            raise OptionError(f"{self.file} has a transform, but does not say its coordinate reference system")
+        return self.pixels(*self._converted(_WGS84, self.crs, longitude, latitude))
 
-        x, y = transform(_WGS84, self.crs, np.atleast_1d(longitude).tolist(), np.atleast_1d(latitude).tolist())
-        return self.pixels(x, y)
+    def degrees(self, rows: Any, columns: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return longitudes and latitudes (WGS 84) of points in the scene, as :meth:`coordinates` does.
+
+        Raises:
+            OptionError: nothing leads there from the scene's own coordinates.
+        """
+        return self._degrees(*self.coordinates(rows, columns))
 
     def footprint(self, row: float, column: float, height: float, width: float, *, wgs84: bool = False) -> BaseGeometry:
         """Return the outline of a rectangle of pixels; in two parts where it crosses the antimeridian.
@@ -153,6 +184,9 @@ class Georeference:
             height: rows.
             width: columns.
             wgs84: in degrees, as GeoJSON wants it; otherwise in the scene's own coordinates.
+
+        Raises:
+            OptionError: nothing leads to degrees.
         """
         from shapely.geometry import Polygon
 
@@ -174,20 +208,25 @@ class Georeference:
             points = [
                 GroundControlPoint(row=p.row / step, col=p.col / step, x=p.x, y=p.y, z=p.z, id=p.id) for p in self.gcps
             ]
-            return Georeference(self.crs, None, tuple(points))
+            return replace(self, gcps=tuple(points))
         if self.kind == "pixels":
             return self
-        return Georeference(self.crs, self.transform * Affine.scale(step))
+        return replace(self, transform=self.transform * Affine.scale(step))
 
     def spacing(self, height: int, width: int) -> tuple[float, float] | None:
         """Return the distance in meters of rows and of columns in the middle of the scene, or ``None`` if unknown."""
-        if self.kind == "pixels" or self.crs is None:
+        if self.kind == "pixels" or not _of_maps(self.crs):
             return None
         reach = np.array([height, width]) / 10  # over one pixel, degrees would be rounded
         rows = height / 2 + np.array([0, reach[0], 0])
         columns = width / 2 + np.array([0, 0, reach[1]])
         x, y = self.coordinates(rows, columns)
-        down, across = (float(value) for value in self._ground(x, y) / reach)
+        try:
+            down, across = (float(value) for value in self._ground(x, y) / reach)
+        except OptionError:  # of another body, or beside its projection: pixels can do without meters
+            return None
+        if not np.isfinite([down, across]).all():
+            return None
         if self.geographic:
             return down, across
         said = np.hypot(x[1:] - x[0], y[1:] - y[0]) / reach * self.crs.linear_units_factor[1]
@@ -207,12 +246,27 @@ class Georeference:
     def _degrees(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return longitudes and latitudes (WGS 84) of coordinates, likewise without a jump between neighbors."""
         from rasterio.crs import CRS
-        from rasterio.warp import transform
 
         if self.crs == CRS.from_string(_WGS84):
             return x, y
-        longitude, latitude = (np.asarray(values) for values in transform(self.crs, _WGS84, x.tolist(), y.tolist()))
+        longitude, latitude = self._converted(self.crs, _WGS84, x, y)
         return np.where((longitude < 0) & (np.ptp(longitude) > _HALF), longitude + _TURN, longitude), latitude
+
+    def _converted(self, source: Any, target: Any, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return coordinates in another system, or raise an error that names the file."""
+        from rasterio.warp import transform
+
+        try:
+            found = transform(source, target, np.atleast_1d(x).tolist(), np.atleast_1d(y).tolist())
+        except Exception as err:
+            if not of_gdal(err):
+                raise
+            raise OptionError(
+                f"{self.file}: nothing leads from coordinates of {_short(source)} to {_short(target)} there; correct "
+                "the system that the file says (gdal_edit.py -a_srs EPSG:CODE) or points that were given, or keep the "
+                "scene's own coordinates: .parquet for outlines, no to_grid for maps"
+            ) from err
+        return np.asarray(found[0], float), np.asarray(found[1], float)
 
     def profile(self) -> dict[str, Any]:
         """Return the keywords for :func:`rasterio.open` in writing."""
@@ -225,15 +279,27 @@ def parse_system(text: str) -> Any:
     """Return the coordinate reference system (:class:`rasterio.crs.CRS`) of a text such as ``"EPSG:32633"``.
 
     Raises:
-        OptionError: there is none.
+        OptionError: there is none, or it is not one of maps but of heights, of space, or of an instrument.
     """
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
     try:
-        return CRS.from_user_input(text)
+        system = CRS.from_user_input(text)
     except CRSError as err:
         raise OptionError(f"expected a coordinate reference system such as EPSG:32633, got {text!r}") from err
+    if not _of_maps(system):
+        raise OptionError(f"expected a system of maps, projected or in degrees, such as EPSG:32633, got {text!r}")
+    return system
+
+
+def _of_maps(system: Any) -> bool:
+    return system is not None and bool(system.is_geographic or system.is_projected)
+
+
+def _short(system: Any) -> str:
+    """Return the code of a system, or else its name, where the whole text would fill the screen."""
+    return str(system).partition('"')[2].partition('"')[0] or str(system)
 
 
 def coordinates(place: Georeference, system: Any) -> str:
@@ -246,15 +312,17 @@ def coordinates(place: Georeference, system: Any) -> str:
 
 def system_name(system: Any) -> str:
     """Return the EPSG code of a coordinate reference system, also of one told in other words; else its WKT."""
-    code = system.to_epsg()
-    return f"EPSG:{code}" if code is not None else str(system.to_wkt())
+    from rasterio.crs import CRS
+
+    code = system.to_epsg()  # a guess: it may be of another datum, a hundred meters beside
+    return f"EPSG:{code}" if code is not None and CRS.from_epsg(code) == system else str(system.to_wkt())
 
 
 def common_system(places: Sequence[Georeference]) -> Any:
     """Return the system that outlines are written in: that of all scenes, or degrees where they differ.
 
     Raises:
-        OptionError: some scenes have a georeference, and others have none.
+        OptionError: some scenes have a georeference and others have none, or nothing leads to degrees.
     """
     if len({place.kind == "pixels" for place in places}) > 1 or len({place.crs is None for place in places}) > 1:
         raise OptionError("some scenes have a georeference and others have none: give each a file of its own")
@@ -263,6 +331,8 @@ def common_system(places: Sequence[Georeference]) -> Any:
         return first
     from rasterio.crs import CRS
 
+    for place in places:
+        place.degrees(0, 0)
     return CRS.from_string(_WGS84)
 
 

@@ -282,8 +282,10 @@ def open_session(
             Grid.of(plan, output[1])
             check_bands(scene, model)
             check_radiometry(scene, plan, model)
-            if running.to_grid is not None and scene.georeference.crs is None:
-                raise OptionError(f"{scene.path} does not say where it lies, so its map cannot be warped to a grid")
+            if running.to_grid is not None:
+                if scene.georeference.crs is None:
+                    raise OptionError(f"{scene.path} does not say where it lies, so its map cannot be warped to a grid")
+                scene.georeference.check_grid(running.to_grid, scene.height, scene.width)
             specs[number] = replace(spec, stamp=scene.stamp())
             plans.append(plan)
             places.append(scene.georeference)

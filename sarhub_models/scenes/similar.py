@@ -198,9 +198,6 @@ def _middle(session: Session, index: int) -> dict[str, float]:
     place = session.places[0]
     if place.crs is None:
         return {}
-    from rasterio.warp import transform
-
     row, column, height, width = session.plan().clipped(index)
-    x, y = place.coordinates(row + height / 2, column + width / 2)
-    longitude, latitude = transform(place.crs, "EPSG:4326", x.tolist(), y.tolist())
-    return {"longitude": round((longitude[0] + 180) % 360 - 180, 7), "latitude": round(latitude[0], 7)}
+    longitude, latitude = (float(value[0]) for value in place.degrees(row + height / 2, column + width / 2))
+    return {"longitude": round((longitude + 180) % 360 - 180, 7), "latitude": round(latitude, 7)}

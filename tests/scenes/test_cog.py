@@ -106,7 +106,17 @@ def test_a_grid_is_refused_where_it_has_no_effect(tmp_path: Path) -> None:
     running = Running(progress=False, to_grid=GRID)
     with pytest.raises(OptionError, match="does not say where it lies"):
         map_classes(file, weights="mobilenetv3_dsn", out=tmp_path / "m.tif", running=running)
+    far = write_tif(tmp_path / "f.tif", array, crs="EPSG:32601", transform=from_origin(2.7e5, 6e6, 640, 640))
+    degrees = Running(progress=False, to_grid="EPSG:4326")
+    with pytest.raises(OptionError, match=r"f\.tif: its map crosses the antimeridian"):
+        map_classes(far, weights="mobilenetv3_dsn", out=tmp_path / "m.tif", running=degrees)
     with pytest.raises(OptionError, match=r"e\.parquet is none: leave to_grid out"):
         embed_scenes(file, weights="mobilenetv3_dsn", out=tmp_path / "e.parquet", running=running)
     with pytest.raises(OptionError, match="such as EPSG:32633, got 'nowhere'"):
         Running(to_grid="nowhere")
+
+
+def test_a_grid_that_cannot_be_is_no_full_disk(tmp_path: Path) -> None:
+    lost = Georeference(CRS.from_user_input("+proj=longlat +a=1737400 +b=1737400"), from_origin(12, 55, 1e-4, 1e-4))
+    with pytest.raises(OptionError, match=f"cannot be warped to {GRID}"):
+        write(tmp_path / "m.tif", np.zeros((1, 40, 40), np.uint8), lost, nodata=255, to_grid=GRID)

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 import torch
+from rasterio.transform import from_origin
 from torch import Tensor, nn
 
 from sarhub_models.cli import main
@@ -108,6 +109,16 @@ def test_boxes_in_degrees_and_a_least_score(detector: None, tmp_path: Path) -> N
     table = geopandas.read_file(tmp_path / "b.geojson")
     assert table.crs.to_epsg() == 4326
     assert table.to_crs(32633).geometry[0].area == pytest.approx(200**2, rel=1e-3)
+
+
+def test_a_scene_of_the_moon_has_outlines_of_its_own_and_none_in_degrees_of_the_earth(
+    detector: None, tmp_path: Path
+) -> None:
+    file = scene(tmp_path, crs="+proj=longlat +a=1737400 +b=1737400", transform=from_origin(10, 50, 1e-3, 1e-3))
+    with pytest.raises(OptionError, match=r"\.tif: nothing leads from .*: \.parquet for outlines"):
+        detect(file, tmp_path / "b.geojson")
+    assert sum(detect(file, tmp_path / "b.parquet").boxes.values())
+    assert geopandas.read_parquet(tmp_path / "b.parquet").crs.ellipsoid.semi_major_metre == 1737400
 
 
 def test_pixels_are_said_where_there_is_no_georeference(detector: None, tmp_path: Path) -> None:

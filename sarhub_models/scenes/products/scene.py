@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,7 +51,8 @@ class Scene(ABC):
         spacing: tuple[float, float] | None = None,
         product: str = "raster",
     ) -> None:
-        self.path, self.bands, self.georeference = path, tuple(bands), georeference
+        self.path, self.bands = path, tuple(bands)
+        self.georeference = replace(georeference, file=str(path))
         self.height, self.width = shape
         self.radiometry, self.product = radiometry, product
         self.spacing = spacing or georeference.spacing(*shape)

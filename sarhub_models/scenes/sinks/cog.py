@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import OptionError
 from ...io.files import replacing
-from ...io.geotiff import alone
+from ...io.geotiff import alone, of_gdal
 from ..georeference import Georeference
 
 __all__ = ["Palette", "check_cog", "write_cog"]
@@ -68,6 +68,7 @@ def write_cog(
             splines through its ground control points; cells beside the map have no data.
 
     Raises:
+        OptionError: ``to_grid`` does not suit the map.
         OSError: the disk refuses; the error names ``target``.
     """
     import rasterio
@@ -104,8 +105,8 @@ def write_cog(
                 temporary.unlink()
                 copy(plain, temporary, driver="COG", **layout, **cog)
                 _check(temporary, bands, 0 if to_grid is not None else len(place.gcps))
-        except Exception as err:  # GDAL's own errors have no public class
-            if not type(err).__module__.startswith("rasterio"):
+        except Exception as err:
+            if not of_gdal(err):
                 raise
             raise OSError(errno.EIO, f"could not be written; is the disk full? ({err})", str(target)) from err
         plain.unlink()
@@ -156,9 +157,14 @@ def _grid(dataset: Any, georeference: Georeference, system: str) -> dict[str, An
 
     points = list(dataset.gcps[0])
     bounds: Any = {"gcps": points, **_method(georeference)} if points else dataset.bounds._asdict()
-    transform, width, height = calculate_default_transform(
-        georeference.crs, system, dataset.width, dataset.height, **bounds
-    )
+    try:
+        transform, width, height = calculate_default_transform(
+            georeference.crs, system, dataset.width, dataset.height, **bounds
+        )
+    except Exception as err:
+        if not of_gdal(err):
+            raise
+        raise OptionError(f"{georeference.file}: its map cannot be warped to {system}: {err}") from err
     return {"crs": system, "transform": transform, "width": width, "height": height}
 
 
