@@ -64,4 +64,7 @@ def to_longitude_latitude(raster: Raster, points: np.ndarray) -> np.ndarray | No
         if not of_gdal(err):
             raise
         raise ImageError(f"its coordinates cannot be converted: {err}") from err
-    return np.column_stack([longitude, latitude])
+    found = np.column_stack([longitude, latitude])
+    if not np.isfinite(found).all():  # GDAL says so 20 times in a process, then nothing
+        raise ImageError("its coordinates cannot be converted: they are outside of the projection's domain")
+    return found

@@ -257,16 +257,18 @@ class Georeference:
         from rasterio.warp import transform
 
         try:
-            found = transform(source, target, np.atleast_1d(x).tolist(), np.atleast_1d(y).tolist())
+            found = np.array(transform(source, target, np.atleast_1d(x).tolist(), np.atleast_1d(y).tolist()))
+            if not np.isfinite(found).all():  # GDAL says so 20 times in a process, then nothing
+                raise ValueError("points outside of the projection's domain")
         except Exception as err:
-            if not of_gdal(err):
+            if not (of_gdal(err) or isinstance(err, ValueError)):
                 raise
             raise OptionError(
                 f"{self.file}: nothing leads from coordinates of {_short(source)} to {_short(target)} there; correct "
                 "the system that the file says (gdal_edit.py -a_srs EPSG:CODE) or points that were given, or keep the "
                 "scene's own coordinates: .parquet for outlines, no to_grid for maps"
             ) from err
-        return np.asarray(found[0], float), np.asarray(found[1], float)
+        return found[0], found[1]
 
     def profile(self) -> dict[str, Any]:
         """Return the keywords for :func:`rasterio.open` in writing."""

@@ -16,5 +16,6 @@ from sarhub_models.io.raster import Raster
 def test_coordinates_that_nothing_leads_from_are_said(system: str) -> None:
     nothing = np.empty((0, 0, 0), np.uint8)
     image = Raster(nothing, crs=CRS.from_user_input(system), transform=from_origin(1e9, 1e9, 10, 10))
-    with pytest.raises(ImageError, match="its coordinates cannot be converted"):
-        to_longitude_latitude(image, np.array([[1, 2]]))
+    for _ in range(30):  # GDAL stops saying so
+        with pytest.raises(ImageError, match="its coordinates cannot be converted"):
+            to_longitude_latitude(image, np.array([[1, 2]]))

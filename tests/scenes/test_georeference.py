@@ -94,8 +94,9 @@ def test_what_no_way_leads_to_degrees_from_is_said_of_the_file(
     place = Georeference(CRS.from_user_input(system), from_origin(*corner, 0.01, 0.01), file="s.tif")
     assert place.spacing(100, 100) is None
     assert place.footprint(0, 0, 5, 5).area == pytest.approx(0.0025, rel=0.01)
-    with pytest.raises(OptionError, match=r"s\.tif: nothing leads from coordinates of .* no to_grid for maps"):
-        ask(place)
+    for _ in range(30):  # GDAL stops saying so
+        with pytest.raises(OptionError, match=r"s\.tif: nothing leads from coordinates of .* no to_grid for maps"):
+            ask(place)
 
 
 def test_a_point_that_is_not_of_the_body_is_refused() -> None:
