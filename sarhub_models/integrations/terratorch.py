@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import MissingDependencyError, OptionError
@@ -22,12 +23,16 @@ from ..models.create import create_model
 from ..networks import build, on_meta_device
 from ..zoo.manifest import list_models, model_info
 
+_PRECISION = torch.get_float32_matmul_precision()
 try:
     from terratorch.registry import TERRATORCH_BACKBONE_REGISTRY
 except ImportError as err:
     raise MissingDependencyError(
         f"TerraTorch's backbones need TerraTorch ({err}): pip install 'sarhub-models[terratorch]'"
     ) from err
+finally:
+    # Importing TerraTorch lowers the precision of every float32 matrix product of the process to bfloat16's.
+    torch.set_float32_matmul_precision(_PRECISION)
 
 __all__ = ["TerraTorchBackbone"]
 

@@ -155,7 +155,8 @@ def test_the_values_of_one_recipe_come_before_those_of_its_network_and_data() ->
 def test_every_value_can_be_overridden() -> None:
     plain = leaves(load_recipe("resnet18_ben"))
     given_by_the_name = {"model.network", "data.name"}
-    not_with_the_others = {"contrast.weight", "model.decoder"}  # of several sources, of other tasks than classes
+    # of several sources, of other tasks than classes, of no preprocessing that is given
+    not_with_the_others = {"contrast.weight", "model.decoder", "augment.operators"}
     assert set(plain) == set(OTHER_VALUES) | given_by_the_name | not_with_the_others
     assert [key for key, value in OTHER_VALUES.items() if plain[key] == value] == []
     texts = [f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in OTHER_VALUES.items()]
@@ -311,3 +312,12 @@ def test_a_section_that_is_none_is_named(section: Any, tmp_path: Path) -> None:
     stored = load_recipe("swin_t_osu").model_dump(mode="json")
     with pytest.raises(ManifestError, match="the recipe does not hold"):
         override({**stored, "optim": section}, [])
+
+
+def test_operators_to_draw_from_need_ranges_and_an_operator() -> None:
+    recipe = load_recipe("mobilenetv3_dsn", ["augment.operators=[ptls,log_amplitude]"])
+    assert recipe.augment.operators == ("ptls", "log_amplitude")
+    with pytest.raises(ManifestError, match="augment.operators: no such name; did you mean 'ptls'"):
+        load_recipe("mobilenetv3_dsn", ["augment.operators=[ptsl]"])
+    with pytest.raises(ManifestError, match="augment.operators needs preprocess.operator"):
+        load_recipe("mobilenetv3_dsn", ["augment.operators=[ptls]", "preprocess.operator=none"])

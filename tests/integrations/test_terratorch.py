@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -16,11 +19,18 @@ PYRAMID += [{"name": "LearnedInterpolateToPyramidal"}]
 
 @pytest.fixture(scope="module")
 def registry():
+    import sarhub_models.integrations.terratorch  # noqa: F401, I001 - first, or the precision of all tests is lowered
     from terratorch.registry import BACKBONE_REGISTRY
 
-    import sarhub_models.integrations.terratorch  # noqa: F401
-
     return BACKBONE_REGISTRY
+
+
+def test_other_networks_keep_their_precision():
+    program = (
+        "import torch; before = torch.get_float32_matmul_precision(); import sarhub_models.integrations.terratorch; "
+        "import terratorch.tasks; assert torch.get_float32_matmul_precision() == before == 'highest'"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
 
 
 def test_every_name_is_found(registry):
