@@ -317,7 +317,7 @@ def test_a_section_that_is_none_is_named(section: Any, tmp_path: Path) -> None:
 def test_operators_to_draw_from_need_ranges_and_an_operator() -> None:
     recipe = load_recipe("mobilenetv3_dsn", ["augment.operators=[ptls,log_amplitude]"])
     assert recipe.augment.operators == ("ptls", "log_amplitude")
-    with pytest.raises(ManifestError, match="augment.operators: no such name; did you mean 'ptls'"):
+    with pytest.raises(ManifestError, match="no such name; did you mean 'ptls'"):
         load_recipe("mobilenetv3_dsn", ["augment.operators=[ptsl]"])
-    with pytest.raises(ManifestError, match="augment.operators needs preprocess.operator"):
+    with pytest.raises(ManifestError, match="needs preprocess"):
         load_recipe("mobilenetv3_dsn", ["augment.operators=[ptls]", "preprocess.operator=none"])
