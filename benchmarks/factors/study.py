@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.factors --data sar_acd=FOLDER data.sources.dsn.root=DIR …`` trains a network by the recipe
 ``<network>_sar``, shortened, with every start, objective and mapping; then, from the best, without each source, and
-with three ways to treat classes of different sizes; then the best with more seeds. A finished run is not run again.
+with other ways to treat classes of different sizes; then the best with more seeds. A finished run is not run again.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class DRAA(Step):
         drawn: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         super().__init__()
-        self._drawn = dict(drawn or {operator: (low, high)})
+        self._drawn = dict(drawn or {})
         middle = (low + high) / 2 if eval_value is None else eval_value
         for name, limits in {operator: (low, high), **self._drawn}.items():
             operator_named(name)
@@ -88,10 +88,9 @@ class DRAA(Step):
             device = generator.device if generator is not None else getattr(x, "device", "cpu")
             device = "cpu" if isinstance(x, np.ndarray) else device
             drawn = torch.rand(x.shape[:-2], generator=generator, device=device)
-        if len(self._drawn) == 1:
-            ((name, limits),) = self._drawn.items()
-            return operator_named(name)(x, _between(limits, drawn))
-        return self._several(x, drawn)
+        if self._drawn:
+            return self._several(x, drawn)
+        return operator_named(self.operator)(x, _between((self.low, self.high), drawn))
 
     def _several(self, x: Array, drawn: Tensor) -> Array:
         """Apply to each chip the operator that its number says; what is left of the number says the parameter."""

@@ -29,7 +29,7 @@ INTERPOLATIONS: dict[str, dict[str, Any]] = {
 """How an image can be resized: what :func:`torch.nn.functional.interpolate` is told, by name."""
 
 # From the warning to the line that calls the pipeline: this module and the pipeline are each called by torch's two.
-_TO_CALLER = 8
+_TO_CALLER = 9
 
 
 class Step(nn.Module):

@@ -58,12 +58,16 @@ def test_a_split_that_was_trained_on_is_not_scored(tiny_dsn: Path, tmp_path: Pat
     assert train(recipe, tmp_path / "run")
     manifest = tmp_path / "manifest.json"
     manifest.write_text(load_manifest().path.read_text(encoding="utf-8"), encoding="utf-8")
+    summary = tmp_path / "run/run.json"
+    values = json.loads(summary.read_text())
+    assert values["torch"] == torch.__version__.partition("+")[0]
+    summary.write_text(json.dumps(values | {"torch": "2.5.0"}))  # made with another release than bundled
     arguments = ["mobilenetv3_dsn", str(tmp_path / "run"), "--manifest", str(manifest), "--command", "train it"]
     result = CliRunner().invoke(bundle.app, [*arguments, "--target", str(tmp_path / "bundled")])
     assert result.exit_code == 0, result.output
     training = load_manifest(manifest).models["mobilenetv3_dsn"].training
     assert training is not None and "val" not in training and "overall_accuracy" in training["test"]
-    assert training["data"] == "DSN-SLC, train+val of s1 and tsx"
+    assert training["data"] == "DSN-SLC, train+val of s1 and tsx" and training["torch"] == "2.5.0"
 
 
 def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
