@@ -28,8 +28,8 @@ INTERPOLATIONS: dict[str, dict[str, Any]] = {
 }
 """How an image can be resized: what :func:`torch.nn.functional.interpolate` is told, by name."""
 
-# From the warning to the line that calls the pipeline: this module and the pipeline are each called by two of torch, and
-# the pipeline applies its steps in a function.
+# From the warning to the line that calls the pipeline: this module and the pipeline are each called by two of torch,
+# and the pipeline applies its steps in a function.
 _TO_CALLER = 9
 
 
