@@ -195,13 +195,12 @@ def _index(shard: bytes, samples: int = 3) -> dict[str, Any]:
         },
         "class_names": ["a", "b"],
         "multilabel": False,
-        "counts": [2, 1],
-        "samples": samples,
-        "skipped": [],
         "shards": [
             {
                 "name": "train-000000.tar",
                 "samples": samples,
+                "counts": [2, 1],
+                "skipped": [],
                 "bytes": len(shard),
                 "sha256": hashlib.sha256(shard).hexdigest(),
             }
