@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import DataError, ImageError, InputError, OptionError, SarHubError
+from ..io.workers import end_with_parent
 from .readers import Scenes, physical
 from .sections import Data, Optim
 from .seeds import generator
@@ -232,8 +233,9 @@ def as_it_is(item: Any) -> Any:
     return item
 
 
-def leave_signals_to_main(worker: int) -> None:
-    """Let a worker outlive the Ctrl-C or SIGTERM that its whole process group gets: the last steps need it."""
+def leave_the_end_to_main(worker: int) -> None:
+    """Let a worker outlive the Ctrl-C or SIGTERM of its whole process group, as the last steps need it, but not main."""
+    end_with_parent(worker)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -270,7 +272,7 @@ class Batches:
             pin_memory=pin,
             prefetch_factor=4 if workers else None,
             multiprocessing_context=WORKERS if workers else None,
-            worker_init_fn=leave_signals_to_main,
+            worker_init_fn=leave_the_end_to_main,
             **({"batch_size": None} | sampling if "batch_sampler" not in sampling else sampling),
         )
 

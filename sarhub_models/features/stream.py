@@ -19,6 +19,7 @@ from ..io.images import read_pixels
 from ..io.limits import check_scene
 from ..io.progress import progress_bar
 from ..io.raster import check_nodata
+from ..io.workers import end_with_parent
 from ..transforms import normalize_amplitude
 from .journal import Journal, maker_digest
 
@@ -106,7 +107,10 @@ def _fill(
     pin = torch.device(device).type == "cuda"
     skipped: dict[str, str] = {}
     doubts: dict[type[Warning], dict[str, str]] = {}
-    for batch in DataLoader(todo, batch_size, num_workers=workers, collate_fn=_collate, pin_memory=pin):
+    loader = DataLoader(
+        todo, batch_size, num_workers=workers, collate_fn=_collate, pin_memory=pin, worker_init_fn=end_with_parent
+    )
+    for batch in loader:
         if batch.inputs is not None:
             values = compute(batch.inputs.to(device, non_blocking=True))
             rows.update(zip(batch.indices, values, strict=True))

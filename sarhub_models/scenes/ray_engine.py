@@ -6,6 +6,7 @@ The folder of the groups, the scenes and the weights must be at the same paths o
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -66,6 +67,7 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
         StoppedError: no worker could finish anything.
         MissingDependencyError: Ray is missing.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray tells its makers of its use, and looks for a server
     try:
         import ray
         import ray.data
