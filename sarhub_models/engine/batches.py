@@ -234,7 +234,7 @@ def as_it_is(item: Any) -> Any:
 
 
 def leave_the_end_to_main(worker: int) -> None:
-    """Let a worker outlive the Ctrl-C or SIGTERM of its whole process group, as the last steps need it, but not main."""
+    """Let a worker outlive the Ctrl-C or SIGTERM of its group, as the last steps need it, but not the main process."""
     end_with_parent(worker)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

@@ -67,7 +67,7 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
         StoppedError: no worker could finish anything.
         MissingDependencyError: Ray is missing.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray tells its makers of its use, and looks for a server
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray tells its makers of its use
     try:
         import ray
         import ray.data
