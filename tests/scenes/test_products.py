@@ -92,6 +92,8 @@ def test_bands_of_the_fine_tuning_are_read_where_nothing_else_says_which(tmp_pat
         open_scene(two, trained={"band": [3]})
     with pytest.raises(ImageError, match=r"two\.tif: holds 2 bands, but 1 were named: VV"):
         open_scene(two, bands=("VV",))
+    with pytest.raises(OptionError, match="give one of them"):
+        open_scene(two, bands=both, band="VH")
 
 
 def test_one_file_a_polarization_is_one_scene_and_grids_must_agree(tmp_path: Path) -> None:

@@ -65,9 +65,11 @@ def open_scene(
 
     Raises:
         ImageError: it cannot be read, or has not these bands.
-        OptionError: an option is not for this kind of product.
+        OptionError: an option is not for this kind of product, or both ``bands`` and ``band`` are given.
         MissingDependencyError: sarkit is missing.
     """
+    if band is not None and bands is not None:
+        raise OptionError("band and bands both say which bands to read: give one of them")
     place = path if isinstance(path, Source) else _place(path)
     if isinstance(place, Path) and not place.exists():
         raise ImageError(f"{place}: no such file or folder")
