@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.experiments.results import markdown_table
+from benchmarks.experiments.results import compare, markdown_table
 from sarhub_models.explain import Interval, bootstrap
 from sarhub_models.explain.figures import distribution_figure
 from sarhub_models.explain.regions import REGION_NAMES
 from sarhub_models.io.figures import save_figure
 from sarhub_models.io.files import write_text
 
-__all__ = ["differences", "verdict", "write_report"]
+__all__ = ["accuracies", "differences", "verdict", "write_report"]
 
 # Rows are those of measure_points and measure_cam, a chip each, with what was explained: network, init, seed, regions
 # (their rule) and accuracy (on the test split).
@@ -95,12 +95,19 @@ def _table(rows: pd.DataFrame, label: str) -> str:
 
 
 def accuracies(rows: pd.DataFrame) -> str:
-    """Return a sentence on how well the networks classify the test split."""
+    """Return sentences on how well the networks classify the test split, and how they compare."""
+    scores = rows.drop_duplicates(["network", "init", "seed"]).rename(columns={"accuracy": "value"})
     parts = []
-    for (network, init), part in rows.groupby(["network", "init"], sort=False):
-        values = part.groupby("seed", sort=False)["accuracy"].first()
+    for (network, init), part in scores.groupby(["network", "init"], sort=False):
+        values = part["value"]
         parts.append(f"{network} from {init} {values.mean():.3f} ({', '.join(f'{value:.3f}' for value in values)})")
-    return f"Overall accuracy on the test split, mean (seeds): {'; '.join(parts)}."
+    pairs = compare(scores.assign(task="recognition", dataset="", fraction=1.0, metric="overall_accuracy"))
+    found = [
+        f"{row.network} from {row.other} against {row.base} {row.difference:+.3f} (p {row.p:.2g}, n {row.n})"
+        for row in pairs[pairs["n"] > 1].itertuples()
+    ]
+    text = f"Overall accuracy on the test split, mean (seeds): {'; '.join(parts)}."
+    return text + (f" Paired by seed: {'; '.join(found)}." if found else "")
 
 
 def verdict(rows: pd.DataFrame) -> str:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.experiments.initializations import NONE, none_and_sar
-from benchmarks.explanation.report import differences, verdict, write_report
+from benchmarks.explanation.report import accuracies, differences, verdict, write_report
 from benchmarks.explanation.study import without_grid
 from benchmarks.explanation.targets import Vehicles, overlap
 from sarhub_models.errors import DataError, OptionError
@@ -56,6 +56,14 @@ def test_differences_are_paired_by_chip() -> None:
     assert gain.mean == pytest.approx(0.15, abs=0.01)
     assert gain.high - gain.low < 0.02, "the chips' own spread, 0.06, does not count"
     assert seeds == pytest.approx([0.1, 0.2], abs=0.02)
+
+
+def test_accuracies_are_paired_by_seed() -> None:
+    found = results((0.1, 0.2, 0.3))
+    found.loc[found["init"] == "SAR", "accuracy"] = found["seed"].map({0: 0.6, 1: 0.7, 2: 0.65})
+    text = accuracies(found)
+    assert "net from none 0.500 (0.500, 0.500, 0.500); net from SAR 0.650 (0.600, 0.700, 0.650)" in text
+    assert "Paired by seed: net from SAR against none +0.150 (p 0.035, n 3)." in text
 
 
 def test_report_is_written_even_where_a_network_has_no_points(tmp_path: Path) -> None:
