@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -21,6 +23,7 @@ from ..models.create import create_model, create_transform
 from ..models.export import EXPORTED, load_exported
 from ..models.whole import SCORES, scores
 from ..transforms import normalize_amplitude
+from ..transforms.steps import fill_missing
 from ..zoo.manifest import own_file
 from .journal import Journal
 from .stream import Images, image_names, stream
@@ -144,7 +147,9 @@ class Predictor:
         if band is None and bands is None:
             self.band = images.get("band")
         self.nodata = images.get("nodata", "refuse") if nodata is None else nodata
-        self.transform = create_transform(weights, radiometry=radiometry, full_scale=self.full_scale)
+        self.transform = create_transform(
+            weights, radiometry=radiometry, full_scale=self.full_scale, nodata=self.nodata
+        )
         self.class_names = info.class_names or tuple(f"class {index}" for index in range(info.num_classes))
         self.multilabel = info.dataset.multilabel
         self.temperature = float((info.training or {}).get("temperature", 1.0))
@@ -195,8 +200,8 @@ class Predictor:
         if on_error not in ("stop", "skip"):
             raise OptionError(f"expected on_error to be 'stop' or 'skip', got {on_error!r}")
         if isinstance(images, str | os.PathLike | np.ndarray | Tensor):
-            return next(self._each([images], features, 1, "stop"))
-        return self._each(images, features, self._at_once(batch_size), on_error)
+            return next(self._each([images], features, 1, "stop", to_caller=4))
+        return self._each(images, features, self._at_once(batch_size), on_error, to_caller=3)
 
     def predict_files(
         self,
@@ -298,10 +303,12 @@ class Predictor:
             nodata=self.nodata,
         )
 
-    def _each(self, images: Iterable[Image], features: bool, batch_size: int, on_error: str) -> Iterator[Prediction]:
+    def _each(
+        self, images: Iterable[Image], features: bool, batch_size: int, on_error: str, *, to_caller: int
+    ) -> Iterator[Prediction]:
         remaining = iter(images)
         while chunk := list(islice(remaining, batch_size)):
-            ready = [self._prepared(image) for image in chunk]
+            ready = list(map(partial(self._prepared, to_caller=to_caller), chunk))
             if on_error == "stop" and (wrong := [one for one in ready if isinstance(one, ImageError)]):
                 raise wrong[0]
             good = [one for one in ready if isinstance(one, Tensor)]
@@ -315,16 +322,18 @@ class Predictor:
                 found = self._probabilities(row[None, :classes])[0]
                 yield Prediction(self._label(found), found, name, row[classes:] if features else None)
 
-    def _prepared(self, image: Image) -> Tensor | ImageError:
+    def _prepared(self, image: Image, *, to_caller: int) -> Tensor | ImageError:
         try:
             if isinstance(image, np.ndarray | Tensor):
                 values: Any = image
                 if self.transform.takes_amplitude and self.full_scale is not None:
-                    values = normalize_amplitude(values, full_scale=self.full_scale)
+                    values = normalize_amplitude(fill_missing(image, self.nodata), full_scale=self.full_scale)
                 return self.transform(values)
             sample = self._images([Path(image)])[0]
         except ImageError as err:
             return err
+        for category, doubt in sample.doubts.items():
+            warnings.warn(f"{sample.file}: {doubt}", category, stacklevel=to_caller)
         return ImageError(sample.failure or "") if sample.image is None else sample.image
 
     @torch.inference_mode()

@@ -173,10 +173,14 @@ class WindowPredictor(Predictor, ABC, Generic[One, Many]):
             ImageError: it cannot be used; the message names it.
         """
         if isinstance(image, np.ndarray | Tensor):
-            array = np.asarray(image)
+            array = image if isinstance(image, np.ndarray) else np.asarray(image)
             if array.ndim not in (2, 3):
                 raise ImageError(f"expected an image (H, W) or (C, H, W), got {array.shape}")
-            return Raster(array.reshape(-1, *array.shape[-2:]))
+            if array.dtype.kind not in "biufc":
+                raise ImageError(f"expected an image of numbers, got {array.dtype}")
+            array = array.reshape(-1, *array.shape[-2:])
+            valid = np.isfinite(np.ma.getdata(array)) & ~np.ma.getmaskarray(array)
+            return Raster(np.ma.getdata(array), None if valid.all() else valid)
         wanted = () if self.transform.bands == (SINGLE,) else self.transform.bands
         given, band = (None if names is None else tuple(names) for names in (self.bands, self.band))
         return Bands(wanted, given, band).read(Path(image))

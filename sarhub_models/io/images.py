@@ -196,7 +196,8 @@ def read_pixels(
         return image[0] if len(image) == 1 else image
     raster = read_raster(path, bands=band)
     with naming(Path(path)):
-        return (raster.match(wanted, given=wanted) if wanted else raster).filled(nodata)
+        image = (raster.match(wanted, given=wanted) if wanted else raster).filled(nodata)
+    return image[0] if len(image) == 1 else image
 
 
 def _withcompanions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raster:

@@ -116,7 +116,7 @@ class ToRadiometry(Step):
         Raises:
             ImageError: as :class:`~sarhub_models.transforms.Pipeline` says.
         """
-        x = as_tensor(x if self.nodata == "refuse" else _filled(x, self.nodata))
+        x = as_tensor(x if self.nodata == "refuse" else fill_missing(x, self.nodata))
         self._check_shape(x)
         x = self._real(x).reshape(-1, *x.shape[-3:] if x.ndim > 2 else (1, *x.shape)).float()
         if self.takes_amplitude:
@@ -158,11 +158,19 @@ class ToRadiometry(Step):
         return x
 
 
-def _filled(x: Any, nodata: str) -> Any:
-    """Return images (..., H, W) with values in place of masked, NaN and infinite ones."""
+def fill_missing(x: Any, nodata: str) -> Any:
+    """Return images (..., H, W) with values in place of masked, NaN and infinite ones.
+
+    Args:
+        x: array or tensor; what is no image of numbers passes, to be refused with its own words.
+        nodata: as of :func:`~sarhub_models.io.raster.fill_nodata`.
+
+    Raises:
+        NodataError: the policy refuses the image.
+    """
     array = x.detach().cpu().numpy() if isinstance(x, Tensor) else x
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iufc" or array.ndim < 2 or not array.size:
-        return x  # refused with its own words
+        return x
     valid = ~np.ma.getmaskarray(array) & np.isfinite(np.ma.getdata(array))
     if valid.all():
         return x if isinstance(x, Tensor) else np.ma.getdata(array)

@@ -19,7 +19,7 @@ from ...io.masks import read_numbers
 from ...io.progress import progress_bar
 from ...io.tables import read_table, write_table
 from ...transforms import Pipeline, normalize_amplitude
-from .table import PARENT, SPLITS, Chip, divide
+from .table import PARENT, SPLITS, Chip, check_split_folders, divide, group_of
 
 IMAGES, MASKS = "images", "masks"
 _MOST = 64  # classes; a mask with more numbers is no mask
@@ -130,6 +130,9 @@ def _of_folder(root: Path, masks: Path, bands: Sequence[str]) -> list[Pair]:
         first = relative.split("/")[0]
         split = first if first in SPLITS and "/" in relative else ""
         pairs.append(Pair(relative, _from(root, fitting[0]), split=split))
+    folders = {pair.image.split("/")[0] for pair in pairs if "/" in pair.image}
+    if not folders <= set(SPLITS):
+        check_split_folders(root, folders)
     if missing:
         raise DataError(
             f"{len(missing)} of {len(missing) + len(pairs)} images below {root} have no mask of their name in {masks}: "
@@ -155,7 +158,7 @@ def _of_table(root: Path, file: Path, group_by: str | None) -> list[Pair]:
         Pair(
             str(row["image"]),
             str(row["mask"]),
-            group="" if group_by in (None, PARENT) else str(row[group_by]),
+            group="" if group_by in (None, PARENT) else group_of(row[group_by]),
             split=str(row.get("split") or ""),
         )
         for row in rows

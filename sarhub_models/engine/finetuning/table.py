@@ -17,6 +17,7 @@ from ...io.images import list_images, one_per_image
 from ...io.tables import read_table, write_table
 
 SPLITS = ("train", "val", "test")
+_LEARNED, _HELD_BACK = {"train", "training"}, {"val", "valid", "validation", "test", "testing"}
 PARENT = "parent"  # group chips by the folder they lie in
 _FILES, _LABELS = ("name", "image", "file", "path", "filename"), ("label", "labels", "class", "classes")
 _SHOWN = 3
@@ -81,10 +82,26 @@ def find_chips(
     return _checked(chips)
 
 
+def check_split_folders(root: Path, folders: Collection[str]) -> None:
+    """Refuse folders that are plainly splits, but not as they are called here: they would be taken for something else.
+
+    Raises:
+        DataError: one is for training and one for something else by its name.
+    """
+    low = {folder.lower() for folder in folders}
+    if low & _LEARNED and low & _HELD_BACK:
+        raise DataError(
+            f"{root}: the folders {', '.join(sorted(folders))} look like splits: call them train, val and test, with "
+            "nothing beside them (and the folders of the classes in each), or give the splits in a table"
+        )
+
+
 def _of_folders(root: Path, names: Sequence[str]) -> list[Chip]:
     parts = [name.split("/") for name in names]
     first = {part[0] for part in parts}
     split = first <= set(SPLITS) and "train" in first and all(len(part) > 2 for part in parts)
+    if not split:
+        check_split_folders(root, first)
     depth = 1 if split else 0
     if loose := [name for name, part in zip(names, parts, strict=True) if len(part) < depth + 2]:
         raise DataError(
@@ -134,7 +151,7 @@ def _of_table(root: Path, names: Sequence[str], file: Path, group_by: str | None
     chips = []
     for row, name in zip(rows, listed, strict=True):
         if name in known:
-            group = "" if group_by in (None, PARENT) else str(row[group_by])
+            group = "" if group_by in (None, PARENT) else group_of(row[group_by])
             chips.append(Chip(name, _joined(row[label_of]), group, str(row.get("split") or "")))
     return chips
 
@@ -144,6 +161,11 @@ def _column(file: Path, columns: Sequence[str], names: Sequence[str]) -> str:
     if not found:
         raise DataError(f"{file}: expected a column {names[0]} (or {', '.join(names[1:])}), got {', '.join(columns)}")
     return found[0]
+
+
+def group_of(cell: Any) -> str:
+    """Return the group that a cell says, ``""`` of an empty one, which Parquet may hold as ``None`` or NaN."""
+    return "" if cell is None or cell != cell else str(cell)
 
 
 def _joined(label: Any) -> str:
@@ -188,11 +210,12 @@ def divide(chips: Sequence[Chip], *, val: float, test: float, seed: int, unlearn
         unlearned: classes that the training split need not have.
 
     Raises:
-        DataError: another class is in no chip of the training split.
+        DataError: another class is in no chip of the training split, or the given splits tear a group apart.
         OptionError: the shares leave nothing to train on.
     """
     if not (0 < val < 1 and 0 <= test < 1 and val + test < 1):
         raise OptionError(f"expected shares of val above 0 and test from 0, together below 1, got {val} and {test}")
+    _check_groups([chip for chip in chips if chip.split])
     splits = np.array([chip.split or "train" for chip in chips], dtype=object)
     if not chips[0].split and test:
         splits[_held_out(chips, np.arange(len(chips)), test, seed)] = "test"
@@ -210,6 +233,16 @@ def divide(chips: Sequence[Chip], *, val: float, test: float, seed: int, unlearn
             "leave it out"
         )
     return divided
+
+
+def _check_groups(chips: Sequence[Chip]) -> None:
+    found: dict[str, str] = {}
+    for chip in chips:
+        if chip.group and found.setdefault(chip.group, chip.split) != chip.split:
+            raise DataError(
+                f"the group {chip.group} lies in the splits {found[chip.group]} and {chip.split}, as they are given: "
+                "leave out group_by, or the splits, which then keep groups together"
+            )
 
 
 def _held_out(chips: Sequence[Chip], among: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sarhub_models.engine.finetuning.table import Chip, class_counts, divide, find_chips
@@ -23,6 +25,12 @@ def test_groups_stay_together_and_classes_have_their_share() -> None:
         counts = class_counts([chip for chip in divided if chip.split == split])
         assert all(20 <= count <= 40 for count in counts.values())
     assert divided == divide(made, val=0.15, test=0.15, seed=0) != divide(made, val=0.15, test=0.15, seed=1)
+
+
+def test_given_splits_that_tear_a_group_apart_are_refused() -> None:
+    made = [Chip(str(i), "ab"[i % 2], group=f"g{i // 4}", split="train" if i < 10 else "test") for i in range(20)]
+    with pytest.raises(DataError, match="the group g2 lies in the splits train and test"):
+        divide(made, val=0.2, test=0.2, seed=0)
 
 
 def test_chips_on_both_sides_that_share_pixels_draw_a_warning(tmp_path: Path) -> None:
@@ -153,3 +161,33 @@ def test_splits_may_be_folders(tmp_path: Path) -> None:
     assert {(chip.split, chip.label) for chip in found} == {
         (split, label) for split in ("train", "val", "test") for label in ("ship", "tank")
     }
+
+
+@pytest.mark.parametrize("splits", [("train", "valid", "test"), ("Train", "Test"), ("train", "test", "unlabeled")])
+def test_folders_that_look_like_splits_are_not_taken_for_classes(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    for split in splits:
+        write_chips(tmp_path / split, count=2)
+    with pytest.raises(DataError, match="look like splits: call them train, val and test"):
+        find_chips(tmp_path)
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("train", "ship"):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            np.save(tmp_path / name / f"{index}.npy", np.zeros((8, 8), np.float32))
+    assert {chip.label for chip in find_chips(tmp_path)} == {"train", "ship"}
+
+
+def test_empty_cells_of_a_table_are_no_group(tmp_path: Path) -> None:
+    data = write_chips(tmp_path / "chips", count=2)
+    rows = [
+        {"name": f"{label}/{i}.npy", "label": label, "scene": "a" if i else None}
+        for label in ("ship", "tank")
+        for i in (0, 1)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "labels.parquet")
+    found = find_chips(data, labels=tmp_path / "labels.parquet", group_by="scene")
+    assert {chip.name: chip.group for chip in found} == {
+        "ship/0.npy": "", "ship/1.npy": "a", "tank/0.npy": "", "tank/1.npy": "a"
+    }  # fmt: skip

@@ -209,6 +209,16 @@ def test_two_bands_in_decibels(tmp_path: Path) -> None:
     assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
 
 
+def test_one_band_of_two_is_learned_and_predicted(tmp_path: Path) -> None:
+    data = write_chips(tmp_path / "chips")
+    for file in data.rglob("*.npy"):
+        image = np.load(file)
+        np.save(file, np.stack([np.zeros_like(image), image]))
+    done = start(data, tmp_path / "run", band=[2], steps=4)
+    assert Predictor(done.folder).band == [2]
+    assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
+
+
 def test_several_labels_a_chip(tmp_path: Path) -> None:
     data = write_chips(tmp_path / "chips")
     lines = ["name,label"]

@@ -141,6 +141,17 @@ def test_windows_of_a_large_image_meet_without_a_seam(done: engine.Trained) -> N
     np.testing.assert_array_equal(mask.classes, predictor.predict(large, batch_size=1).classes)
 
 
+def test_pixels_of_arrays_without_data_get_no_answer(done: engine.Trained) -> None:
+    image = np.random.default_rng(1).random((40, 40), dtype=np.float32) * 200
+    image[:4] = np.nan
+    predictor = MaskPredictor(done.folder)
+    mask, masked = predictor.predict(image), predictor.predict(np.ma.masked_invalid(image))
+    assert (mask.classes[:4] == 255).all() and (mask.classes[4:] < 255).all()
+    np.testing.assert_array_equal(masked.classes, mask.classes)
+    with pytest.raises(ImageError, match="an image of numbers"):
+        predictor.predict(np.array([["a"]]))
+
+
 def test_predictions_resume_and_name_bad_images(done: engine.Trained, pairs: Path, tmp_path: Path) -> None:
     bad, good, out = tmp_path / "bad.tif", pairs / "images" / "0.tif", tmp_path / "masks"
     bad.write_bytes(b"no raster")
@@ -263,6 +274,13 @@ def test_an_image_gets_no_mask_of_another_folder(tmp_path: Path) -> None:
         find_pairs(images, masks)
     _write_blank(masks / "B" / "1.png")
     assert [pair.mask for pair in find_pairs(images, masks)] == ["../masks/A/1.png", "../masks/B/1.png"]
+
+
+def test_folders_that_look_like_splits_are_not_shared_out(tmp_path: Path) -> None:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    _write_blank(*(folder / split / "1.png" for folder in (images, masks) for split in ("Train", "Test")))
+    with pytest.raises(DataError, match="the folders Test, Train look like splits"):
+        find_pairs(images, masks)
 
 
 def test_two_images_get_one_mask_only_if_they_are_polarizations_of_one(tmp_path: Path) -> None:
