@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import threading
 import time
+from multiprocessing.process import BaseProcess
 
 __all__ = ["end_with_parent"]
 
@@ -22,12 +23,23 @@ def end_with_parent(worker: int = 0) -> None:
         worker: number of the worker, which makes no difference.
     """
     parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid is not None:
-        threading.Thread(target=_watch, args=(parent.pid,), name="end-with-parent", daemon=True).start()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent,), name="end-with-parent", daemon=True).start()
 
 
-def _watch(parent: int) -> None:
-    """End the process once another one has adopted it, also where its main thread is stuck."""
-    while os.getppid() == parent:
+def _watch(parent: BaseProcess) -> None:
+    """End the process once its parent is gone, also where its main thread is stuck."""
+    # Of another parent is also what a fork server made; and siblings can hold the pipe that `is_alive` looks at open.
+    while os.getppid() == parent.pid or (parent.is_alive() and _exists(parent.pid)):
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     os._exit(1)
+
+
+def _exists(process: int | None) -> bool:
+    try:
+        os.kill(process or 0, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 from multiprocessing.connection import Connection
+from typing import Any
 
 import psutil
 import pytest
@@ -22,23 +23,29 @@ def worker(pipe: Connection, orphan: bool) -> None:
     while orphan and os.getppid() == parent:
         time.sleep(0.01)
     end_with_parent()
+    time.sleep(3)  # some looks at a parent that is well
+    pipe.send("still there")
     time.sleep(3600)
 
 
-def start_worker(pipe: Connection, orphan: bool) -> None:
-    child = SPAWN.Process(target=worker, args=(pipe, orphan))
+def start_worker(pipe: Connection, orphan: bool, method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    child = context.Process(target=worker, args=(pipe, orphan))
     child.start()
     child.join()
 
 
-@pytest.mark.parametrize("orphan", [False, True])
-def test_a_worker_ends_after_its_parent_was_killed_also_before_it_was_up(orphan: bool) -> None:
+@pytest.mark.parametrize(
+    ("method", "orphan"), [("fork", False), ("fork", True), ("spawn", False), ("forkserver", False)]
+)
+def test_a_worker_ends_after_its_parent_was_killed_and_no_sooner(method: str, orphan: bool) -> None:
     here, there = SPAWN.Pipe()
-    parent = SPAWN.Process(target=start_worker, args=(there, orphan))
+    parent = SPAWN.Process(target=start_worker, args=(there, orphan, method))
     parent.start()
     assert here.poll(300), "the worker did not start"
     process = psutil.Process(here.recv())
-    assert process.is_running()
+    if not orphan:
+        assert here.poll(300) and here.recv() == "still there"
     parent.kill()
     parent.join()
     psutil.wait_procs([process], timeout=300)
