@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -92,8 +93,8 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
             except (SarHubError, OSError):
                 raise
             except Exception as err:  # of Ray: a node died while an actor started there, and the others go on
-                # Its text alone: the error's traceback would keep the actors of this pass, and the next one gets none
                 failure = (str(err).strip() or type(err).__name__).splitlines()[-1]
+                _let_go(err)
             gc.collect()
             before, todo = len(todo), job.todo()
             tries = _TRIES if len(todo) < before else tries - 1
@@ -102,6 +103,13 @@ def run_ray(job: Job, *, progress: bool = True, address: str | None = None) -> N
             f"{len(todo)} groups could not be computed on the Ray cluster ({failure}); start the same command again to "
             "resume"
         )
+
+
+def _let_go(err: BaseException | None) -> None:
+    """Drop what the frames of an error hold, the actors of its pass: while a log keeps it, the next pass gets none."""
+    while err is not None:
+        traceback.clear_frames(err.__traceback__)
+        err = err.__cause__ or err.__context__
 
 
 def _pass(job: Job, todo: Sequence[Unit]) -> Iterator[dict[str, Any]]:
