@@ -11,6 +11,7 @@ import numpy as np
 
 from ..datasets.segmentation.base import NO_LABEL
 from ..errors import OptionError
+from ..io.files import keep_inputs
 from ..io.masks import write_mask
 from ..io.raster import Raster
 from ..io.tables import write_table
@@ -78,6 +79,7 @@ class _MaskFolder(Output[Mask, Masks]):
             raise OptionError(f"{out} is a file: masks need a folder")
         super().__init__(out / TABLE, images, [path.name for path in images] if names is None else names, *rest)
         self.files = [out / name for name in mask_names(self.names)]
+        keep_inputs(self.files, self.images)
         out.mkdir(parents=True, exist_ok=True)
 
     def has(self, index: int) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import CheckpointError, ManifestError
+from ..errors import CheckpointError, ManifestError, OptionError
 
 __all__ = [
     "CONTENT",
@@ -32,6 +32,7 @@ __all__ = [
     "copy_and_hash",
     "digests",
     "is_name",
+    "keep_inputs",
     "metadata",
     "no_links",
     "open_file",
@@ -238,6 +239,22 @@ def content_digest(path: Path) -> str:
         for chunk in _chunks(file, start):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def keep_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Args:
+        outputs: files to be written, which may exist.
+        inputs: files that are read, under whatever names.
+
+    Raises:
+        OptionError: an output is an input.
+    """
+    read = {(status.st_dev, status.st_ino) for status in (file.stat() for file in inputs if file.exists())}
+    for file in outputs:
+        if file.exists() and (file.stat().st_dev, file.stat().st_ino) in read:
+            raise OptionError(f"{file} is read, and would be replaced by the result: give another name for that")
 
 
 def replace_atomically(temporary: Path, target: Path) -> None:

@@ -91,8 +91,9 @@ def map_classes(
     names = session.model.names
     if len(names) >= NO_CLASS:
         raise OptionError(f"{weights} has {len(names)} classes, a map with a palette at most {NO_CLASS - 1}")
-    session.run()
     beside = target.with_name(f"{target.stem}.probabilities.tif")
+    session.keep_scenes(beside)
+    session.run()
     session.write(
         beside,
         session.rows(),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
+from ..io.files import keep_inputs
 from ..models.choice import HUB
 from ..zoo.manifest import own_file
 from .georeference import Georeference, coordinates, parse_system
@@ -212,6 +213,14 @@ class Session:
         place, warped = self.places[0], self.running.to_grid
         return coordinates(place, place.crs if warped is None else parse_system(warped))
 
+    def keep_scenes(self, *outputs: Path) -> None:
+        """Refuse outputs that are files of the scenes.
+
+        Raises:
+            OptionError: one is.
+        """
+        keep_inputs(outputs, (Path(name) for spec in self.job.scenes for name, *_ in spec.stamp))
+
     def seen(self) -> int:
         """Return the number of windows that were not left out."""
         return sum(len(group.indices) for scene in range(len(self.job.scenes)) for group in self.found(scene))
@@ -299,5 +308,6 @@ def open_session(
         output[1] > 1,
     )
     session = Session(job, model, output, tuple(places), running)
+    session.keep_scenes(out)
     session.groups.begin(job.maker(model))
     return session

@@ -91,11 +91,12 @@ def find_similar(
         overlap=0.5,
         single=True,
     )
+    beside = target.with_name(f"{target.stem}.similarity.tif")
+    session.keep_scenes(beside)
     examples = _examples(session, like)
     session.run()
     middle = _mean(session)
     wanted = _directions(_directions(examples - middle).mean(axis=0, keepdims=True))[0]
-    beside = target.with_name(f"{target.stem}.similarity.tif")
     session.write(
         beside,
         cells(session.plan(), _cosines(session, wanted, middle), 1),

@@ -28,6 +28,7 @@ from sarhub_models.scenes.embed import embed_scenes
 from sarhub_models.scenes.models import ModelSpec, WindowModel
 from sarhub_models.scenes.mosaic import Grid
 from sarhub_models.scenes.session import Reading, Running, Windows, open_session
+from sarhub_models.scenes.similar import find_similar
 from sarhub_models.scenes.sinks.geoparquet import write_geoparquet
 
 from .safe import Measurement, grd, write_safe
@@ -62,6 +63,29 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def embed(scene: Path, out: Path, **options: object):
     settings = {"reading": Reading(full_scale=65535), "running": QUIET, **options}
     return embed_scenes(scene, weights=MODEL, out=out, **settings)
+
+
+def test_a_scene_is_not_replaced_by_its_map(scene: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copy(scene, tmp_path / "mine.tif"))
+    (tmp_path / "link.tif").symlink_to(mine)
+    for out in ("mine.tif", "link.tif"):
+        with pytest.raises(OptionError, match=f"{out} is read, and would be replaced by the result"):
+            embed(mine, tmp_path / out)
+    assert mine.read_bytes() == scene.read_bytes() and not list(tmp_path.glob("*.partial"))
+
+
+def test_a_scene_is_not_replaced_by_a_map_beside_the_output(scene: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copy(scene, tmp_path / "mine.similarity.tif"))
+    with pytest.raises(OptionError, match=r"mine\.similarity\.tif is read, and would be replaced"):
+        find_similar(
+            mine,
+            weights=MODEL,
+            like=[(501000.0, 4998000.0)],
+            out=tmp_path / "mine.geojson",
+            reading=Reading(full_scale=65535),
+            running=QUIET,
+        )
+    assert mine.read_bytes() == scene.read_bytes()
 
 
 def test_rows_are_the_features_of_the_windows_with_their_outlines(scene: Path, tmp_path: Path) -> None:
