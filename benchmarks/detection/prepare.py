@@ -2,7 +2,8 @@
 
 The images stay where they are. The folder holds
 
-    DIR/annotations/{train,test}.json    in the format of COCO, of whatever annotations the download has
+    DIR/annotations/{train,test}.json    in the format of COCO, of whatever annotations the download has; also the
+                                         further splits that the catalog has, where there are images of them
     DIR/images                           a link to ROOT
 """
 
@@ -34,7 +35,7 @@ def prepare(dataset: str, root: Path, out: Path, annotations: Path | None = None
         annotations: folder of other annotations than those below ``root``, such as ``train.json`` and ``test.json``.
 
     Returns:
-        For each split, the number of images and of ships.
+        For each split that has images, the number of them and of ships.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -43,7 +44,9 @@ def prepare(dataset: str, root: Path, out: Path, annotations: Path | None = None
     known(names("detection"), [dataset], "data set")
     if annotations is not None and not annotations.is_dir():  # one file would be taken for both splits
         raise DataError(f"{annotations}: expected the folder of {' and '.join(f'{s}.json' for s in SPLITS)}")
-    found = {split: find(dataset).reader(root, split, annotations=annotations) for split in SPLITS}
+    entry = find(dataset)
+    found = {split: entry.reader(root, split, annotations=annotations) for split in (*SPLITS, *entry.subsets)}
+    found = {split: images for split, images in found.items() if split in SPLITS or len(images)}
     out.mkdir(parents=True, exist_ok=True)
     _link(out / "images", root.resolve())
     for split, images in found.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections import defaultdict
 from collections.abc import Mapping
@@ -20,7 +22,7 @@ from .figures import Boxes, box_figure
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-__all__ = ["TASK", "detections", "draw_detections", "place", "scores"]
+__all__ = ["TASK", "clean_scores", "detections", "draw_detections", "place", "scores"]
 
 _DETECTIONS = "detections"  # pycocotools' format: CocoMetric adds .bbox.json
 _DRAWN = 8  # images of a run
@@ -43,6 +45,36 @@ def scores(found: Mapping[str, float]) -> dict[str, float]:
     if "coco/bbox_mAP" not in found:
         return {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
     return {name: found[key] for key, name in _NAMES.items() if found[key] >= 0}
+
+
+def clean_scores(folder: Path, data: Path, config: Config) -> dict[str, float]:
+    """Return AP and AP50 of those test images that ``clean_test.json`` has, where the data's folder holds it.
+
+    Args:
+        folder: of the run.
+        data: the data set's folder.
+        config: of the run.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    truth = data / config.test_dataloader.dataset.ann_file
+    clean = truth.with_name(f"clean_{truth.name}")
+    if not clean.is_file():
+        return {}
+    found = _read(folder)
+    names = {image["file_name"] for image in json.loads(clean.read_text(encoding="utf-8"))["images"]}
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints as it goes
+        known = COCO(truth)
+        ids = [number for number, image in known.imgs.items() if image["file_name"] in names]
+        if not any(row["image_id"] in ids for row in found):
+            return {"AP_clean": 0.0, "AP50_clean": 0.0}
+        evaluation = COCOeval(known, known.loadRes(found), "bbox")
+        evaluation.params.imgIds = ids
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {"AP_clean": float(evaluation.stats[0]), "AP50_clean": float(evaluation.stats[1])}
 
 
 def adapt(config: Config, model: str) -> None:
@@ -133,4 +165,4 @@ def draw_detections(folders: Mapping[str, Path], data: Path, config: Config, fil
 
 
 CONFIGS = Path(__file__).parent / "configs"
-TASK = Task("detection", "mmdet", CONFIGS, adapt, scores, place, test_arguments, draw_detections)
+TASK = Task("detection", "mmdet", CONFIGS, adapt, scores, place, test_arguments, draw_detections, clean_scores)

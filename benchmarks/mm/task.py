@@ -46,6 +46,7 @@ class Task:
         place: tells a configuration where the data set's folder is.
         test_arguments: further arguments of the test for a run's folder.
         draw: draws predictions of runs, by label: folders of the runs, data, configuration, file of the figure.
+        part_scores: scores of a part of the test images, by name: folder of the run, data, configuration.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Task:
     place: Callable[[Config, Path], None]
     test_arguments: Callable[[Path], tuple[str, ...]]
     draw: Callable[[Mapping[str, Path], Path, Config, Path], None]
+    part_scores: Callable[[Path, Path, Config], dict[str, float]] = lambda *_: {}
 
     def load_config(self, model: str, dataset: str) -> Config:
         """Return the configuration of a data set for the network and the preprocessing of a named model.
@@ -117,7 +119,7 @@ class MMExperiment(Experiment):
         config = self.config(trial)
         found = run(self.task.package, config, folder, self.threads, self.task.test_arguments(folder))
         self.task.draw({"predicted": folder}, self.data, config, folder / "predictions.png")
-        return self.task.scores(found)
+        return {**self.task.scores(found), **self.task.part_scores(folder, self.data, config)}
 
     def shown(self, trial: Trial) -> Trial:
         """Return a trial as tables call it: runs on images prepared in different ways are not compared."""

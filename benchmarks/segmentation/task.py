@@ -45,17 +45,18 @@ def adapt(config: Config, model: str) -> None:
 
 
 def place(config: Config, data: Path) -> None:
-    """Let the three data loaders of a configuration read a folder, and the heads tell its classes apart.
+    """Let the data loaders of a configuration read a folder, and the heads tell its classes apart.
 
     Raises:
         DataError: the folder has no list of classes, or more of them than the configuration has colors.
     """
     file = data / CLASSES_FILE
     if not file.is_file():
-        raise DataError(f"no {file}; expected a folder that benchmarks.segmentation.prepare or .mosaics wrote")
+        raise DataError(f"no {file}; expected a folder that benchmarks.segmentation.prepare wrote")
     classes = file.read_text(encoding="utf-8").split()
-    for split in ("train", "val", "test"):
-        dataset = config[f"{split}_dataloader"].dataset
+    loaders = [f"{split}_dataloader" for split in ("train", "val", "test")]
+    for loader in filter(config.get, loaders):
+        dataset = config[loader].dataset
         if len(classes) > len(dataset.metainfo.palette):
             raise DataError(f"{file} has {len(classes)} classes, the configuration {len(dataset.metainfo.palette)}")
         dataset.data_root = str(data)

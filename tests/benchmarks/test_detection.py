@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from mmengine.runner import Runner
 from typer.testing import CliRunner
 
 from benchmarks.detection.prepare import app, prepare
-from benchmarks.detection.task import TASK, place, scores
+from benchmarks.detection.task import TASK, clean_scores, place, scores
 from benchmarks.experiments.initializations import Initialization
 from benchmarks.experiments.trial import Trial
 from benchmarks.mm.run import set_weights
@@ -43,11 +44,11 @@ def sea(rng):
     return pixels.clip(0, 255).astype(np.uint8), [x, y, x + width, y + height]
 
 
-def write_ssdd(folder: Path) -> Path:
+def write_ssdd(folder: Path, train=(2, 3, 4, 5), test=(1, 9)) -> Path:
     """Write a small SSDD as its release lies on disk: numbered JPEG files and COCO files with the category 0."""
     rng = np.random.default_rng(0)
     (folder / "JPEGImages").mkdir(parents=True)
-    for split, numbers in (("train", (2, 3, 4, 5)), ("test", (1, 9))):
+    for split, numbers in (("train", train), ("test", test)):
         images, annotations = [], []
         for number in numbers:
             pixels, (left, top, right, bottom) = sea(rng)
@@ -106,7 +107,7 @@ def write_ls_ssdd(folder: Path) -> Path:
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     counts = prepare("ssdd", write_ssdd(folder / "SSDD"), folder / "prepared")
-    assert counts == {"train": (4, 3), "test": (2, 2)}
+    assert (counts["train"], counts["test"]) == ((4, 3), (2, 2))
     return folder / "prepared"
 
 
@@ -116,7 +117,7 @@ def small(config: Config) -> Config:
         loader = config[f"{split}_dataloader"]
         loader.num_workers, loader.persistent_workers = 0, False
         for step in loader.dataset.pipeline:
-            if step.type == "Resize":
+            if step.type == "Resize" and "scale" in step:
                 step.scale = (SIDE, SIDE)
     config.train_dataloader.batch_size = 2
     config.train_cfg = {"type": "EpochBasedTrainLoop", "max_epochs": 1, "val_interval": 1}
@@ -267,6 +268,59 @@ def test_scores_are_those_of_pycocotools():
     assert scores({"time": 1.0})["AP"] == 0.0
 
 
+def test_scores_of_images_that_share_no_pixel_with_training_stand_beside(tmp_path):
+    """Of three test images, each with a ship, one is clean; the ship of another one is found."""
+    (tmp_path / "annotations").mkdir()
+    config = TASK.load_config("resnet18_tsx", "ssdd_small")
+    for split, names in (("test", ("a", "b", "c")), ("clean_test", ("c",))):
+        images = [{"id": i, "file_name": f"{name}.jpg", "width": 90, "height": 90} for i, name in enumerate(names)]
+        box = {"category_id": 1, "bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0}
+        truth = [{"id": i + 1, "image_id": i, **box} for i in range(len(names))]
+        content = {"images": images, "annotations": truth, "categories": [{"id": 1, "name": "ship"}]}
+        (tmp_path / "annotations" / f"{split}.json").write_text(json.dumps(content))
+
+    def clean(*images: int) -> dict[str, float]:
+        found = [{"image_id": i, "category_id": 1, "bbox": [10, 10, 20, 20], "score": 0.9} for i in images]
+        (tmp_path / "detections.bbox.json").write_text(json.dumps(found))
+        return clean_scores(tmp_path, tmp_path, config)
+
+    assert clean(2) == pytest.approx({"AP_clean": 1, "AP50_clean": 1})
+    assert clean(0, 1) == clean() == {"AP_clean": 0, "AP50_clean": 0}
+    (tmp_path / "annotations" / "clean_test.json").unlink()
+    assert clean(2) == {}
+
+
+def test_splits_that_share_no_pixels_are_prepared_and_read(tmp_path):
+    counts = prepare("ssdd", write_ssdd(tmp_path / "SSDD", (2, 6), (1, 119)), tmp_path / "data")
+    expected = {"train": 2, "test": 2, "clean_test": 1, "group_train": 2, "group_test": 2}
+    assert {split: images for split, (images, _) in counts.items()} == expected
+    for dataset, split in (("ssdd_small", "test"), ("ssdd_small_groups", "group_test")):
+        config = TASK.load_config("mobilenetv3_tsx", dataset)
+        place(config, tmp_path / "data")
+        assert config.test_evaluator.ann_file == str(tmp_path / "data" / "annotations" / f"{split}.json")
+        assert config.test_dataloader.dataset.ann_file == f"annotations/{split}.json"
+        assert config.train_dataloader.dataset.ann_file == f"annotations/{split.replace('test', 'train')}.json"
+
+
+@pytest.mark.slow
+def test_the_small_detector_starts_with_boxes_that_can_grow(data, tmp_path):
+    """Distances that are negative before the rectifier would get no gradient."""
+    config = small(TASK.load_config("mobilenetv3_tsx", "ssdd_small"))
+    set_weights(config, "none", tmp_path)
+    place(config, data)
+    config.work_dir = str(tmp_path / "work")
+    config.experiment_name = config.visualizer.name = "ssdd_small"
+    import_module("benchmarks.mm.autocast")  # as the configuration has the tools do
+    torch.manual_seed(0)
+    runner = Runner.from_cfg(config)
+    runner.model.init_weights()
+    assert runner.model.bbox_head.conv_reg.bias.tolist() == [1.0] * 4
+    runner.train()
+    found = scores(runner.val_loop.run())
+    assert 0 <= found["AP"] <= found["AP50"] <= 1
+    DefaultScope._instance_dict.clear()
+
+
 def test_preparing_again_is_harmless_and_another_source_is_refused(data, tmp_path):
     root = (data / "images").resolve()
     assert prepare("ssdd", root, data)["test"] == (2, 2)
@@ -288,7 +342,7 @@ def test_annotations_of_ones_own_take_the_place_of_those_of_the_release(tmp_path
     arguments = ["ssdd", str(root), "--out", str(tmp_path / "out"), "--annotations", str(own)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines() == ["train: 1 images, 1 ships", "test: 1 images, 1 ships"]
+    assert result.output.splitlines()[:2] == ["train: 1 images, 1 ships", "test: 1 images, 1 ships"]
     written = json.loads((tmp_path / "out" / "annotations" / "train.json").read_text())
     assert [image["file_name"] for image in written["images"]] == ["JPEGImages/000001.jpg"]
     with pytest.raises(DataError, match=r"expected the folder of train\.json and test\.json"):

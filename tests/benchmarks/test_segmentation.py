@@ -32,7 +32,7 @@ from benchmarks.experiments.trial import Trial
 from benchmarks.mm.run import history, set_weights
 from benchmarks.mm.task import Task
 from benchmarks.segmentation.metric import ClassIoUMetric
-from benchmarks.segmentation.prepare import LEVELS, prepare, quantize
+from benchmarks.segmentation.prepare import LEVELS, prepare_masked, prepare_spacenet6, quantize
 from benchmarks.segmentation.task import TASK, place, scores
 from sarhub_models.integrations.mm import SARHubBackbone, backbone_channels
 
@@ -82,7 +82,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def data(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "prepared"
-    assert prepare(archive, out) == {"train": 4, "test": 2}
+    assert prepare_spacenet6(archive, out) == {"train": 4, "test": 2}
     return out
 
 
@@ -222,8 +222,8 @@ def test_other_lists_of_the_same_length_are_another_data_set(archive: Path, data
     for split, numbers in lists.items():
         (tmp_path / f"{split}.txt").write_text("\n".join(STEM.format(number) for number in numbers))
     with pytest.raises(OptionError):
-        prepare(archive, data, lists=tmp_path)
-    assert prepare(archive, tmp_path / "out", lists=tmp_path) == {"train": 4, "test": 2}
+        prepare_spacenet6(archive, data, lists=tmp_path)
+    assert prepare_spacenet6(archive, tmp_path / "out", lists=tmp_path) == {"train": 4, "test": 2}
 
 
 def test_a_checkpoint_is_there_while_the_next_is_written() -> None:
@@ -232,14 +232,60 @@ def test_a_checkpoint_is_there_while_the_next_is_written() -> None:
 
 
 def test_prepared_folders_are_not_mixed(archive: Path, data: Path, tmp_path: Path) -> None:
-    assert prepare(archive, data) == {"train": 4, "test": 2}
+    assert prepare_spacenet6(archive, data) == {"train": 4, "test": 2}
     with pytest.raises(OptionError, match="band: 'HH' there, 'VV' now"):
-        prepare(archive, data, band="VV")
+        prepare_spacenet6(archive, data, band="VV")
     with pytest.raises(UnknownNameError, match="HH"):
-        prepare(archive, tmp_path / "out", band="H")
+        prepare_spacenet6(archive, tmp_path / "out", band="H")
     with pytest.raises(DataError, match=r"train\.txt"):
-        prepare(archive, tmp_path / "out", lists=tmp_path)
+        prepare_spacenet6(archive, tmp_path / "out", lists=tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+def write_sarbake(root: Path) -> None:
+    """Write chips in the folders of MSTAR's archives, three for each depression angle, and masks of SARBake."""
+    rng = np.random.default_rng(0)
+    for angle, first in (("17_DEG", 0), ("15_DEG", 3)):
+        for number in range(first, first + 3):
+            side = 60 + 5 * number
+            mask = np.zeros((side, side), np.uint8)
+            mask[20:35, 20:30], mask[20:35, 30:45] = 1, 2
+            chip = (rng.rayleigh(30, mask.shape) * np.choose(mask, (1, 4, 0.1))).clip(0, 255).astype(np.uint8)
+            name = f"HB0000{number}.000"
+            for file, image in ((f"MSTAR/{angle}/2S1/{name}.png", chip), (f"MASKS/2S1/{name}.png", mask)):
+                (root / file).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(root / file)
+
+
+def test_masks_of_a_data_set_of_pictures_are_prepared_as_they_are(tmp_path: Path) -> None:
+    write_sarbake(tmp_path)
+    out = tmp_path / "out"
+    assert prepare_masked("sarbake", tmp_path / "MSTAR", out, tmp_path / "MASKS") == {"train": 3, "test": 3}
+    assert (out / "classes.txt").read_text().split() == ["background", "target", "shadow"]
+    for kind, root in (("img_dir", "MSTAR/15_DEG"), ("ann_dir", "MASKS")):
+        written = np.asarray(Image.open(out / kind / "test" / "HB00004.000.png"))
+        assert (written == np.asarray(Image.open(tmp_path / root / "2S1" / "HB00004.000.png"))).all()
+    with pytest.raises(UnknownNameError, match="sarbake"):
+        prepare_masked("spacenet6", tmp_path / "MSTAR", tmp_path / "other")
+    command = [sys.executable, "-m", "benchmarks.segmentation.prepare", "sarbake", str(tmp_path / "MSTAR")]
+    done = subprocess.run([*command, "--out", str(out), "--band", "HH"], capture_output=True, text=True)
+    assert done.returncode != 0 and "sarbake takes --masks, not --band" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_small_network_learns_masks_of_pictures(tmp_path: Path) -> None:
+    write_sarbake(tmp_path)
+    prepare_masked("sarbake", tmp_path / "MSTAR", tmp_path / "data", tmp_path / "MASKS")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "benchmarks.segmentation", "train", "mobilenetv3_dsn", "sarbake", "--init", "own"]
+    command += ["--data", str(tmp_path / "data"), "--out", str(out), "--threads", "1"]
+    command += ["--cfg-options", "train_cfg.max_iters=2", "--cfg-options", "train_dataloader.batch_size=2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = (out / "results.csv").read_text()
+    assert "segmentation,sarbake,mobilenetv3 (dsn),mobilenetv3_dsn,1.0,0,IoU shadow," in table
+    run = out / "trials" / "sarbake" / "mobilenetv3_dsn" / "mobilenetv3_dsn-100-0"
+    assert np.asarray(Image.open(run / "predictions" / "HB00005.000.png")).shape == (85, 85)
 
 
 def test_iou_of_a_class_that_does_not_occur_is_left_out() -> None:

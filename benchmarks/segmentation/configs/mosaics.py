@@ -1,20 +1,10 @@
-# DeepLabv3 on composed mosaics (benchmarks.composed.mosaics), small enough for a CPU: output stride 16, a narrow
-# head and no auxiliary one, and dilations that fit maps of 16 by 16 pixels.
-_base_ = ["_base_/deeplabv3.py", "_base_/runtime.py"]
-custom_imports = dict(
-    imports=["sarhub_models.integrations.mm", "benchmarks.segmentation.metric", "benchmarks.mm.autocast"]
-)
+# DeepLabv3 on composed mosaics (benchmarks.composed.mosaics).
+_base_ = "_base_/small.py"
 model = dict(
     # Gray levels are the logarithm of amplitude already: mean and std of mobilenetv3_dsn's preprocessing, times 255.
     data_preprocessor=dict(size=(256, 256), mean=[89.57788387614463] * 3, std=[24.651921060840622] * 3),
-    backbone=dict(pretrained=False, output_stride=16),
-    decode_head=dict(
-        num_classes=8,
-        channels=64,
-        dilations=(1, 2, 4, 6),
-        loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, _delete_=True),
-    ),
-    auxiliary_head=None,
+    backbone=dict(pretrained=False),
+    decode_head=dict(num_classes=8),
 )
 
 
@@ -50,14 +40,7 @@ def loader(split: str, batch_size: int = 1) -> dict:
 train_dataloader = loader("train", 4)
 val_dataloader = loader("val")
 test_dataloader = loader("test")
-val_evaluator = dict(type="ClassIoUMetric")
-test_evaluator = val_evaluator
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=20, val_interval=1)
-optim_wrapper = dict(
-    type="AutocastOptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=1e-4),
-    clip_grad=None,
-)
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.1, by_epoch=False, begin=0, end=80),
     dict(type="CosineAnnealingLR", T_max=20, eta_min_ratio=0.02, by_epoch=True, convert_to_iter_based=True),
@@ -65,7 +48,5 @@ param_scheduler = [
 # The epoch that is best on the validation mosaics is tested; five epochs without a gain end the training.
 custom_hooks = [dict(type="EarlyStoppingHook", monitor="mIoU", rule="greater", patience=5, min_delta=0.1)]
 default_hooks = dict(
-    logger=dict(type="LoggerHook", interval=10),
     checkpoint=dict(type="CheckpointHook", interval=1, max_keep_ckpts=2, save_best="mIoU", rule="greater"),
 )
-log_processor = dict(type="LogProcessor", window_size=10, by_epoch=True)
