@@ -251,7 +251,7 @@ def tiff_bands(file: Path, dataset: Any) -> TiffBands:
     colors = tuple(color.name for color in dataset.colorinterp)
     # GDAL writes three or four bands of bytes as RGB and alpha, whatever they are; names say what they are
     plain = not any(said)
-    alpha = plain and colors in (("gray", "alpha"), (*COLORS, "alpha"))
+    alpha = colors in (("gray", "alpha"), (*COLORS, "alpha")) if plain else colors[-1] == "alpha" and not said[-1]
     names = said[:-1] if alpha else said
     rgb = plain and colors[: len(names)] == COLORS
     if rgb:
@@ -277,7 +277,7 @@ def read_part(dataset: Any, told: TiffBands, indices: Sequence[int], *, window: 
     size = dataset.shape if window is None else tuple(stop - start for start, stop in window)
     check_size((len(indices), *size))
     array = dataset.read([index + 1 for index in indices], window=window)
-    valid, reason = _tiff_mask(dataset, indices, told.alpha, window)
+    valid, reason = _tiff_mask(dataset, indices, told.alpha, window, array)
     scales, offsets = ([values[index] for index in indices] for values in (dataset.scales, dataset.offsets))
     if any(scale != 1 for scale in scales) or any(offsets):
         wide = array.astype(np.result_type(array.dtype, np.float64))
@@ -294,7 +294,9 @@ def tiff_place(dataset: Any) -> tuple[Any, Any, tuple[Any, ...]]:
     return dataset.crs or system, dataset.transform, tuple(points)
 
 
-def _tiff_mask(dataset: Any, indices: Sequence[int], alpha: bool, window: Any) -> tuple[np.ndarray | None, str]:
+def _tiff_mask(
+    dataset: Any, indices: Sequence[int], alpha: bool, window: Any, array: np.ndarray
+) -> tuple[np.ndarray | None, str]:
     from rasterio.enums import MaskFlags
 
     flags = {flag for index in indices for flag in dataset.mask_flag_enums[index]}
@@ -302,10 +304,18 @@ def _tiff_mask(dataset: Any, indices: Sequence[int], alpha: bool, window: Any) -
         return None, ""
     if flags <= {MaskFlags.all_valid}:
         return None, ""
-    valid = np.stack([dataset.read_masks(index + 1, window=window) > 0 for index in indices])
+    if flags == {MaskFlags.nodata} and array.dtype.kind == "c":  # of which GDAL compares the real part alone
+        valid = np.stack([_differs(band, dataset.nodatavals[i]) for band, i in zip(array, indices, strict=True)])
+    else:
+        valid = np.stack([dataset.read_masks(index + 1, window=window) > 0 for index in indices])
     values = {f"{value:g}" for value in (dataset.nodatavals[index] for index in indices) if value is not None}
     reason = f"nodata ({', '.join(sorted(values))}, says the file)" if values else "masked by the file"
     return (None, "") if valid.all() else (valid, reason)
+
+
+def _differs(band: np.ndarray, nodata: float) -> np.ndarray:
+    """Return where complex values are not the one that stands for no data."""
+    return ~np.isnan(band) if np.isnan(nodata) else band != nodata
 
 
 def _expand_palette(dataset: Any, array: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:

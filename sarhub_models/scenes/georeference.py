@@ -19,6 +19,7 @@ __all__ = ["Georeference", "common_system", "coordinates", "parse_system", "syst
 
 _WGS84 = "EPSG:4326"
 _TURN, _HALF = 360.0, 180.0
+_EDGE = 1e-6  # pixels by which a point on the edge may be rounded out of the scene
 _TRUE = 0.01  # share by which lengths of a map may differ from those on the ground
 
 
@@ -141,7 +142,10 @@ class Georeference:
         return t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
 
     def pixels(self, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows and columns, with fractions, of coordinates; the way back of :meth:`coordinates`."""
+        """Return rows and columns, with fractions, of coordinates; the way back of :meth:`coordinates`.
+
+        Degrees count whatever turn they are told in; those beside a scene may be beside it on the other side.
+        """
         x, y = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
         if self.kind == "pixels":
             return y, x
@@ -149,11 +153,12 @@ class Georeference:
             x = np.where((x < 0) & self._jump, x + _TURN, x)
             rows, columns = self._splines.rowcol(x, y, op=lambda value: value)
             return np.asarray(rows, float), np.asarray(columns, float)
-        t = self.transform
-        if self.geographic:  # -175° is 185° in a scene from 170° to 190°
-            x = np.where(x < t.c - _HALF, x + _TURN, x)
-        t = ~t
-        return t.d * x + t.e * y + t.f, t.a * x + t.b * y + t.c
+        t = ~self.transform
+        turns = np.array([[0.0], [_TURN], [-_TURN]] if self.geographic else [[0.0]])  # -175° is 185°, where a scene is
+        rows, columns = (a * (x + turns) + b * y + c for a, b, c in ((t.d, t.e, t.f), (t.a, t.b, t.c)))
+        beside = np.where((rows < -_EDGE) | (columns < -_EDGE), np.inf, 0)  # the scene begins at 0
+        best = np.argmin(np.abs(rows) + np.abs(columns) + np.where(np.isinf(beside).all(axis=0), 0, beside), axis=0)
+        return tuple(np.take_along_axis(each, best[None], axis=0)[0] for each in (rows, columns))
 
     def locate(self, longitude: Any, latitude: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return rows and columns of places in degrees (WGS 84); without a georeference of (column, row) themselves.
@@ -339,10 +344,12 @@ def common_system(places: Sequence[Georeference]) -> Any:
 
 
 def _split(outline: Any) -> BaseGeometry:
-    """Return an outline in degrees whose parts beyond 180° are on the other side, as RFC 7946 wants it."""
+    """Return an outline in degrees whose parts beyond ±180° are on the other side, as RFC 7946 wants it."""
     from shapely.affinity import translate
     from shapely.geometry import MultiPolygon, box
 
+    if outline.bounds[0] < -_HALF:
+        outline = translate(outline, _TURN)
     west, _, east, _ = outline.bounds
     if west >= _HALF:
         return translate(outline, -_TURN)

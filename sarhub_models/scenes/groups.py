@@ -98,6 +98,11 @@ class Groups:
             return False
         return True
 
+    def remove_unused(self) -> None:
+        """Remove the folder if nothing was computed yet."""
+        if not any(self.folder.glob("*.safetensors")):
+            self.remove()
+
     def remove(self) -> None:
         """Remove the folder, when the output is there."""
         shutil.rmtree(self.folder, ignore_errors=True)

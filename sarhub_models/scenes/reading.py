@@ -88,7 +88,7 @@ def batches(
     batch = Batch([], [], [])
     for index, pixels, valid in _each(scene, plan, indices):
         ready = _ready(pixels, valid, plan.input_size, radiometry)
-        if ready is None or _missing(plan, index, ready[1]) > max_nodata:
+        if ready is None or _missing(plan, index, valid) > max_nodata:
             continue
         batch.indices.append(index)
         batch.pixels.append(ready[0])
@@ -129,9 +129,8 @@ def _runs(plan: Plan, indices: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 def _missing(plan: Plan, index: int, valid: np.ndarray) -> float:
     """Return the share of the cell of a window that has no data."""
-    cell, scale = plan.cell(index), plan.input_size / plan.size
-    top = round(plan.halo * scale)
-    own = valid[top : top + max(round(cell.height * scale), 1), top : top + max(round(cell.width * scale), 1)]
+    cell, halo = plan.cell(index), plan.halo
+    own = valid[halo : halo + cell.height, halo : halo + cell.width]
     return 1 - float(own.mean())
 
 

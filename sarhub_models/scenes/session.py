@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import OptionError
 from ..io.files import keep_inputs
 from ..models.choice import HUB
+from ..transforms.radiometry import RADIOMETRIES
 from ..zoo.manifest import own_file
 from .georeference import Georeference, coordinates, parse_system
 from .groups import Groups, groups_folder
@@ -117,6 +118,8 @@ class Running:
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise OptionError(f"expected an engine of {', '.join(ENGINES)}, got {self.engine!r}")
+        if self.address is not None and self.engine != "ray":
+            raise OptionError(f"address={self.address!r} is that of a Ray cluster: add engine='ray', or leave it out")
         if self.to_grid is not None:
             parse_system(self.to_grid)
 
@@ -266,6 +269,8 @@ def open_session(
         raise OptionError(f"maps (.tif) can be warped to a grid, {out} is none: leave to_grid out")
     with specs[0].open() as first:
         said = first.radiometry
+    if reading.full_scale is not None and expected != "dn" and said in RADIOMETRIES and RADIOMETRIES[said].calibration:
+        raise OptionError(f"{specs[0].path} holds {RADIOMETRIES[said].title}, calibrated already: leave full_scale out")
     file = None if os.fspath(weights).startswith(HUB) else own_file(weights)
     source = os.fspath(weights) if file is None else str(Path(weights).absolute())
     model = WindowModel(ModelSpec(source, kind, said or expected, reading.full_scale, running.device))

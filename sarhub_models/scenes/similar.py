@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import OptionError, SarHubError
 from .georeference import coordinates, parse_system
 from .groups import Group
 from .mosaic import cells
@@ -93,7 +93,11 @@ def find_similar(
     )
     beside = target.with_name(f"{target.stem}.similarity.tif")
     session.keep_scenes(beside)
-    examples = _examples(session, like)
+    try:
+        examples = _examples(session, like)
+    except SarHubError:
+        session.groups.remove_unused()  # other points are another run
+        raise
     session.run()
     middle = _mean(session)
     wanted = _directions(_directions(examples - middle).mean(axis=0, keepdims=True))[0]

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.transform import from_origin
+from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform
 from rio_cogeo.cogeo import cog_validate
 
@@ -67,6 +67,26 @@ def test_a_map_lies_on_the_grid_where_its_points_say(tmp_path: Path, west: float
         assert set(np.unique(found)) == {5, 200, 255}
         assert np.hypot(*dataset.res) == pytest.approx(np.hypot(9.4, 9.4), rel=0.2)
     assert [file.name for file in tmp_path.iterdir()] == ["m.tif"]
+
+
+@pytest.mark.parametrize("system", ["EPSG:32633", "EPSG:32634", "EPSG:4326"])
+def test_a_rotated_map_keeps_the_size_of_its_cells(tmp_path: Path, system: str) -> None:
+    turned = Affine.translation(6e5, 6.1e6) * Affine.rotation(30) * Affine.scale(640, -640)
+    array = np.full((1, HEIGHT, WIDTH), 5, np.uint8)
+    array[0, 100:110, 200:210] = 9
+    write(tmp_path / "m.tif", array, Georeference(CRS.from_epsg(32633), turned), nodata=255, to_grid=system)
+    with rasterio.open(tmp_path / "m.tif") as dataset:
+        found = dataset.read(1)
+        rows, columns = np.nonzero(found == 9)
+        x, y = dataset.transform * (columns.mean() + 0.5, rows.mean() + 0.5)
+        [east], [north] = transform(system, "EPSG:32633", [x], [y])
+        assert np.hypot(*(np.array([east, north]) - turned * (205, 105))) < 640
+        height, width = (
+            (640, 640) if dataset.crs.is_projected else (640 / 111.3e3, 640 / 111.3e3 / np.cos(np.radians(55)))
+        )
+        assert height / 1.1 < dataset.res[0] < width * 1.1
+        area = dataset.res[0] ** 2 / (height * width)
+        assert (found != 255).sum() == pytest.approx(HEIGHT * WIDTH / area, rel=0.05)
 
 
 def test_probabilities_are_interpolated_and_nan_stays(tmp_path: Path) -> None:

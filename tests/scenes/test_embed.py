@@ -167,6 +167,15 @@ def test_sentinel1_goes_to_the_network_as_backscatter_and_keeps_its_control_poin
         assert (far.row, far.col) == pytest.approx((260 / 32, 300 / 32))
 
 
+def test_options_without_effect_are_refused(tmp_path: Path) -> None:
+    product = write_safe(tmp_path, [Measurement("VV", grd((130, 160)))])
+    with pytest.raises(OptionError, match="calibrated already: leave full_scale out"):
+        embed(product, tmp_path / "e.parquet", reading=Reading(full_scale=65535))
+    with pytest.raises(OptionError, match="is that of a Ray cluster: add engine='ray'"):
+        Running(address="ray://head:10001")
+    assert not list(tmp_path.glob("*.partial"))
+
+
 def test_without_a_georeference_coordinates_are_pixels_and_the_files_say_so(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(1, 60000, (SIDE, 2 * SIDE), dtype=np.uint16)
     file = write_tif(tmp_path / "s.tif", array, crs=None, transform=None)

@@ -90,6 +90,7 @@ def test_similar_finds_the_place_that_it_was_given(scene: Path, tmp_path: Path) 
     assert (best["longitude"], best["latitude"]) == pytest.approx((longitude[0], latitude[0]), abs=1e-6)
     table = geopandas.read_file(tmp_path / "p.geojson")
     assert table.crs.to_epsg() == 4326
+    assert all(outline.exterior.is_ccw for outline in table.geometry)  # RFC 7946
     assert found.coordinates == "EPSG:4326, by the transform of the scene"
     assert table.geometry[0].contains(geopandas.points_from_xy(longitude, latitude)[0])
     with rasterio.open(found.map) as dataset:
@@ -150,6 +151,7 @@ def test_a_point_without_pixels_is_refused_with_where_it_fell(
         find_similar(
             scene, like=[point], weights=MODEL, out=tmp_path / "p.geojson", windows=Windows(size=64), **OPTIONS
         )
+    assert not list(tmp_path.iterdir())
 
 
 def test_clusters_tell_what_differs_apart(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

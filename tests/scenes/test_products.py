@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine, from_origin
 from scipy.interpolate import RegularGridInterpolator
 
@@ -63,6 +64,30 @@ def test_nodata_nan_and_masks_are_no_data(tmp_path: Path) -> None:
     assert valid.sum() == 1598
 
 
+@pytest.mark.parametrize("nodata", [0, np.nan])
+def test_a_complex_pixel_is_no_data_only_where_all_of_it_says_so(tmp_path: Path, nodata: float) -> None:
+    """A real part of 0 beside an imaginary one is a measurement."""
+    array = np.full((1, 8, 8), 3 + 4j, np.complex64)
+    array[0, 0], array[0, 1], array[0, 2] = 5j, nodata, 5
+    with open_scene(write_tif(tmp_path / "s.tif", array, nodata=nodata)) as scene:
+        valid = scene.read(Window(0, 0, 8, 8))[1]
+    assert valid.all(axis=1).tolist() == [True, False, True, True, True, True, True, True]
+    assert not valid[1].any()
+
+
+def test_the_last_band_without_a_name_is_the_mask_of_those_with_names(tmp_path: Path) -> None:
+    array = np.full((2, 8, 8), 40, np.uint8)
+    array[1] = np.where(np.arange(8) < 3, 0, 255)
+    file = write_tif(tmp_path / "s.tif", array, alpha="YES")
+    with rasterio.open(file, "r+") as dataset:
+        dataset.descriptions = ("VV", None)
+    with open_scene(file) as scene:
+        pixels, valid = scene.read(Window(0, 0, 8, 8))
+        assert scene.bands == ("VV",)
+    assert (pixels == 40).all()
+    assert (valid == (np.arange(8) >= 3)).all()
+
+
 def test_envi_is_read_in_windows(tmp_path: Path) -> None:
     array = np.random.default_rng(0).random((60, 50)).astype(np.float32)
     write_tif(tmp_path / "s.img", array, driver="ENVI")
@@ -106,6 +131,22 @@ def test_one_file_a_polarization_is_one_scene_and_grids_must_agree(tmp_path: Pat
     assert find_scenes(tmp_path, wanted=("VV", "VH")) == [tmp_path / "scene_VV.tif"]
     write_tif(tmp_path / "scene_VH.tif", vh, crs="EPSG:32634")
     with pytest.raises(ImageError, match=r"coordinate reference system: EPSG:3263\d and EPSG:3263\d"):
+        open_scene(tmp_path / "scene_VV.tif", wanted=("VV", "VH"))
+
+
+def test_points_of_two_polarizations_must_agree(tmp_path: Path) -> None:
+    def write(name: str, shift: float) -> None:
+        corners = [(0, 0), (0, 40), (30, 0), (30, 40)]
+        gcps = [GroundControlPoint(row=r, col=c, x=12 + 1e-4 * (c + shift), y=55 - 1e-4 * r) for r, c in corners]
+        options = {"crs": "EPSG:4326", "transform": None, "gcps": gcps}
+        write_tif(tmp_path / f"scene_{name}.tif", np.ones((30, 40), np.float32), **options)
+
+    write("VV", 0)
+    write("VH", 0.1)
+    with open_scene(tmp_path / "scene_VV.tif", wanted=("VV", "VH")) as scene:
+        assert scene.bands == ("VV", "VH")
+    write("VH", 7)
+    with pytest.raises(ImageError, match=r"points that put the same pixel 7 pixels apart"):
         open_scene(tmp_path / "scene_VV.tif", wanted=("VV", "VH"))
 
 
@@ -267,8 +308,26 @@ def test_a_place_beyond_the_antimeridian_is_found_in_a_transform(tmp_path: Path)
     file = write_tif(tmp_path / "s.tif", grd(), crs="EPSG:4326", transform=from_origin(170, 10, 0.125, 0.125))
     with open_scene(file) as scene:
         rows, columns = scene.georeference.locate([-175, 175, 169.5], [5, 5, 5])
-    np.testing.assert_allclose(columns, [120, 40, -4], atol=1e-6)
+        width = scene.shape[1]
+    np.testing.assert_allclose(columns[:2], [120, 40], atol=1e-6)
     np.testing.assert_allclose(rows, 40, atol=1e-6)
+    assert not 0 <= columns[2] < width
+
+
+@pytest.mark.parametrize("west", [0.0, -190.0, -540.0, 180.0])
+def test_degrees_of_any_turn_are_places_on_the_earth(tmp_path: Path, west: float) -> None:
+    """Grids of 0° to 360° are common in oceanography, and scenes west of -180° where a mosaic crosses it."""
+    file = write_tif(tmp_path / "s.tif", grd(), crs="EPSG:4326", transform=from_origin(west, 65, 2, 0.5))
+    with open_scene(file) as scene:
+        place = scene.georeference
+        x, y = place.coordinates([10, 10, 10], [0.25, 60, 93])
+        rows, columns = place.locate((x + 180) % 360 - 180, y)
+        outline = place.footprint(0, 80, 10, 90)
+    np.testing.assert_allclose(columns, [0.25, 60, 93], atol=1e-6)
+    np.testing.assert_allclose(rows, 10, atol=1e-6)
+    bounds = outline.bounds
+    assert -180 <= bounds[0] < bounds[2] <= 180
+    assert outline.area == pytest.approx(180 * 5)
 
 
 def test_noise_along_azimuth_without_bounds_is_of_the_whole_image(tmp_path: Path) -> None:

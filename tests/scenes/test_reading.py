@@ -87,6 +87,16 @@ def test_only_windows_without_data_or_of_zeros_are_left_out(tmp_path: Path) -> N
     assert [ready is not None for ready in found] == [True, True, False, False]
 
 
+@pytest.mark.parametrize("beyond", [1, 2, 3])
+def test_remainders_of_few_pixels_are_seen_at_another_resolution(tmp_path: Path, beyond: int) -> None:
+    """All of their pixels have data, though they fill no pixel of the network's."""
+    array = np.full((64 + beyond, 64), 9, np.uint16)
+    with open_scene(write_tif(tmp_path / "s.tif", array)) as scene:
+        plan = make_plan(scene.shape, size=8, resolution=80, spacing=scene.spacing)
+        found = batches(scene, plan, range(len(plan)), size=3, max_nodata=0.5, radiometry="dn")
+        assert [index for batch in found for index in batch.indices] == list(range(len(plan)))
+
+
 @pytest.mark.parametrize("columns", [slice(15 * 8, 17 * 8), slice(30 * 8, 31 * 8)])
 def test_values_are_looked_at_wherever_they_are(tmp_path: Path, columns: slice) -> None:
     """Of 45 rows of 60 windows with data in few columns, decibels are no amplitude."""

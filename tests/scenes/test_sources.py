@@ -156,6 +156,17 @@ def test_items_of_files_here_and_lists_of_addresses(store: Store, folder: Path, 
     ]
 
 
+def test_lists_of_windows_editors(folder: Path, tmp_path: Path) -> None:
+    """They put a mark before the text, or write another encoding than UTF-8."""
+    (tmp_path / "größe").symlink_to(folder)
+    text = "größe/a/vv.tif\n"
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8-sig")
+    assert find_scenes(tmp_path / "list.txt") == [tmp_path / "größe/a/vv.tif"]
+    (tmp_path / "list.txt").write_text(text, encoding="latin-1")
+    with pytest.raises(ImageError, match=r"list\.txt: expected a list of scenes in UTF-8"):
+        find_scenes(tmp_path / "list.txt")
+
+
 @pytest.mark.slow
 def test_the_command_takes_an_address(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [

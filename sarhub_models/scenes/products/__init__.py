@@ -126,7 +126,7 @@ def find_scenes(path: str | os.PathLike[str], *, wanted: Sequence[str] = ()) -> 
         return [*read_items(place)]
     found: list[Place]
     if place.is_file() and place.suffix.lower() == ".txt":
-        lines = [line.strip() for line in place.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in _text(place).splitlines()]
         named = [line for line in lines if line and not line.startswith("#")]
         found = [find_source(line) if is_remote(line) else place.parent / line for line in named]
         if missing := [file for file in found if isinstance(file, Path) and not file.exists()]:
@@ -138,6 +138,13 @@ def find_scenes(path: str | os.PathLike[str], *, wanted: Sequence[str] = ()) -> 
     if not found:
         raise ImageError(f"{place}: no scenes in this folder or below")
     return _one_a_scene(found, wanted)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise ImageError(f"{file}: expected a list of scenes in UTF-8 ({err}); save it in this encoding") from err
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -25,6 +25,8 @@ __all__ = ["CACHE", "RasterScene"]
 CACHE = 256 << 20
 """Bytes of decoded blocks that GDAL keeps for all open files; it would take a twentieth of the memory."""
 
+_APART = 0.5  # pixels by which the points of two polarizations may differ
+
 
 class RasterScene(Scene):
     """A scene in files that GDAL opens as GeoTIFF or ENVI.
@@ -139,6 +141,11 @@ class RasterScene(Scene):
                         f"{self._parts[0]} and {Path(part.place).name} beside it differ in their {what}: "
                         f"{_line(here)} and {_line(there)}; bring both to one grid"
                     )
+            if (apart := _apart(first, dataset)) > _APART:
+                raise ImageError(
+                    f"{self._parts[0]} and {Path(part.place).name} beside it have ground control points that put the "
+                    f"same pixel {apart:.3g} pixels apart; bring both to one grid"
+                )
 
     def _pixels(self, rows: Rows, columns: Rows) -> tuple[np.ndarray, np.ndarray]:
         with offline(GDAL_CACHEMAX=CACHE):
@@ -210,6 +217,17 @@ def _last_block(dataset: Any) -> tuple[int, int]:
     names = (f"BLOCK_{what}_{columns}_{rows}" for what in ("OFFSET", "SIZE"))
     start, size = (int(dataset.get_tag_item(name, "TIFF", bidx=dataset.count) or 0) for name in names)
     return start, size
+
+
+def _apart(first: Any, second: Any) -> float:
+    """Return how many pixels apart the ground control points of two rasters put the same pixel, at most."""
+    (points, system), (others, other) = first.gcps, second.gcps
+    if not points or not others:
+        return np.inf if points or others else 0.0
+    rows, columns = np.array([(point.row, point.col) for point in others]).T
+    x, y = Georeference(other, None, tuple(others)).coordinates(rows, columns)
+    found = Georeference(system, None, tuple(points)).pixels(x, y) if system == other else (np.inf, np.inf)
+    return float(np.max(np.hypot(found[0] - rows, found[1] - columns)))
 
 
 def _line(value: Any) -> str:

@@ -153,13 +153,16 @@ def _describe(dataset: Any, names: Sequence[str], palette: Palette | None, tags:
 
 def _grid(dataset: Any, georeference: Georeference, system: str) -> dict[str, Any]:
     """Return size, transform and system of the grid that a map fits on with cells of the same size."""
+    from rasterio.vrt import WarpedVRT
     from rasterio.warp import calculate_default_transform
 
-    points = list(dataset.gcps[0])
-    bounds: Any = {"gcps": points, **_method(georeference)} if points else dataset.bounds._asdict()
+    points, (height, width) = list(dataset.gcps[0]), dataset.shape
     try:
+        if not points:  # GDAL's own suggestion follows a transform that is rotated, which bounds do not tell
+            with WarpedVRT(dataset, crs=system) as found:
+                return {"crs": system, "transform": found.transform, "width": found.width, "height": found.height}
         transform, width, height = calculate_default_transform(
-            georeference.crs, system, dataset.width, dataset.height, **bounds
+            georeference.crs, system, width, height, gcps=points, **_method(georeference)
         )
     except Exception as err:
         if not of_gdal(err):

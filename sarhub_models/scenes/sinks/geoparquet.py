@@ -94,13 +94,23 @@ def write_geojson(target: Path, rows: Sequence[Mapping[str, Any]], *, note: str,
     features = [
         {
             "type": "Feature",
-            "geometry": mapping(row["geometry"]),
+            "geometry": mapping(_right_handed(row["geometry"])),
             "properties": {name: value for name, value in row.items() if name != "geometry"},
         }
         for row in rows
     ]
     said = {} if georeferenced else {"coordinates": "pixels"}
     write_text(target, json.dumps({"type": "FeatureCollection", **said, "note": note, "features": features}, indent=1))
+
+
+def _right_handed(outline: Any) -> Any:
+    """Return an outline that is drawn counterclockwise, as RFC 7946 wants it."""
+    from shapely.geometry import MultiPolygon
+    from shapely.geometry.polygon import orient
+
+    if isinstance(outline, MultiPolygon):
+        return MultiPolygon([orient(part) for part in outline.geoms])
+    return orient(outline)
 
 
 def _array(values: Any) -> Any:
