@@ -22,6 +22,7 @@ from .raster import Raster, polarization
 __all__ = [
     "SUFFIXES",
     "companions",
+    "image_of",
     "image_size",
     "list_images",
     "luma",
@@ -243,15 +244,20 @@ def _renamed(stem: str, name: str) -> str:
 
 def one_per_image(files: Sequence[Path], wanted: Sequence[str]) -> list[Path]:
     """Return the files without those that :func:`read_bands` reads along with another one of them."""
+    return list(dict.fromkeys(image_of(files, wanted).values()))
+
+
+def image_of(files: Sequence[Path], wanted: Sequence[str]) -> dict[Path, Path]:
+    """Return, of every file, the one by which :func:`read_bands` reads it: itself, or that of the first wanted band."""
     if len(wanted) < 2:
-        return list(files)
+        return dict(zip(files, files, strict=True))
     kept: dict[tuple[Path, str], Path] = {}
     for file in files:
         here = kept.setdefault((file.parent, _without_polarization(file)), file)
         names = [polarization(one.stem) for one in (here, file)]
         if all(name in wanted for name in names) and wanted.index(names[1]) < wanted.index(names[0]):
             kept[file.parent, _without_polarization(file)] = file
-    return list(kept.values())
+    return {file: kept[file.parent, _without_polarization(file)] for file in files}
 
 
 def _without_polarization(file: Path) -> str:

@@ -21,7 +21,7 @@ from .report import Finetuned, describe_weights, write_report
 from .request import begin, check_folder, read_skipped
 from .settings import choose_length, choose_start
 from .survey import find_twins, look_at
-from .table import SPLITS, Chip, class_counts, divide, find_chips, read_chips, write_chips
+from .table import SPLITS, Chip, class_counts, divide, find_chips, images_below, read_chips, write_chips
 
 __all__ = ["Finetuned", "finetune"]
 
@@ -59,10 +59,14 @@ def _chips(options: ChipOptions, folder: Path) -> tuple[list[Chip], dict[str, st
     """Return the chips with their splits, those of the folder where the run was begun, and why others were left out."""
     if (folder / TABLE).is_file():
         return read_chips(folder / TABLE), read_skipped(folder)
-    chips = _found(options, options.bands)
-    start = choose_start(options, options.files() / chips[0].name)
-    if len(start.bands) > 1 and options.bands is None:
-        chips = _found(options, start.bands)  # files of one image count once
+    start = choose_start(options, images_below(options.files())[0])
+    chips = find_chips(
+        options.files(),
+        labels=None if options.labels is None else Path(options.labels),
+        group_by=options.group_by,
+        bands=options.bands or start.bands,
+        strict=options.on_error == "stop",
+    )
     good, skipped = look_at(
         options.files(),
         chips,
@@ -79,16 +83,6 @@ def _chips(options: ChipOptions, folder: Path) -> tuple[list[Chip], dict[str, st
     begin(folder, options, skipped)
     write_chips(divided, folder / TABLE)
     return divided, skipped
-
-
-def _found(options: ChipOptions, bands: Sequence[str] | None) -> list[Chip]:
-    return find_chips(
-        options.files(),
-        labels=None if options.labels is None else Path(options.labels),
-        group_by=options.group_by,
-        bands=bands or (),
-        strict=options.on_error == "stop",
-    )
 
 
 def _warn_of_twins(chips: Sequence[Chip], wanted: Sequence[str], options: ChipOptions) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...datasets.recognition.chips import SEPARATOR
 from ...errors import DataError, ImageError, OptionError, closest
-from ...io.images import list_images, one_per_image
+from ...io.images import image_of, list_images
 from ...io.tables import read_table, write_table
 
 SPLITS = ("train", "val", "test")
@@ -55,7 +55,8 @@ def find_chips(
         root: holds a folder for each class, in which images may lie deeper, or folders ``train``, ``val``, ``test``
             that hold these; with ``labels``, images anywhere.
         labels: CSV or Parquet file with a column for the path below ``root`` (``name``), one for the class (``label``;
-            several with ``;`` between them) and, if wanted, ``split`` and a column to group by.
+            several with ``;`` between them) and, if wanted, ``split`` and a column to group by. Of an image with a file
+            for each band it lists one of them, or all with the same in each row.
         group_by: ``"parent"``, or a column of ``labels``.
         bands: of the network; files of one image that hold a band each count once.
         strict: images without a label, and labels without an image, are an error; else both are left out.
@@ -64,12 +65,10 @@ def find_chips(
         DataError: there are no chips, or labels and images do not fit.
         OptionError: there is nothing to group by.
     """
-    try:
-        files = one_per_image(list_images(root), bands)
-    except ImageError as err:
-        raise DataError(str(err)) from err
-    names = [file.relative_to(root).as_posix() for file in files]
-    chips = _of_folders(root, names) if labels is None else _of_table(root, names, labels, group_by, strict)
+    files = image_of(images_below(root), bands)
+    names = {file.relative_to(root).as_posix(): image.relative_to(root).as_posix() for file, image in files.items()}
+    images = list(dict.fromkeys(names.values()))
+    chips = _of_folders(root, images) if labels is None else _of_table(root, names, labels, group_by, strict)
     if group_by == PARENT:
         chips = [replace(chip, group=str(Path(chip.name).parent.as_posix())) for chip in chips]
         if labels is None and len({chip.group for chip in chips}) == len({chip.label for chip in chips}):
@@ -80,6 +79,18 @@ def find_chips(
     elif group_by is not None and labels is None:
         raise OptionError(f"group_by={group_by!r} is a column of a table: give labels, too, or group_by='parent'")
     return _checked(chips)
+
+
+def images_below(root: Path) -> list[Path]:
+    """Return the images below a folder.
+
+    Raises:
+        DataError: there are none.
+    """
+    try:
+        return list_images(root)
+    except ImageError as err:
+        raise DataError(str(err)) from err
 
 
 def check_split_folders(root: Path, folders: Collection[str]) -> None:
@@ -118,7 +129,7 @@ def _of_folders(root: Path, names: Sequence[str]) -> list[Chip]:
     return [Chip(name, part[depth], split=part[0] if split else "") for name, part in zip(names, parts, strict=True)]
 
 
-def _of_table(root: Path, names: Sequence[str], file: Path, group_by: str | None, strict: bool) -> list[Chip]:
+def _of_table(root: Path, names: Mapping[str, str], file: Path, group_by: str | None, strict: bool) -> list[Chip]:
     rows = read_table(file)
     if not rows:
         raise DataError(f"{file} lists no chip")
@@ -126,12 +137,12 @@ def _of_table(root: Path, names: Sequence[str], file: Path, group_by: str | None
     name_of, label_of = _column(file, columns, _FILES), _column(file, columns, _LABELS)
     if group_by not in (None, PARENT) and group_by not in columns:
         raise OptionError(f"{file} has no column {group_by!r}{closest(str(group_by), columns)} to group by")
-    known, listed = set(names), [str(row[name_of]) for row in rows]
+    listed = [str(row[name_of]) for row in rows]
     twice = [name for name, count in Counter(listed).items() if count > 1]
     if twice:
         raise DataError(f"{file} lists {twice[0]} more than once")
-    missing = [name for name in listed if name not in known]
-    unlabeled = sorted(known - set(listed))
+    missing = [name for name in listed if name not in names]
+    unlabeled = sorted(set(names.values()) - {names.get(name) for name in listed})
     if strict and missing:
         raise DataError(
             f"{len(missing)} of {len(listed)} chips of {file} are not below {root}: {', '.join(missing[:_SHOWN])} "
@@ -139,7 +150,7 @@ def _of_table(root: Path, names: Sequence[str], file: Path, group_by: str | None
         )
     if strict and unlabeled:
         raise DataError(
-            f"{len(unlabeled)} of {len(known)} images below {root} have no label in {file}: "
+            f"{len(unlabeled)} of {len(set(names.values()))} images below {root} have no label in {file}: "
             f"{', '.join(unlabeled[:_SHOWN])} (on_error=skip leaves them out)"
         )
     if missing or unlabeled:
@@ -148,12 +159,14 @@ def _of_table(root: Path, names: Sequence[str], file: Path, group_by: str | None
             "they are left out",
             stacklevel=6,
         )
-    chips = []
+    chips: dict[str, Chip] = {}
     for row, name in zip(rows, listed, strict=True):
-        if name in known:
+        if name in names:
             group = "" if group_by in (None, PARENT) else group_of(row[group_by])
-            chips.append(Chip(name, _joined(row[label_of]), group, str(row.get("split") or "")))
-    return chips
+            chip = Chip(names[name], _joined(row[label_of]), group, str(row.get("split") or ""))
+            if chips.setdefault(chip.name, chip) != chip:
+                raise DataError(f"{file} says of {name} something else than of another band of the image, {chip.name}")
+    return list(chips.values())
 
 
 def _column(file: Path, columns: Sequence[str], names: Sequence[str]) -> str:

@@ -191,3 +191,58 @@ def test_empty_cells_of_a_table_are_no_group(tmp_path: Path) -> None:
     assert {chip.name: chip.group for chip in found} == {
         "ship/0.npy": "", "ship/1.npy": "a", "tank/0.npy": "", "tank/1.npy": "a"
     }  # fmt: skip
+
+
+def band_files(root: Path, count: int = 6) -> list[str]:
+    """Write a file for each band of some images, and return their names."""
+    rng, names = np.random.default_rng(0), []
+    for index in range(count):
+        for band in ("vh", "vv"):
+            names.append(f"{'ship' if index % 2 else 'tank'}_{index}_{band}.npy")
+            root.mkdir(exist_ok=True)
+            np.save(root / names[-1], -5 - 20 * rng.random((40, 40), np.float32))
+    return names
+
+
+def label_of(name: str) -> str:
+    return name.partition("_")[0]
+
+
+@pytest.mark.parametrize("listed", ["all", "first", "second"])
+def test_a_table_names_images_with_a_file_for_each_band(tmp_path: Path, listed: str) -> None:
+    """Whichever of the files it names, an image counts once, and as its first band is called."""
+    names = band_files(tmp_path / "chips")
+    chosen = {"all": names, "first": names[1::2], "second": names[::2]}[listed]
+    lines = [f"{name},{label_of(name)}" for name in chosen]
+    (tmp_path / "labels.csv").write_text("\n".join(["name,label", *lines]) + "\n")
+    found = find_chips(tmp_path / "chips", labels=tmp_path / "labels.csv", bands=("VV", "VH"))
+    assert sorted((chip.name, chip.label) for chip in found) == sorted((n, label_of(n)) for n in names[1::2])
+    assert len(find_chips(tmp_path / "chips", labels=tmp_path / "labels.csv", strict=False)) == len(chosen)
+
+
+def test_a_table_that_says_two_things_of_one_image_is_refused(tmp_path: Path) -> None:
+    names = band_files(tmp_path / "chips")
+    lines = [f"{name},{label_of(name) if index else 'ship'}" for index, name in enumerate(names)]
+    (tmp_path / "labels.csv").write_text("\n".join(["name,label", *lines]) + "\n")
+    with pytest.raises(DataError, match=r"says of tank_0_vv\.npy something else than of another band of the image"):
+        find_chips(tmp_path / "chips", labels=tmp_path / "labels.csv", bands=("VV", "VH"))
+
+
+def test_two_band_weights_learn_from_a_table_of_one_file_for_each_band(tmp_path: Path) -> None:
+    two = {"bands": ("VV", "VH"), "radiometry": "db", "steps": 1, "batch_size": 2}
+    weights = start(
+        write_chips(tmp_path / "two", bands=2), tmp_path / "weights", model="none", network="resnet18", **two
+    )
+    names = band_files(tmp_path / "chips", 12)
+    rows = [{"name": name, "label": label_of(name)} for name in names]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "labels.parquet")
+    done = start(
+        tmp_path / "chips",
+        tmp_path / "run",
+        model=weights.folder,
+        labels=tmp_path / "labels.parquet",
+        steps=1,
+        batch_size=2,
+    )
+    chips = (done.folder / "chips.csv").read_text().splitlines()[1:]
+    assert sorted(line.partition(",")[0] for line in chips) == sorted(names[1::2])
