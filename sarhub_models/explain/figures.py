@@ -193,7 +193,7 @@ def distribution_figure(
             )
             found = intervals[panel][name]
             error = [[found.mean - found.low], [found.high - found.mean]]
-            axis.errorbar(x, found.mean, error, fmt="o", color=colors[4 + x % 2], capsize=4)
+            axis.errorbar(x, found.mean, error, fmt="o", color=colors[4], capsize=4)
         if chance is not None:
             axis.axhline(chance, color="black", linewidth=0.8, linestyle=":", label="share of the area")
         axis.set_xticks(range(len(networks)), list(networks), rotation=30, ha="right", fontsize=7)

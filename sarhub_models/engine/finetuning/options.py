@@ -81,6 +81,8 @@ class Options:
     )
 
     def __post_init__(self) -> None:
+        if isinstance(self.band, int):  # as Predictor and open_scene take it
+            object.__setattr__(self, "band", (self.band,))
         for option in fields(self):
             least, value = option.metadata["least"], getattr(self, option.name)
             numbers = value if isinstance(value, Sequence) else () if value is None else (value,)

@@ -214,8 +214,8 @@ def test_one_band_of_two_is_learned_and_predicted(tmp_path: Path) -> None:
     for file in data.rglob("*.npy"):
         image = np.load(file)
         np.save(file, np.stack([np.zeros_like(image), image]))
-    done = start(data, tmp_path / "run", band=[2], steps=4)
-    assert Predictor(done.folder).band == [2]
+    done = start(data, tmp_path / "run", band=2, steps=4)
+    assert Predictor(done.folder).band == [2] and start(data, done.folder, band=[2], steps=4).val == done.val
     assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
 
 
