@@ -38,7 +38,7 @@ def box_figure(rows: Sequence[tuple[np.ndarray, Sequence[Boxes]]], titles: Seque
         rows: the image (H, W), and the boxes of each panel, as many as ``titles``.
         titles: of the columns.
     """
-    figure, panels = panel_grid(len(rows), titles, 3.2)
+    figure, panels = panel_grid([image for image, *_ in rows], titles, 3.2)
     for line, (image, columns) in zip(panels, rows, strict=True):
         for axes, boxes in zip(line, columns, strict=True):
             show_image(axes, image)

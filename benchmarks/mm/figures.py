@@ -11,16 +11,17 @@ from matplotlib.figure import Figure
 __all__ = ["panel_grid", "show_image"]
 
 
-def panel_grid(rows: int, titles: Sequence[str], side: float) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its panels (rows, columns) without ticks.
+def panel_grid(images: Sequence[np.ndarray], titles: Sequence[str], side: float) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its panels (rows, columns) without ticks, as high as their images.
 
     Args:
-        rows: number of images.
+        images: (H, W), one for each row.
         titles: of the columns.
-        side: of a panel in inches.
+        side: width of a panel in inches.
     """
-    figure = Figure(figsize=(side * len(titles), side * rows + 0.5), layout="constrained")
-    panels = figure.subplots(rows, len(titles), squeeze=False)
+    heights = [side * image.shape[0] / image.shape[1] for image in images]
+    figure = Figure(figsize=(side * len(titles), sum(heights) + 0.1 * len(heights) + 0.5), layout="constrained")
+    panels = figure.subplots(len(images), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
     for axes, title in zip(panels[0], titles, strict=True):

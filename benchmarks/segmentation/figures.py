@@ -28,7 +28,7 @@ def mask_figure(
         palette: red, green and blue of each class, 0 to 255.
     """
     colors = np.array(palette, dtype=np.uint8)
-    figure, panels = panel_grid(len(rows), titles, 2.2)
+    figure, panels = panel_grid([image for image, *_ in rows], titles, 2.2)
     for line, (image, *masks) in zip(panels, rows, strict=True):
         show_image(line[0], image)
         for axes, mask in zip(line[1:], masks, strict=True):
