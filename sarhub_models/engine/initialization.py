@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def build_network(model: Model, num_classes: int, size: int, seed: int, *, in_ch
         num_classes: outputs.
         size: side of the input in pixels.
         seed: of the initial weights.
-        in_chans: channels of the input.
+        in_chans: channels of the input; starting weights of another number of them are spread over these.
 
     Raises:
         UnknownNameError: ``init`` is neither a file nor a name.
@@ -53,7 +54,7 @@ def build_network(model: Model, num_classes: int, size: int, seed: int, *, in_ch
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.reset_parameters()
     if tensors := starting_weights(model.network, model.init):
-        _load(network, model.network, networks.fit_options(model.network, tensors, options))
+        _load(network, model.network, networks.fit_options(model.network, _spread(model, tensors, in_chans), options))
     return network if model.lora is None else add_adapters(network, model.network, model.lora)
 
 
@@ -83,13 +84,14 @@ def starting_weights(network: str, init: str) -> dict[str, Tensor]:
     return dict(sarhub.create_model(init, pretrained=True).state_dict())
 
 
-def load_start(model: nn.Module, section: Model, size: int) -> None:
+def load_start(model: nn.Module, section: Model, size: int, *, in_chans: int = 3) -> None:
     """Fill the network below a decoder with its starting weights; errors as of :func:`build_network`.
 
     Args:
         model: of :func:`~sarhub_models.models.dense.build_dense`.
         section: the recipe's.
         size: side of the input in pixels.
+        in_chans: channels of the input, as of :func:`build_network`.
     """
     file = None if section.init in INITIALIZATIONS else _own_file(section.init)
     described = None if file is None else read_description(file)
@@ -101,7 +103,8 @@ def load_start(model: nn.Module, section: Model, size: int) -> None:
         load_backbone(model, str(section.decoder), read_tensors(file))
     elif tensors := starting_weights(section.network, section.init):
         options = {"img_size": size} if "img_size" in networks.spec(section.network).timm_args else {}
-        load_backbone(model, str(section.decoder), networks.fit_options(section.network, tensors, options))
+        fitted = networks.fit_options(section.network, _spread(section, tensors, in_chans), options)
+        load_backbone(model, str(section.decoder), fitted)
 
 
 def check_init(network: str, init: str) -> None:
@@ -147,6 +150,17 @@ def _imagenet(network: str) -> dict[str, Tensor]:
 
 INITIALIZATIONS: dict[str, Callable[[str], dict[str, Tensor]]] = {"none": lambda network: {}, "imagenet": _imagenet}
 """Values of ``model.init`` beside files and registered names, with the function of a network that gives the tensors."""
+
+
+def _spread(model: Model, tensors: dict[str, Tensor], in_chans: int) -> dict[str, Tensor]:
+    """Return starting weights for a number of channels, and say so where it is not theirs."""
+    there = networks.stem_channels(model.network, tensors)
+    if there == in_chans:
+        return tensors
+    warnings.warn(
+        f"the first layer of {model.init} takes {there} channels: its filters are spread over {in_chans}", stacklevel=4
+    )
+    return networks.fit_channels(model.network, tensors, in_chans)
 
 
 def _load(model: nn.Module, network: str, tensors: dict[str, Tensor]) -> None:

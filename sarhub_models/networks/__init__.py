@@ -25,6 +25,7 @@ __all__ = [
     "assign",
     "build",
     "explain_renaming",
+    "fit_channels",
     "fit_options",
     "head_classes",
     "identify",
@@ -133,6 +134,18 @@ def fit_options(network: str, tensors: Mapping[str, torch.Tensor], options: Mapp
     """Return trained tensors as :func:`build` with these options needs them: position embeddings of another size."""
     entry = spec(network)
     return entry.fit(tensors, {**entry.timm_args, **options})
+
+
+def fit_channels(network: str, tensors: Mapping[str, torch.Tensor], in_chans: int) -> Tensors:
+    """Return trained tensors for another number of channels: each gets the same part of what all together had.
+
+    An image that is alike in all channels has the response that it had in the trained network.
+    """
+    name = f"{spec(network).stem}.weight"
+    weight = tensors.get(name)
+    if weight is None or weight.ndim != 4 or weight.shape[1] == in_chans:
+        return dict(tensors)
+    return {**tensors, name: weight.sum(1, keepdim=True).div(in_chans).repeat(1, in_chans, 1, 1)}
 
 
 @lru_cache(maxsize=128)

@@ -205,3 +205,16 @@ def test_imagenet_weights_of_an_installed_package_need_no_network(
     monkeypatch.setattr(networks, "spec", lambda name: spec)
     found = starting_weights("efficientnet_lite0", "imagenet")
     assert found.keys() == there.keys() and all(torch.equal(found[name], there[name]) for name in there)
+
+
+@pytest.mark.parametrize("network", ["mobilenetv3", "resnet18", "vit_small_patch16"])
+def test_weights_of_other_channels_answer_alike_bands_as_before(network: str, tmp_path: Path) -> None:
+    given = networks.build(network, num_classes=13)
+    save_file({key: tensor.contiguous() for key, tensor in given.state_dict().items()}, tmp_path / "w.safetensors")
+    model = NO_WEIGHTS.model_copy(update={"network": network, "init": str(tmp_path / "w.safetensors")})
+    with pytest.warns(UserWarning, match="takes 3 channels: its filters are spread over 2"):
+        two = build_network(model, 13, 224, 0, in_chans=2)
+    image = torch.randn(2, 1, 224, 224)
+    given, two = given.eval(), two.eval()
+    expected = given.forward_features(image.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(two.forward_features(image.expand(-1, 2, -1, -1)), expected, rtol=1e-3, atol=1e-4)

@@ -96,6 +96,11 @@ def choose_start(options: Options, first: Path, *, size: int | None = None, dens
         raise OptionError(
             f"{model} has the decoder {info.decoder} for {info.task}: it starts fine-tunings for such alone"
         )
+    file = own_file(model)
+    init = str(file.resolve()) if file is not None else model
+    if info.input.bands == (SINGLE,) and options.band is None and len(options.bands or ()) > 1:
+        # One band of weights says nothing of how several are prepared; its filters are spread over them
+        return dataclasses.replace(_from_nothing(info.network, options, first, size), init=init)
     given = {name: value for name, value in dataclasses.asdict(info.preprocessing).items() if name in _FIELDS}
     given |= {"mean": list(info.preprocessing.mean), "std": list(info.preprocessing.std)}
     if options.radiometry == "dn":
@@ -108,8 +113,6 @@ def choose_start(options: Options, first: Path, *, size: int | None = None, dens
     entry = dataclasses.asdict(info.input)
     entry |= {"bands": list(info.input.bands), "range": None if info.input.range is None else list(info.input.range)}
     names = () if info.input.bands == (SINGLE,) else info.input.bands
-    file = own_file(model)
-    init = str(file.resolve()) if file is not None else model
     return Start(info.network, init, entry, {k: v for k, v in given.items() if v is not None}, names, info)
 
 

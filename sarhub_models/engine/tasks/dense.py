@@ -32,7 +32,7 @@ class DenseObjective(Objective):
         network = build_dense(
             recipe.model.network, str(model.decoder), num_classes=self.classes, in_chans=channels, side=side
         )
-        load_start(network, model, side)
+        load_start(network, model, side, in_chans=channels)
         return network
 
     @property

@@ -209,6 +209,20 @@ def test_two_bands_in_decibels(tmp_path: Path) -> None:
     assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
 
 
+def test_weights_of_one_band_start_a_network_of_two(tmp_path: Path) -> None:
+    data = write_chips(tmp_path / "chips", bands=2)
+    with pytest.warns(
+        UserWarning, match="first layer of mobilenetv3_dsn takes 3 channels: its filters are spread over 2"
+    ):
+        done = start(data, tmp_path / "run", model="mobilenetv3_dsn", bands=("VV", "VH"), radiometry="db", steps=4)
+    info = sarhub.model_info(done.folder)
+    assert info.input.bands == ("VV", "VH") and info.input.radiometry == "db"
+    ours = sarhub.create_model(done.folder).state_dict()["conv_stem.weight"]
+    theirs = sarhub.create_model("mobilenetv3_dsn", pretrained=True).state_dict()["conv_stem.weight"]
+    torch.testing.assert_close(ours.sum(1), theirs.sum(1), atol=0.05, rtol=0)  # a few steps away
+    assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
+
+
 def test_one_band_of_two_is_learned_and_predicted(tmp_path: Path) -> None:
     data = write_chips(tmp_path / "chips")
     for file in data.rglob("*.npy"):
