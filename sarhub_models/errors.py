@@ -61,7 +61,7 @@ class RadiometryWarning(UserWarning):
 
 
 class BandsWarning(UserWarning):
-    """An image has bands that the network does not take; they are left out."""
+    """An image has bands that the network does not take, which are left out; or its only band is another one."""
 
 
 class UnknownNameError(SarHubError, KeyError):

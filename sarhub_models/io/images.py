@@ -17,7 +17,7 @@ from ..errors import BandsWarning, ImageError
 from .decoders import DECODERS, is_image
 from .geotiff import COLORS, open_geotiff
 from .limits import check_regular
-from .raster import Raster, polarization
+from .raster import Raster, apart, polarization
 
 __all__ = [
     "SUFFIXES",
@@ -40,7 +40,9 @@ SUFFIXES = tuple(DECODERS)
 """Suffixes of the files that can be read, in lower case."""
 
 _SEPARATED = re.compile(r"(?<![A-Za-z0-9])(vv|vh|hv|hh)(?![A-Za-z0-9])", re.IGNORECASE)
-_NUMBER = re.compile(r"-\d{3}$")  # of a measurement in a SAFE folder, another one for each polarization
+# Of a SAFE folder; the number at the end is another one for each polarization
+_MEASUREMENT = re.compile(r"s1[a-z]-.*-\d{3}", re.IGNORECASE)
+_APART = 0.5  # pixels, between polarizations
 _MEASUREMENTS = 6  # in a SAFE folder, at most
 
 
@@ -209,6 +211,8 @@ def _withcompanions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raster
     for other, one in found:
         if one.array.shape != raster.array.shape or one.array.dtype != raster.array.dtype:
             raise ImageError(f"{other.name} has shape {one.array.shape}, expected {raster.array.shape} as here")
+        if apart(one, raster) > _APART:
+            raise ImageError(f"{other.name} says that it lies elsewhere than this file: bring both to one grid")
     valid = None
     if any(one.valid is not None for _, one in found):
         valid = np.concatenate([one.array == one.array if one.valid is None else one.valid for _, one in found])
@@ -223,12 +227,10 @@ def _withcompanions(file: Path, raster: Raster, wanted: Sequence[str]) -> Raster
 
 def companions(file: Path, wanted: Sequence[str]) -> list[Path]:
     """Return the files of the other polarizations beside one, by what they must be called: folders may be large."""
-    number = _NUMBER.search(file.stem)
-    numbers = [""]
-    if number is not None:
-        own = int(number.group()[1:])
-        numbers = [f"-{n:03d}" for n in range(max(own - _MEASUREMENTS, 1), own + _MEASUREMENTS + 1)]
-    stem = _NUMBER.sub("", file.stem)
+    stem, numbers = file.stem, [""]
+    if _MEASUREMENT.fullmatch(stem):
+        stem, own = stem[:-3], int(stem[-3:])
+        numbers = [f"{n:03d}" for n in range(max(own - _MEASUREMENTS, 1), own + _MEASUREMENTS + 1)]
     names = [
         f"{_renamed(stem, name)}{end}{file.suffix}"
         for name in wanted
@@ -264,8 +266,8 @@ def _without_polarization(file: Path) -> str:
     """Return the name of a file, the same for all polarizations of one image."""
     if not polarization(file.stem):
         return file.name
-    stem = _SEPARATED.sub("*", file.stem)
-    return f"{_NUMBER.sub('', stem)}{file.suffix.lower()}"
+    stem = file.stem[:-3] if _MEASUREMENT.fullmatch(file.stem) else file.stem
+    return f"{_SEPARATED.sub('*', stem)}{file.suffix.lower()}"
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..errors import ImageError, NodataError, OptionError
+from ..errors import BandsWarning, ImageError, NodataError, OptionError
 
-__all__ = ["SKIP_ABOVE", "Raster", "check_nodata", "fill_nodata", "polarization"]
+__all__ = ["SKIP_ABOVE", "Raster", "apart", "check_nodata", "fill_nodata", "polarization"]
 
 SKIP_ABOVE = 0.1
 """Share of pixels without data above which the policy ``"skip"`` leaves an image out."""
@@ -83,6 +84,9 @@ class Raster:
         Raises:
             ImageError: the file says other names than ``given``, has another number of bands, lacks one, or nobody
                 says which is which. One band for one that is wanted needs no name.
+
+        Warns:
+            BandsWarning: the only band says another polarization than the one that is wanted.
         """
         names, count = self.bands or ("",) * len(self.array), len(self.array)
         if given is not None:
@@ -96,6 +100,8 @@ class Raster:
                 )
             names = tuple(given)
         if len(wanted) == count == 1:
+            if (there := polarization(names[0])) and polarization(wanted[0]) not in ("", there):
+                warnings.warn(f"holds {there}, and {wanted[0]} is expected", BandsWarning, stacklevel=4)
             return self
         upper = [name.upper() for name in names]
         if all(upper.count(name.upper()) == 1 for name in wanted):
@@ -113,6 +119,18 @@ class Raster:
         return (
             self.array if self.valid is None else fill_nodata(self.array, self.valid, nodata=nodata, reason=self.reason)
         )
+
+
+def apart(one: Raster, other: Raster) -> float:
+    """Return how many pixels apart two rasters of one size put the same pixel, at most; 0 where one says no place."""
+    if one.crs is None or other.crs is None or one.transform is None or other.transform is None:
+        return 0.0
+    if one.crs != other.crs:
+        return np.inf
+    height, width = one.array.shape[-2:]
+    way = ~other.transform * one.transform
+    corners = [(x, y) for x in (0, width) for y in (0, height)]
+    return max(float(np.hypot(*np.subtract(way * corner, corner))) for corner in corners)
 
 
 def check_nodata(nodata: str) -> None:

@@ -15,6 +15,7 @@ from .files import replacing, write_text
 __all__ = ["check_table", "read_table", "write_table"]
 
 _SUFFIXES = (".csv", ".parquet")
+_CELL = 1 << 26  # bytes of one, which may hold all boxes of an image
 
 
 def check_table(file: str | os.PathLike[str], *, suffixes: Sequence[str] = _SUFFIXES) -> Path:
@@ -118,6 +119,14 @@ def _columns(rows: Sequence[Mapping[str, Any]], target: Path) -> dict[str, list[
 
 
 def _read_csv(source: Path, text: Collection[str] | None) -> tuple[list[str], list[dict[str, Any]]]:
+    usual = csv.field_size_limit(_CELL)
+    try:
+        return _csv_rows(source, text)
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _csv_rows(source: Path, text: Collection[str] | None) -> tuple[list[str], list[dict[str, Any]]]:
     with source.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.reader(stream, strict=True)
         names = next(reader, None)

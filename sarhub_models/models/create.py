@@ -343,9 +343,8 @@ def _fit_channels(tensors: networks.Tensors, entry: networks.NetworkSpec, info: 
         if channels != list(range(weight.shape[1])):
             for name in (stem, *entry.by_band):
                 tensors[name] = tensors[name][:, channels].contiguous()
-    elif weight.shape[1] != len(channels):
-        folded = weight.double().sum(dim=1, keepdim=True) / len(channels)
-        tensors[stem] = folded.to(weight.dtype).repeat(1, len(channels), 1, 1)
+    else:
+        tensors.update(networks.fit_channels(info.network, tensors, len(channels)))
 
 
 def _describe(model: nn.Module, info: ModelInfo, channels: list[int], whole: bool) -> None:

@@ -124,7 +124,7 @@ def export_named(
             "the trained head, or give 0 to export features; train another head first and export it as a checkpoint"
         )
     choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
-    trained, info = pretrained or choice.file is not None, choice.info
+    trained, info = pretrained or checkpoint_path is not None, choice.info
     if info.decoder is not None:
         raise OptionError(
             f"{info.name} has the decoder {info.decoder} for {info.task}: only networks for whole images are exported; "

@@ -102,6 +102,10 @@ def import_checkpoint(
     return Imported(info, path, tuple(reasons))
 
 
+_USUAL = frozenset(["best", "checkpoint", "last", "model", "pytorch_model", "weights"])
+"""What training programs call their files."""
+
+
 def _checked_name(file: Path, name: str | None) -> str | None:
     """Return the name of the model, which a file from another cache says itself.
 
@@ -123,7 +127,8 @@ def _checked_name(file: Path, name: str | None) -> str | None:
 
 def _guess(file: Path, network: str, channels: int, classes: int, reasons: list[str]) -> ModelInfo:
     infos = [info for name in list_models(network=network) if (info := model_info(name)).input.channels == channels]
-    released = [info for info in infos if file.name in _released_names(info)]
+    usual = file.stem.lower() in _USUAL  # a name that proves nothing
+    released = [] if usual else [info for info in infos if file.name in _released_names(info)]
     if len(released) == 1:
         reasons.append("its name is that of the released file")
         return released[0]

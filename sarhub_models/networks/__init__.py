@@ -145,7 +145,8 @@ def fit_channels(network: str, tensors: Mapping[str, torch.Tensor], in_chans: in
     weight = tensors.get(name)
     if weight is None or weight.ndim != 4 or weight.shape[1] == in_chans:
         return dict(tensors)
-    return {**tensors, name: weight.sum(1, keepdim=True).div(in_chans).repeat(1, in_chans, 1, 1)}
+    shared = weight.double().sum(1, keepdim=True) / in_chans
+    return {**tensors, name: shared.to(weight.dtype).repeat(1, in_chans, 1, 1)}
 
 
 @lru_cache(maxsize=128)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -25,7 +27,9 @@ _WRAPPERS = frozenset(
         "vision_encoder",
     ]
 )
-_OF_TRAINING = re.compile(r"criterion|loss|metric|accuracy|head|classifier|fc", re.IGNORECASE)
+_OF_TRAINING = re.compile(r"criterion|loss|metric|accuracy|head|classifier|fc(?!_norm)", re.IGNORECASE)
+_HEADS = frozenset(["classifier", "cls_head.fc", "fc", "head", "head.fc"])
+"""Names of a classifier."""
 _COUNTER = "num_batches_tracked"
 
 Layout = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
@@ -81,12 +85,13 @@ def _below(
     steps = [f"the prefix {prefix} was removed"] if prefix else []
     steps += [f"{len(lacking)} counters of batches that it lacks are 0"] if lacking else []
     if f"{head}weight" not in found and (other := _other_head(rest, entry, layout_of, found)):
-        found |= {
-            f"{head}{leaf}": rest.pop(f"{other}.{leaf}") for leaf in ("weight", "bias") if f"{other}.{leaf}" in rest
-        }
+        weight = rest.pop(f"{other}.weight")
+        found |= {f"{head}weight": weight, f"{head}bias": rest.pop(f"{other}.bias", weight.new_zeros(len(weight)))}
         steps.append(f"its head is {other}")
     if not all(_OF_TRAINING.search(name) for name in rest):
         return None
+    if lost := [name for name, tensor in rest.items() if name.endswith("weight") and tensor.ndim == 2]:
+        warnings.warn(f"linear layers of the file are left out, {lost[0]} among them: is it its head?", stacklevel=2)
     steps += [f"{len(rest)} tensors of its training were left out ({min(rest)})"] if rest else []
     return found, tuple(steps)
 
@@ -94,12 +99,18 @@ def _below(
 def _other_head(
     rest: Tensors, entry: NetworkSpec, layout_of: Callable[[Tensors], Layout], found: Tensors
 ) -> str | None:
-    """Return the one linear layer in the rest that takes the features of the network."""
-    names = [name.removesuffix(".weight") for name, t in rest.items() if name.endswith(".weight") and t.ndim == 2]
+    """Return the linear layer in the rest that takes the features of the network and gives the classes.
+
+    It is called as classifiers are, or there is no other; a layer that others follow in the same part is none.
+    """
+    linear = [name.removesuffix(".weight") for name, t in rest.items() if name.endswith(".weight") and t.ndim == 2]
+    parts = Counter(name.rpartition(".")[0] for name in linear if "." in name)
     fitting = []
-    for name in names:
+    for name in linear:
         weight = rest[f"{name}.weight"]
         expected = layout_of({**found, f"{entry.head}.weight": weight}).get(f"{entry.head}.weight")
-        if expected is not None and expected[0] == tuple(weight.shape) and f"{name}.bias" in rest:
+        alone = parts[name.rpartition(".")[0]] < 2
+        if expected is not None and expected[0] == tuple(weight.shape) and alone:
             fitting.append(name)
-    return fitting[0] if len(fitting) == 1 else None
+    called = [name for name in fitting if name in _HEADS]
+    return (called or fitting)[0] if len(called) == 1 or len(fitting) == 1 else None

@@ -25,7 +25,7 @@ _CODE = 128  # width of the encoding of a wavelength
 _DOFA_WAVELENGTH = 3.75  # of both bands: what DOFA's authors call Sentinel-1 in the release of these weights
 _COPERNICUS_WAVELENGTH, _COPERNICUS_BANDWIDTH = 5e7, 1e9  # nm
 _UNKNOWN = ("coord", "scale", "time")
-_OF_TRAINING = ("mask_token", "norm.", "projector.", "head.", "patch_embed_variable.", "decoder_")
+_OF_TRAINING = ("mask_token", "norm.", "projector.", "patch_embed_variable.", "decoder_")
 
 
 class PaddedViT(VisionTransformer):
@@ -59,9 +59,9 @@ def _rename(prefix: str, code: Callable[[], torch.Tensor], tensors: Mapping[str,
     if f"{prefix}weight_generator.fc_weight.weight" not in tensors:
         return dict(tensors)
     embedding = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-    renamed = {
-        name: tensor for name, tensor in tensors.items() if not name.startswith((prefix, "patch_embed", *_OF_TRAINING))
-    }
+    of_training = (*_OF_TRAINING, "head.") if "mask_token" in tensors else _OF_TRAINING  # whose head is none of classes
+    left_out = (prefix, "patch_embed", *of_training)
+    renamed = {name: tensor for name, tensor in tensors.items() if not name.startswith(left_out)}
     for leaf, tensor in patch_convolution(embedding, code(), _PATCH).items():
         renamed[f"patch_embed.proj.{leaf}"] = tensor
     for kind in _UNKNOWN:

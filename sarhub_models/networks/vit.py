@@ -31,7 +31,8 @@ def _rename(tensors: Mapping[str, torch.Tensor]) -> Tensors:
         if not _OF_AUTOENCODER.match(name.removeprefix(_RADAR))
     }
     width = renamed.get("blocks.0.norm1.weight")
-    if width is not None and "norm.weight" not in renamed and "norm.bias" not in renamed:
+    mean_pooled = "fc_norm.weight" in renamed  # a network without this norm, which these files must not be taken for
+    if width is not None and not mean_pooled and "norm.weight" not in renamed and "norm.bias" not in renamed:
         renamed["norm.weight"], renamed["norm.bias"] = torch.ones_like(width), torch.zeros_like(width)
     return renamed
 

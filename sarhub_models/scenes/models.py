@@ -27,7 +27,7 @@ from ..transforms.amplitude import as_tensor
 from ..zoo.entries import SINGLE
 from ..zoo.manifest import own_file
 
-__all__ = ["BOX", "KINDS", "ModelSpec", "WindowModel", "needs", "probe"]
+__all__ = ["BOX", "KINDS", "ModelSpec", "WindowModel", "needs", "numbers_of", "probe"]
 
 KINDS = ("classes", "boxes", "features", "dense")
 """What a window becomes: probabilities of classes, boxes of :data:`BOX` numbers, one vector, or a map of vectors."""
@@ -182,6 +182,15 @@ def needs(weights: str | os.PathLike[str]) -> tuple[tuple[str, ...], str | None,
     bands = tuple(name for name in info.input.bands if name != SINGLE)
     trained = {name: list(images[name]) for name in ("bands", "band") if images.get(name)}
     return bands, None if said is None else str(said), trained
+
+
+def numbers_of(weights: str | os.PathLike[str]) -> float | None:
+    """Return the number that stood for amplitude 1 in a fine-tuning on numbers as they are stored; else ``None``."""
+    info = find_info(weights)
+    images = (info.training or {}).get("images", {})
+    stored = (images.get("radiometry") or info.input.radiometry) in (None, "amplitude", "dn")
+    scale: float | None = images.get("full_scale") if stored else None
+    return scale
 
 
 def _check_task(spec: ModelSpec) -> None:

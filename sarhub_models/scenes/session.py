@@ -17,7 +17,7 @@ from ..transforms.radiometry import RADIOMETRIES
 from ..zoo.manifest import own_file
 from .georeference import Georeference, coordinates, parse_system
 from .groups import Groups, groups_folder
-from .models import ModelSpec, WindowModel, needs, probe
+from .models import ModelSpec, WindowModel, needs, numbers_of, probe
 from .mosaic import Grid, cells, done_groups, strips
 from .plan import Plan, make_plan
 from .products import find_scenes
@@ -269,8 +269,14 @@ def open_session(
         raise OptionError(f"maps (.tif) can be warped to a grid, {out} is none: leave to_grid out")
     with specs[0].open() as first:
         said = first.radiometry
-    if reading.full_scale is not None and expected != "dn" and said in RADIOMETRIES and RADIOMETRIES[said].calibration:
-        raise OptionError(f"{specs[0].path} holds {RADIOMETRIES[said].title}, calibrated already: leave full_scale out")
+    calibrated = said in RADIOMETRIES and RADIOMETRIES[said].calibration is not None
+    if calibrated and reading.full_scale is not None and expected != "dn":
+        raise OptionError(f"{specs[0].path} holds {said}, calibrated already: leave full_scale out")
+    if calibrated and reading.radiometry is None and (scale := numbers_of(weights)) is not None:
+        raise OptionError(
+            f"{specs[0].path} would be calibrated to {said}, and {weights} was fine-tuned on numbers of which "
+            f"{scale:g} are amplitude 1: say radiometry='dn' for those of the product, or another one"
+        )
     file = None if os.fspath(weights).startswith(HUB) else own_file(weights)
     source = os.fspath(weights) if file is None else str(Path(weights).absolute())
     model = WindowModel(ModelSpec(source, kind, said or expected, reading.full_scale, running.device))

@@ -79,7 +79,7 @@ def command(
         raise OptionError("give --checkpoint or --untrained, not both")
     found = {file: name for name, file in named_images(images).items()}
     network, transform, info = (
-        _untrained(model, radiometry, full_scale)
+        _untrained(model, preprocessing, radiometry, full_scale)
         if untrained
         else open_model(
             model, checkpoint_path=checkpoint, preprocessing=preprocessing, radiometry=radiometry, full_scale=full_scale
@@ -119,16 +119,20 @@ def command(
     print(f"{out}: {rows} images, {columns} features each")
 
 
-def _untrained(model: str, radiometry: str | None, full_scale: float | None) -> tuple[nn.Module, Pipeline, ModelInfo]:
+def _untrained(
+    model: str, preprocessing: str | None, radiometry: str | None, full_scale: float | None
+) -> tuple[nn.Module, Pipeline, ModelInfo]:
     """Return a network with random weights that are the same every time, its preprocessing and its entry."""
     import torch
 
-    from ...models.choice import find_info
-    from ...models.create import create_model, create_transform
+    from ...models.choice import choose
+    from ...models.create import build_model, create_transform
 
+    choice = choose(model, preprocessing=preprocessing)
     torch.manual_seed(0)
-    transform = create_transform(model, radiometry=radiometry, full_scale=full_scale)
-    return create_model(model, num_classes=0), transform, find_info(model)
+    prepared = preprocessing or model
+    transform = create_transform(prepared, radiometry=radiometry, full_scale=full_scale)
+    return build_model(choice, None, num_classes=0), transform, choice.info
 
 
 def _of_scale(reason: str) -> bool:

@@ -140,7 +140,13 @@ def _of_images(
     """Return the predictor of images, their files, and their names."""
     from ...features.predict import Predictor
     from ...io.images import list_images, one_per_image
+    from ...scenes.products import is_safe
 
+    if images.is_dir() and is_safe(images):
+        raise OptionError(
+            f"{images} is a Sentinel-1 product, which is read as a whole and calibrated: give --out FILE.tif for a "
+            "map, .geojson or .parquet for boxes"
+        )
     predictor = Predictor(
         weights,
         radiometry=options.radiometry,

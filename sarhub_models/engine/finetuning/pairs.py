@@ -17,12 +17,14 @@ from ...errors import DataError, ImageError, OptionError
 from ...io.images import list_images, one_per_image
 from ...io.masks import read_numbers
 from ...io.progress import progress_bar
+from ...io.raster import apart
 from ...io.tables import read_table, write_table
 from ...transforms import Pipeline, normalize_amplitude
 from .table import PARENT, SPLITS, Chip, check_split_folders, divide, group_of
 
 IMAGES, MASKS = "images", "masks"
 _MOST = 64  # classes; a mask with more numbers is no mask
+_APART = 0.5  # pixels by which a mask may lie beside its image
 _SHOWN = 3
 _BAND = re.compile(r"[-_.](vv|vh|hv|hh)$", re.IGNORECASE)
 
@@ -199,6 +201,8 @@ def look_at_pair(root: Path, pair: Pair, bands: Bands, transform: Pipeline, *, f
             f"{root / pair.mask} has {mask.mask.shape[0]} x {mask.mask.shape[1]} pixels, its image {file} "
             f"{size[0]} x {size[1]}"
         )
+    if (off := apart(raster, mask)) > _APART:
+        raise DataError(f"{root / pair.mask} lies {off:.3g} pixels beside its image {file}, as both files say")
     numbers, counts = np.unique(mask.array[0][mask.mask & raster.mask], return_counts=True)
     if len(numbers) > _MOST:
         raise DataError(f"{root / pair.mask} holds {len(numbers)} different numbers, {_MOST} at most: is it an image?")

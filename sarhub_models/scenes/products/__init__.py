@@ -147,13 +147,18 @@ def _text(file: Path) -> str:
         raise ImageError(f"{file}: expected a list of scenes in UTF-8 ({err}); save it in this encoding") from err
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    found = []
+def _in_folder(folder: Path, seen: set[tuple[int, int]] | None = None) -> list[Path]:
+    """Return the scenes of a folder and its subfolders, each folder once: links may lead in a circle."""
+    seen, status = set() if seen is None else seen, folder.stat()
+    if (status.st_dev, status.st_ino) in seen:
+        return []
+    seen.add((status.st_dev, status.st_ino))
+    found: list[Path] = []
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            found += [entry] if is_safe(entry) else _in_folder(entry)
+            found += [entry] if is_safe(entry) else _in_folder(entry, seen)
         elif entry.suffix.lower() in (*_NITF, ".tif", ".tiff", ".zip") or (
             entry.suffix.lower() in ENVI and envi_header(entry) is not None
         ):
