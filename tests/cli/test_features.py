@@ -97,15 +97,18 @@ def test_one_image_is_an_input_too(images: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_untrained_features_are_the_same_every_time(images: Path, tmp_path: Path) -> None:
-    def features(name: str, *more: str) -> np.ndarray:
+    def features(name: str, *more: str, model: str = "mobilenetv3_dsn") -> np.ndarray:
         out = tmp_path / f"{name}.safetensors"
-        assert main(["features", str(images), "--model", "mobilenetv3_dsn", "--out", str(out), *more]) == 0
+        assert main(["features", str(images), "--model", model, "--out", str(out), *more]) == 0
         with safe_open(out, "np") as file:
             return file.get_tensor("features")
 
     one, other = features("one", "--untrained"), features("other", "--untrained")
     np.testing.assert_array_equal(one, other)
     assert not np.allclose(one, features("trained"), atol=0.1)
+    mine = str(tmp_path / "mine.safetensors")
+    assert main(["export", "mobilenetv3_dsn", "--format", "safetensors", "--out", mine]) == 0
+    np.testing.assert_array_equal(one, features("of_file", "--untrained", model=mine))
     assert main(["features", "x", "--model", "y", "--out", "z", "--untrained", "--checkpoint", "w"]) == 2
 
 

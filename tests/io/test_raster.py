@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 import rasterio
 from PIL import Image
 
-from sarhub_models.errors import ImageError, NodataError, OptionError
-from sarhub_models.io.images import one_per_image, read_bands, read_image, read_raster
+from sarhub_models.errors import BandsWarning, ImageError, NodataError, OptionError
+from sarhub_models.io.images import image_of, one_per_image, read_bands, read_image, read_raster
 from sarhub_models.io.raster import Raster, fill_nodata, polarization
 
 RAMP = np.arange(1, 49, dtype=np.float32).reshape(6, 8)
@@ -327,3 +328,37 @@ def test_where_a_tiff_lies_is_kept(tmp_path: Path) -> None:
 
 def test_all_is_valid_where_nothing_is_said() -> None:
     assert Raster(RAMP[None]).mask.all()
+
+
+def test_numbers_at_the_end_tell_images_apart(tmp_path: Path) -> None:
+    """Only in a SAFE folder the number is another one for each polarization."""
+    for number in (1, 2, 30):
+        for value, band in enumerate(("vv", "vh")):
+            np.save(tmp_path / f"ship-{band}-{number:03d}.npy", np.full((4, 4), 10 * number + value, np.float32))
+    files = sorted(tmp_path.iterdir())
+    assert [file.stem for file in one_per_image(files, ("VV", "VH"))] == ["ship-vv-001", "ship-vv-002", "ship-vv-030"]
+    assert image_of(files, ("VV", "VH"))[tmp_path / "ship-vh-030.npy"] == tmp_path / "ship-vv-030.npy"
+    assert read_bands(tmp_path / "ship-vv-002.npy", ("VV", "VH"))[:, 0, 0].tolist() == [20, 21]
+    (tmp_path / "ship-vh-001.npy").unlink()
+    with pytest.raises(ImageError, match="holds 1 and calls them VV"):
+        read_bands(tmp_path / "ship-vv-001.npy", ("VV", "VH"))
+
+
+def test_polarizations_that_lie_elsewhere_are_no_image(tmp_path: Path) -> None:
+    for band, left in (("VV", 5e5), ("VH", 5e5 + 5e4)):
+        profile = {"driver": "GTiff", "height": 4, "width": 4, "count": 1, "dtype": "float32", "crs": "EPSG:32633"}
+        place = rasterio.transform.from_origin(left, 5e6, 10, 10)
+        with rasterio.open(tmp_path / f"q_{band}.tif", "w", transform=place, **profile) as out:
+            out.write(np.ones((1, 4, 4), np.float32))
+    with pytest.raises(ImageError, match="lies elsewhere than this file"):
+        read_bands(tmp_path / "q_VV.tif", ("VV", "VH"))
+
+
+def test_another_polarization_than_expected_is_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "scene_VH.npy", np.ones((4, 4), np.float32))
+    with pytest.warns(BandsWarning, match="holds VH, and VV is expected"):
+        read_bands(tmp_path / "scene_VH.npy", ("VV",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_bands(tmp_path / "scene_VH.npy", ("VH",))
+        read_bands(tmp_path / "scene_VH.npy", ("amplitude",))

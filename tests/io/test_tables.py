@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import sys
 from pathlib import Path
@@ -98,3 +99,11 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingDependencyError, match=r"sarhub-models\[parquet\].*\.csv"):
         write_table(ROWS, tmp_path / "t.parquet")
+
+
+def test_cells_of_any_length_are_read(tmp_path: Path) -> None:
+    """All boxes of an image are one cell; the limit of others in the process stays as it was."""
+    write_table([{"name": "a", "boxes": "1 2 3 4;" * 40_000}], tmp_path / "t.csv")
+    usual = csv.field_size_limit()
+    assert len(read_table(tmp_path / "t.csv")[0]["boxes"]) == 320_000
+    assert csv.field_size_limit() == usual

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.torch_version import TorchVersion
 
@@ -241,3 +242,11 @@ def test_missing_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     err = capsys.readouterr().err
     assert str(tmp_path / "no") in err
     assert err.count("\n") == 1
+
+
+def test_untrained_is_untrained_of_a_file_too(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.safetensors"
+    export.export_named("mobilenetv3_dsn", mine, format="safetensors")
+    export.export_named(str(mine), tmp_path / "random.safetensors", format="safetensors", pretrained=False)
+    trained, random = (load_file(file)["conv_stem.weight"] for file in (mine, tmp_path / "random.safetensors"))
+    assert not torch.equal(trained, random)

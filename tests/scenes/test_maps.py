@@ -34,6 +34,7 @@ from sarhub_models.scenes.similar import find_similar
 from sarhub_models.weights import write_weights
 from sarhub_models.zoo.description import to_metadata
 
+from .safe import Measurement, grd, write_safe
 from .test_products import write_tif
 
 MODEL = "mobilenetv3_dsn"
@@ -127,6 +128,23 @@ def test_the_band_of_the_fine_tuning_is_that_of_the_scene(
     assert "two.tif: the weights take one band, the scene has 2 (?, ?); say which" in capsys.readouterr().err
     assert main([*arguments, "--bands", "VV,VH"]) == 1
     assert "has 2 (VV, VH); say which one to read with band=1 to 2 or its name (--band" in capsys.readouterr().err
+
+
+def test_products_are_not_calibrated_for_weights_of_stored_numbers(tmp_path: Path) -> None:
+    product = write_safe(tmp_path, [Measurement("VV", grd((130, 160)))])
+    info = dataclasses.replace(sarhub.model_info(MODEL), training={"images": {"full_scale": 65535.0}})
+    weights = tmp_path / "run.safetensors"
+    write_weights(sarhub.create_model(MODEL, pretrained=True).state_dict(), weights, info=to_metadata(info))
+    with pytest.raises(OptionError, match=r"numbers of which 65535 are amplitude 1: say radiometry='dn'"):
+        map_classes(product, weights=weights, out=tmp_path / "map.tif", running=QUIET)
+    map_classes(
+        product,
+        weights=weights,
+        out=tmp_path / "map.tif",
+        running=QUIET,
+        reading=Reading(radiometry="dn", full_scale=65535),
+    )
+    assert main(["predict", str(weights), str(product), "--out", str(tmp_path / "masks")]) == 2
 
 
 @pytest.mark.slow

@@ -156,6 +156,14 @@ def test_items_of_files_here_and_lists_of_addresses(store: Store, folder: Path, 
     ]
 
 
+def test_links_in_a_circle_are_no_further_scenes(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    file = write_tif(tmp_path / "sub" / "a.tif", np.ones((8, 8), np.float32))
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
+    (tmp_path / "twice").symlink_to(tmp_path / "sub")
+    assert find_scenes(tmp_path) == [file]
+
+
 def test_lists_of_windows_editors(folder: Path, tmp_path: Path) -> None:
     """They put a mark before the text, or write another encoding than UTF-8."""
     (tmp_path / "größe").symlink_to(folder)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 
 import sarhub_models as sarhub
@@ -87,6 +88,46 @@ def test_the_steps_are_told(state: State) -> None:
     assert found.keys() == state.keys()
     assert steps == ("the prefix backbone. was removed", "its head is head.fc")
     assert networks.explain_renaming("resnet18", state)[1] == ()
+
+
+HEADS: dict[str, dict[str, tuple[int, ...]]] = {
+    "without bias": {"head.weight": (5, 512)},
+    "beside another": {"head.weight": (5, 512), "head.bias": (5,), "aux_head.weight": (2, 512), "aux_head.bias": (2,)},
+    "beside a projection": {
+        **{"head.fc.weight": (5, 512), "head.fc.bias": (5,)},
+        **{"projection_head.weight": (128, 512), "projection_head.bias": (128,)},
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore:linear layers of the file are left out")
+@pytest.mark.parametrize("form", HEADS)
+def test_the_classifier_is_kept(state: State, tmp_path: Path, form: str) -> None:
+    head = {name: torch.randn(shape) for name, shape in HEADS[form].items()}
+    body = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    torch.save({"state_dict": {**prefixed(body, "backbone."), **head}}, tmp_path / "w.pth")
+    model = sarhub.create_model(NAME, pretrained=tmp_path / "w.pth")
+    weight = next(tensor for name, tensor in head.items() if name in ("head.weight", "head.fc.weight"))
+    assert torch.equal(model.get_classifier().weight, weight)
+    bias = head.get("head.bias", head.get("head.fc.bias", torch.zeros(5)))
+    assert torch.equal(model.get_classifier().bias, bias)
+
+
+def test_layers_before_another_one_are_no_classifier(state: State, tmp_path: Path) -> None:
+    head = {"head.0.weight": torch.ones(256, 512), "head.0.bias": torch.ones(256)}
+    head |= {"head.2.weight": torch.ones(5, 256), "head.2.bias": torch.ones(5)}
+    body = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    torch.save({"state_dict": {**prefixed(body, "backbone."), **head}}, tmp_path / "w.pth")
+    with pytest.warns(UserWarning, match=r"linear layers of the file are left out, head\.0\.weight among them"):
+        model = sarhub.create_model(NAME, pretrained=tmp_path / "w.pth")
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 512)
+
+
+def test_a_transformer_of_mean_features_is_not_taken_for_one_with_a_class_token(tmp_path: Path) -> None:
+    other = timm.create_model("vit_small_patch16_224", global_pool="avg", num_classes=7, in_chans=2)
+    torch.save(other.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"fc_norm\.bias"):
+        sarhub.create_model("vit_small_patch16_ssl4eo.mae", checkpoint_path=tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("extra", ["decoder.weight", "layer5.0.conv1.weight", "layer3.7.bn1.weight"])

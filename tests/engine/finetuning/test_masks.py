@@ -202,6 +202,18 @@ def test_a_killed_run_ends_as_the_whole_one(pairs: Path, tmp_path: Path) -> None
     assert (cut / "best.safetensors").read_bytes() == (whole / "best.safetensors").read_bytes()
 
 
+def test_a_mask_that_lies_elsewhere_than_its_image_is_refused(tmp_path: Path) -> None:
+    """Such as one that is stored from south to north, with a transform that says so."""
+    data = write_pairs(tmp_path / "pairs", count=4)
+    south_up = PLACE * PLACE.translation(0, 64) * PLACE.scale(1, -1)
+    for file in (data / "masks").iterdir():
+        mask = np.asarray(Image.open(file))[None, ::-1].copy()
+        file.unlink()
+        write_tif(file.with_suffix(".tif"), mask, crs="EPSG:32632", transform=south_up)
+    with pytest.raises(DataError, match=r"0\.tif lies 64 pixels beside its image"):
+        start(data, tmp_path / "run")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", ["fpn", "deeplabv3plus"])
 def test_two_bands_in_decibels_and_other_decoders(tmp_path: Path, decoder: str) -> None:
