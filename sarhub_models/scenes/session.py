@@ -269,14 +269,7 @@ def open_session(
         raise OptionError(f"maps (.tif) can be warped to a grid, {out} is none: leave to_grid out")
     with specs[0].open() as first:
         said = first.radiometry
-    calibrated = said in RADIOMETRIES and RADIOMETRIES[said].calibration is not None
-    if calibrated and reading.full_scale is not None and expected != "dn":
-        raise OptionError(f"{specs[0].path} holds {said}, calibrated already: leave full_scale out")
-    if calibrated and reading.radiometry is None and (scale := numbers_of(weights)) is not None:
-        raise OptionError(
-            f"{specs[0].path} would be calibrated to {said}, and {weights} was fine-tuned on numbers of which "
-            f"{scale:g} are amplitude 1: say radiometry='dn' for those of the product, or another one"
-        )
+    _check_scale(specs[0].path, said, expected, weights, reading)
     file = None if os.fspath(weights).startswith(HUB) else own_file(weights)
     source = os.fspath(weights) if file is None else str(Path(weights).absolute())
     model = WindowModel(ModelSpec(source, kind, said or expected, reading.full_scale, running.device))
@@ -322,3 +315,22 @@ def open_session(
     session.keep_scenes(out)
     session.groups.begin(job.maker(model))
     return session
+
+
+def _check_scale(
+    scene: Any, said: str | None, expected: str | None, weights: str | os.PathLike[str], reading: Reading
+) -> None:
+    """Refuse a calibrated scene where stored numbers are meant.
+
+    Raises:
+        OptionError: a full scale is given, or the weights were fine-tuned on stored numbers and nothing is said.
+    """
+    if said not in RADIOMETRIES or RADIOMETRIES[said].calibration is None:
+        return
+    if reading.full_scale is not None and expected != "dn":
+        raise OptionError(f"{scene} holds {said}, calibrated already: leave full_scale out")
+    if reading.radiometry is None and (scale := numbers_of(weights)) is not None:
+        raise OptionError(
+            f"{scene} would be calibrated to {said}, and {weights} was fine-tuned on numbers of which {scale:g} are "
+            "amplitude 1: say radiometry='dn' for those of the product, or another one"
+        )
