@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 import sarhub_models as sarhub
 from sarhub_models import networks
@@ -128,6 +129,14 @@ def test_a_transformer_of_mean_features_is_not_taken_for_one_with_a_class_token(
     torch.save(other.state_dict(), tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=r"fc_norm\.bias"):
         sarhub.create_model("vit_small_patch16_ssl4eo.mae", checkpoint_path=tmp_path / "w.pth")
+
+
+def test_a_usual_file_name_does_not_make_a_released_file(tmp_path: Path) -> None:
+    """resnet18_reben is released as model.safetensors, and so is whatever a training program wrote."""
+    own = timm.create_model("resnet18", in_chans=2, num_classes=19)
+    save_file(own.state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"cannot tell which model model\.safetensors is"):
+        sarhub.import_checkpoint(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("extra", ["decoder.weight", "layer5.0.conv1.weight", "layer3.7.bn1.weight"])
