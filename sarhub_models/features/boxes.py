@@ -15,8 +15,9 @@ from torchvision.ops import batched_nms
 
 from ..errors import OptionError
 from ..io.files import write_text
-from ..io.places import read_place, to_longitude_latitude
+from ..io.georeference import Georeference, geometry, read_georeference
 from ..io.raster import Raster
+from ..io.windows import KNOWN, shares
 from .windows import Output, WindowPredictor
 
 __all__ = ["BoxPredictor", "Boxes", "Found"]
@@ -83,7 +84,13 @@ class _BoxFile(Output[Found, Boxes]):
         super().__init__(out, *rest)
 
     def keep(self, index: int, answer: Found) -> np.ndarray:
-        """Return size and boxes as numbers, the same ones that the file will hold."""
+        """Return size and boxes as numbers, the same ones that the file will hold.
+
+        Raises:
+            OptionError: the file is to be in degrees, and nothing leads there from the image's coordinates.
+        """
+        if self.last.suffix == ".geojson" and (place := read_georeference(self.images[index])).crs is not None:
+            place.degrees(0, 0)
         columns = np.column_stack([answer.boxes.round(2), answer.scores.round(5), answer.labels])
         return np.concatenate([np.array(answer.size), columns.ravel()]).astype(np.float32)
 
@@ -102,9 +109,9 @@ class BoxPredictor(WindowPredictor[Found, Boxes]):
     """A :class:`.Predictor` of boxes; see :class:`.WindowPredictor`.
 
     A box counts in the window whose middle part its center lies in, and of boxes of a class with an IoU above ½ the
-    best one stays. Those of files go into one file, ``.json`` for COCO (each annotation has a ``score``), or
-    ``.geojson`` for polygons in longitude and latitude; those of images without a georeference are in pixels, and say
-    so.
+    best one stays; one of which less than half has data is left out. Those of files go into one file, ``.json`` for
+    COCO (each annotation has a ``score``), or ``.geojson`` for polygons in longitude and latitude; those of images
+    without a georeference are in pixels, and say so.
     """
 
     plain_beyond = True
@@ -130,7 +137,8 @@ class BoxPredictor(WindowPredictor[Found, Boxes]):
                 rows = rows[mine] + np.array([left, top, left, top, 0, 0], np.float32)
                 rows[:, :4] = rows[:, :4].clip(0, np.array([width, height, width, height], np.float32))
                 kept.append(rows[(rows[:, 2:4] > rows[:, :2]).all(axis=1)])
-        found = torch.from_numpy(np.concatenate(kept))
+        rows = np.concatenate(kept)
+        found = torch.from_numpy(rows[shares(raster.mask, rows) >= KNOWN])
         best = batched_nms(found[:, :4], found[:, 4], found[:, 5].long(), _OVERLAP)
         return found[best].numpy()
 
@@ -180,19 +188,18 @@ def _rounded(one: Found) -> list[list[float]]:
 def _geojson(result: Boxes, files: Sequence[Path]) -> dict[str, Any]:
     features = []
     for name, file, one in zip(result.names, files, result.found, strict=True):
-        place = read_place(file)
+        place = read_georeference(file)
+        if place.crs is None:  # coordinates without a system lead nowhere
+            place = Georeference()
         for box, score, label in zip(_rounded(one), one.scores.tolist(), one.labels.tolist(), strict=True):
             x1, y1, x2, y2 = box
-            corners = np.array([(x1, y2), (x2, y2), (x2, y1), (x1, y1), (x1, y2)])
-            placed = to_longitude_latitude(place, corners)
-            ring = corners.tolist() if placed is None else placed.round(8).tolist()
             properties = {
                 "image": name,
                 "class": result.class_names[label],
                 "score": round(score, 5),
                 "box": box,
-                "coordinates": "pixels" if placed is None else "longitude, latitude",
+                "coordinates": "pixels" if place.kind == "pixels" else "longitude, latitude",
             }
-            geometry = {"type": "Polygon", "coordinates": [ring]}
-            features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+            outline = geometry(place.footprint(y1, x1, y2 - y1, x2 - x1, wgs84=True))
+            features.append({"type": "Feature", "geometry": outline, "properties": properties})
     return {"type": "FeatureCollection", "features": features}

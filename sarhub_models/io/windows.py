@@ -1,4 +1,4 @@
-"""Windows of one size that cover a raster: where they begin, and what is cut out of it."""
+"""Windows of one size that cover a raster: where they begin, what is cut out of it, and what has data there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cut", "grid", "paste"]
+__all__ = ["KNOWN", "cut", "grid", "paste", "shares"]
+
+KNOWN = 0.5
+"""Share of pixels with data from which on something that was found counts."""
 
 
 def grid(height: int, width: int, *, window: int, stride: int) -> list[tuple[int, int]]:
@@ -58,3 +61,26 @@ def paste(into: np.ndarray, values: np.ndarray, left: int) -> None:
     ramp = np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)).astype(np.float32) / side
     width = min(side, into.shape[-1] - left)
     into[..., left : left + width] += values[..., :width] * np.outer(ramp, ramp[:width])
+
+
+def shares(mask: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return the share of pixels in boxes where a mask holds.
+
+    Args:
+        mask: bool (H, W).
+        boxes: x1, y1, x2, y2 in pixels from the outer corner of the first one, (N, 4) or with more columns; a pixel
+            that is cut counts whole, those beyond the mask do not count.
+
+    Returns:
+        float64 (N,), from 0 to 1; 0 where a box lies beyond the mask.
+
+    >>> shares(np.array([[True, False], [True, False]]), np.array([[0, 0, 2, 2], [0.2, 0, 0.8, 1]]))
+    array([0.5, 1. ])
+    """
+    sums = np.pad(mask, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.int64).cumsum(axis=1)
+    height, width = mask.shape
+    left, right = (edge.clip(0, width).astype(np.int64) for edge in (np.floor(boxes[:, 0]), np.ceil(boxes[:, 2])))
+    top, bottom = (edge.clip(0, height).astype(np.int64) for edge in (np.floor(boxes[:, 1]), np.ceil(boxes[:, 3])))
+    found = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    area = (bottom - top) * (right - left)
+    return np.where(area > 0, found / np.maximum(area, 1), 0.0)

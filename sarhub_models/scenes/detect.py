@@ -13,7 +13,7 @@ import torch
 from torchvision.ops import batched_nms
 
 from ..errors import OptionError
-from .georeference import common_system, coordinates, parse_system
+from ..io.georeference import common_system, coordinates, parse_system
 from .models import BOX
 from .quicklook import draw_boxes
 from .session import Reading, Running, Session, Windows, open_session
@@ -61,8 +61,8 @@ def detect_boxes(
     """Find the boxes in scenes, window by window, resumable and into one file.
 
     A box counts where its center lies in the cell of its window or at most half of the halo beside it, so what is no
-    longer than the halo is never cut; of boxes of a class with an IoU above 0.5, from whichever windows, the best one
-    stays (torchvision's non-maximum suppression).
+    longer than the halo is never cut. One is left out of which less than half has data. Of boxes of a class with an
+    IoU above 0.5, from whichever windows, the best one stays (torchvision's non-maximum suppression).
 
     ``.parquet`` is GeoParquet: a row a box, the best ones of a scene first, with ``scene`` (its path in the folder that
     all share), ``class``, ``score``, ``row``, ``column``, ``height``, ``width`` (in pixels, with fractions, cut to the

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError
-from .georeference import common_system, coordinates
+from ..io.georeference import common_system, coordinates
 from .quicklook import draw_components
 from .session import Reading, Running, Session, Windows, open_session
 from .sinks.cog import check_cog

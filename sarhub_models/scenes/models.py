@@ -35,6 +35,10 @@ KINDS = ("classes", "boxes", "features", "dense")
 BOX = 6
 """Numbers of a box: x1, y1, x2, y2 in shares of the window, its score, its class; a score of 0 fills up."""
 
+_PLACED = ("segmentation", "detection")
+"""Tasks whose answers have places within a window, so that windows go through the network at their own size."""
+
+_SIZED = ("resize", "crop", "final_crop")
 _FALLBACK = 256  # side of a window for networks that take any size
 
 
@@ -96,6 +100,8 @@ class WindowModel:
             self.device = torch.device(spec.device)
             self.network = network.eval().to(self.device)
         self.size = self.transform.size or _FALLBACK
+        if find_info(spec.weights).task in _PLACED and spec.kind in ("classes", "boxes"):
+            self.transform = self.transform.without(*_SIZED)  # larger windows show more, not the same in less detail
 
     @property
     def multilabel(self) -> bool:
@@ -159,11 +165,23 @@ class WindowModel:
 
 
 def probe(model: WindowModel, size: int) -> tuple[int, int, int]:
-    """Return (channels, h, w) of what becomes of a window of so many pixels a side."""
+    """Return (channels, h, w) of what becomes of a window of so many pixels a side.
+
+    Raises:
+        OptionError: the network takes windows of its own size, or some others, but not these.
+    """
     blank: Any = torch.full((1, len(model.transform.bands), size, size), 0.5)
     for step in list(model.transform.steps.values())[1:]:  # behind the conversion of the radiometry
         blank = step(blank)
-    _, channels, height, width = model.compute(blank.to(model.device)).shape
+    try:
+        _, channels, height, width = model.compute(blank.to(model.device)).shape
+    except Exception as err:  # each library has its own
+        if size == model.size or isinstance(err, OptionError):
+            raise
+        reason = str(err).partition("\n")[0]
+        raise OptionError(
+            f"{model.spec.weights} cannot take windows of {size} pixels ({reason}); its own have {model.size}"
+        ) from err
     return int(channels), int(height), int(width)
 
 

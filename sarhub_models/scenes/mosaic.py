@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError, OptionError
-from .georeference import Georeference
+from ..io.georeference import Georeference
 from .groups import Group, Groups
 from .plan import Plan
 from .runner import Unit

@@ -72,6 +72,8 @@ def draw_similarity(session: Session, out: Path, similarity: np.ndarray, boxes: 
 def draw_components(session: Session, out: Path) -> Path:
     """Draw the first three principal components of features as red, green and blue."""
     sample = _sampled(session).astype(np.float64)
+    if not len(sample):
+        return _draw(session, out, None, note="no value of the map has enough data")
     mean = sample.mean(axis=0)
     axes = np.linalg.svd(sample - mean, full_matrices=False)[2][:3]
     found = np.stack([((row - mean) @ axes.T).astype(np.float32) for row in _shown(session)])  # (h, w, 3)
@@ -104,7 +106,7 @@ def _sampled(session: Session) -> np.ndarray:
                 if len(kept) > _SAMPLED:
                     kept, step = kept[::2], 2 * step
             number += 1
-    return np.stack(kept)
+    return np.array(kept)
 
 
 def _draw(

@@ -14,8 +14,9 @@ import torch
 
 from ..errors import ImageError, RadiometryWarning
 from ..io.progress import progress_bar
+from ..io.windows import KNOWN, shares
 from .groups import Group, Groups
-from .models import ModelSpec, WindowModel
+from .models import BOX, ModelSpec, WindowModel
 from .plan import Plan
 from .products import Place, Scene, open_scene
 from .reading import Batch, ahead, batches
@@ -187,10 +188,12 @@ def _write(job: Job, unit: Unit, scene: Scene, model: WindowModel, ready: Iterat
         found = _computed(job, unit, scene, model, batch)
         indices += batch.indices
         values.append(found)
-        plan = job.plans[unit.scene]
+        insides = [job.plans[unit.scene].inside(index) for index in batch.indices]
+        if job.model.kind == "boxes":
+            _leave_out(found, batch.masks, insides)
         masks += [
-            _shrunk(mask, plan.inside(index), found.shape[2:])
-            for index, mask in zip(batch.indices, batch.masks, strict=True)
+            _shrunk(mask, inside, found.shape[2:], 1 - job.max_nodata)
+            for mask, inside in zip(batch.masks, insides, strict=True)
         ]
     group = Group(
         np.asarray(indices, np.int64),
@@ -242,10 +245,20 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _shrunk(mask: np.ndarray, inside: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a mask at another size: valid where half of the pixels that lie in the scene are."""
+def _leave_out(found: np.ndarray, masks: Sequence[np.ndarray], insides: Sequence[np.ndarray]) -> None:
+    """Set the score of boxes to 0 where less than half of what lies in the scene has data."""
+    for values, mask, inside in zip(found, masks, insides, strict=True):
+        if mask.all():
+            continue
+        rows = values.reshape(-1, BOX)  # a view
+        boxes = rows[:, :4] * len(mask)
+        rows[shares(mask, boxes) < KNOWN * shares(inside, boxes), 4] = 0
+
+
+def _shrunk(mask: np.ndarray, inside: np.ndarray, shape: tuple[int, ...], least: float) -> np.ndarray:
+    """Return a mask at another size: valid where at least this share of the pixels that lie in the scene is."""
     if mask.shape == shape:
         return mask
     both = torch.from_numpy(np.stack([mask, inside]).astype(np.float32))
     have, can = torch.nn.functional.adaptive_avg_pool2d(both, tuple(shape)).numpy()  # type: ignore[arg-type]
-    return np.asarray((can > 0) & (2 * have >= can))
+    return np.asarray((have > 0) & (have >= least * can))

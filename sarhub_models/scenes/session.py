@@ -12,10 +12,10 @@ import numpy as np
 
 from ..errors import OptionError
 from ..io.files import keep_inputs
+from ..io.georeference import Georeference, coordinates, parse_system
 from ..models.choice import HUB
 from ..transforms.radiometry import RADIOMETRIES
 from ..zoo.manifest import own_file
-from .georeference import Georeference, coordinates, parse_system
 from .groups import Groups, groups_folder
 from .models import ModelSpec, WindowModel, needs, numbers_of, probe
 from .mosaic import Grid, cells, done_groups, strips
@@ -40,7 +40,7 @@ class Windows:
         stride: side of a cell, likewise.
         overlap: share of a window that the next one shares, in place of ``stride``.
         resolution: meters a pixel that the network is given; by default the scene's own.
-        max_nodata: share of a cell without data above which its window is left out.
+        max_nodata: share of a cell without data above which its window is left out; likewise of a value's pixels.
         batch_size: windows that go through the network at once.
     """
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OptionError, SarHubError
-from .georeference import coordinates, parse_system
+from ..io.georeference import coordinates, parse_system
 from .groups import Group
 from .mosaic import cells
 from .plan import Plan

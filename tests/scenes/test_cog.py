@@ -14,9 +14,9 @@ from rasterio.warp import transform
 from rio_cogeo.cogeo import cog_validate
 
 from sarhub_models.errors import OptionError
+from sarhub_models.io.georeference import Georeference
 from sarhub_models.scenes.classify import map_classes
 from sarhub_models.scenes.embed import embed_scenes
-from sarhub_models.scenes.georeference import Georeference
 from sarhub_models.scenes.session import Running
 from sarhub_models.scenes.sinks.cog import write_cog
 

@@ -47,6 +47,17 @@ class Bright(nn.Module):
         return found
 
 
+class Everywhere(nn.Module):
+    """A detector that answers with boxes of 16 pixels side by side, whatever it sees."""
+
+    detections_per_img = 64
+
+    def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
+        firsts = torch.cartesian_prod(torch.arange(0, 128, 16), torch.arange(0, 128, 16)).float()
+        boxes = torch.cat([firsts, firsts + 16], dim=1)
+        return [{"boxes": boxes, "scores": torch.ones(64), "labels": torch.zeros(64)} for _ in images]
+
+
 @pytest.fixture
 def detector(monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights for boxes, which are the bundled ones but for what they find."""
@@ -115,7 +126,7 @@ def test_a_scene_of_the_moon_has_outlines_of_its_own_and_none_in_degrees_of_the_
     detector: None, tmp_path: Path
 ) -> None:
     file = scene(tmp_path, crs="+proj=longlat +a=1737400 +b=1737400", transform=from_origin(10, 50, 1e-3, 1e-3))
-    with pytest.raises(OptionError, match=r"\.tif: nothing leads from .*: \.parquet for outlines"):
+    with pytest.raises(OptionError, match=r"\.tif: nothing leads from .*: .parquet of scenes"):
         detect(file, tmp_path / "b.geojson")
     assert sum(detect(file, tmp_path / "b.parquet").boxes.values())
     assert geopandas.read_parquet(tmp_path / "b.parquet").crs.ellipsoid.semi_major_metre == 1737400
@@ -184,3 +195,17 @@ def test_a_run_for_boxes_finds_them_in_a_scene(tmp_path: Path, capsys: pytest.Ca
     np.testing.assert_allclose(table.column, expected.boxes[:, 0], atol=0.05)
     assert main([*arguments, "--out", str(tmp_path / "map.tif")]) == 2
     assert "finds boxes, and a map holds classes" in capsys.readouterr().err
+
+
+def test_what_has_no_data_is_not_found(detector: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bright, "forward", Everywhere.forward)
+    monkeypatch.setattr(Bright, "detections_per_img", Everywhere.detections_per_img)
+    array = np.random.default_rng(0).integers(300, 400, (256, 384)).astype(np.uint16)
+    array[:, :104] = 0  # a box from 96 on has half of its pixels
+    array[:100, 200:] = 0  # one from row 96 on has 12 of 16 rows
+    file = write_tif(tmp_path / "scene.tif", array, nodata=0)
+    windows = Windows(size=128, stride=128, max_nodata=0.99)
+    found = geopandas.read_parquet(detect(file, tmp_path / "found.parquet", windows=windows).file)
+    known = {(row, column) for row in range(0, 256, 16) for column in range(0, 384, 16)
+             if column >= 96 and (row >= 96 or column <= 192)}  # fmt: skip
+    assert set(zip(found.row.astype(int), found.column.astype(int), strict=True)) == known

@@ -287,3 +287,27 @@ def test_components_are_drawn_without_all_features_in_memory(tmp_path: Path, mon
     assert (picture[:, :100, 3] == 0).all()
     assert (picture[:, 100:, 3] > 0).all()
     assert abs(np.corrcoef(picture[:, 100:, 0].mean(axis=0), np.arange(900))[0, 1]) > 0.99
+
+
+@pytest.mark.parametrize(("most", "known"), [(0.9, 1.0), (0.71, 0.5)])
+def test_sparse_scenes_have_values_as_far_as_was_asked(tmp_path: Path, most: float, known: float) -> None:
+    """Of the pixels of a value 60 or 80 % have no data, like black and white on a chessboard: 70 % of a cell."""
+    array = np.random.default_rng(0).integers(1, 9000, (SIDE, SIDE)).astype(np.uint16)
+    board = np.kron(np.indices((4, 4)).sum(axis=0) % 2, np.ones((32, 32), int))
+    array[np.arange(SIDE * SIDE).reshape(SIDE, SIDE) % 10 >= np.where(board, 2, 4)] = 0
+    file = write_tif(tmp_path / "s.tif", array, nodata=0)
+    windows, reading = Windows(max_nodata=most), Reading(full_scale=65535)
+    running = Running(progress=False)
+    embed_scenes(file, weights=MODEL, out=tmp_path / "e.tif", windows=windows, reading=reading, running=running)
+    with rasterio.open(tmp_path / "e.tif") as dataset:
+        assert np.isfinite(dataset.read(1)).mean() == known
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["e.quicklook.png", "e.tif", "s.tif"]
+
+
+def test_a_map_without_a_value_is_drawn_as_its_scene(scene: Path, tmp_path: Path) -> None:
+    options = {"kind": "dense", "windows": Windows(), "reading": Reading(full_scale=65535), "running": QUIET}
+    session = open_session(scene, weights=MODEL, out=tmp_path / "e.tif", single=True, **options)
+    nothing = [np.full((session.output[0], grid.height, grid.width), np.nan) for grid in [session.grid()]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(session), "rows", lambda self, scene=0: iter(nothing))
+        assert quicklook.draw_components(session, tmp_path / "e.tif").stat().st_size > 1000

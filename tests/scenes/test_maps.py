@@ -23,10 +23,11 @@ from rio_cogeo.cogeo import cog_validate
 import sarhub_models as sarhub
 from sarhub_models.cli import main
 from sarhub_models.errors import OptionError
+from sarhub_models.features.predict import Predictor
+from sarhub_models.io.georeference import Georeference
 from sarhub_models.scenes.classify import NO_CLASS, Thinned, map_classes, write_map
 from sarhub_models.scenes.cluster import cluster_scene
 from sarhub_models.scenes.embed import embed_scenes
-from sarhub_models.scenes.georeference import Georeference
 from sarhub_models.scenes.models import WindowModel
 from sarhub_models.scenes.mosaic import Grid
 from sarhub_models.scenes.session import Reading, Running, Windows
@@ -302,3 +303,35 @@ def test_weights_for_masks_map_the_pixels_of_a_scene(tmp_path: Path) -> None:
         np.testing.assert_allclose(beside.read().sum(axis=0), 1, atol=5e-3)
     assert cog_validate(tmp_path / "m.tif")[0]
     assert sum(found.shares.values()) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_larger_windows_of_masks_show_more_in_the_same_detail(tmp_path: Path) -> None:
+    from tests.engine.finetuning.test_masks import start, write_pairs, write_tif
+
+    start(write_pairs(tmp_path / "data"), tmp_path / "run")
+    rng = np.random.default_rng(0)
+    write_tif(tmp_path / "s.tif", rng.integers(1, 240, (1, 160, 224)).astype(np.uint16), crs="EPSG:32632")
+    size = Predictor(tmp_path / "run").transform.size
+    seen: list[tuple[int, ...]] = []
+    compute = WindowModel.compute
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WindowModel, "compute", lambda self, x: seen.append(tuple(x.shape[-2:])) or compute(self, x))
+        larger = Windows(size=2 * size)
+        map_classes(tmp_path / "s.tif", weights=tmp_path / "run", out=tmp_path / "m.tif", running=QUIET, windows=larger)
+    assert set(seen) == {(2 * size, 2 * size)}
+    with rasterio.open(tmp_path / "m.tif") as dataset:
+        assert dataset.shape == (160, 224)
+
+
+def test_windows_that_a_network_cannot_take_are_said(
+    scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: WindowModel, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("Got: 96 Expected: 128\nmore")  # as ONNX Runtime does
+
+    monkeypatch.setattr(WindowModel, "compute", refuse)
+    options = {**OPTIONS, "windows": Windows(size=96)}
+    with pytest.raises(OptionError, match=r"of 96 pixels \(Got: 96 Expected: 128\); its own have 128"):
+        map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", **options)
+    assert not list(tmp_path.iterdir())

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import ImageError, SarHubError
+from ...io.georeference import Georeference
 from ...io.geotiff import TiffBands, connect, connect_remote, offline, read_part, tiff_bands, tiff_place
 from ...io.images import companions
 from ...io.limits import check_regular
 from ...io.raster import Raster, polarization
 from ...weights.http import without_credentials
-from ..georeference import Georeference
 from .scene import Rows, Scene, choose_bands
 from .sources import Place, Source, is_remote, virtual_path
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import ImageError
+from ...io.georeference import Georeference
 from ...io.raster import Raster
-from ..georeference import Georeference
 from ..plan import Window
 from .sources import Place
 

@@ -12,8 +12,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from ...errors import ImageError, OptionError, closest
+from ...io.georeference import Georeference
 from ...io.geotiff import connect, offline
-from ..georeference import Georeference
 from .layout import Image, Product, open_product
 from .luts import CALIBRATIONS, Noise, Table, read_calibration, read_noise
 from .raster import CACHE

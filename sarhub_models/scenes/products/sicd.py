@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import ImageError, MissingDependencyError, OptionError
+from ...io.georeference import Georeference
 from ...io.limits import check_regular
 from ...io.raster import polarization
-from ..georeference import Georeference
 from .scene import Rows, Scene, choose_bands
 
 __all__ = ["SicdScene"]

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...errors import OptionError
 from ...io.files import replacing
+from ...io.georeference import Georeference
 from ...io.geotiff import alone, of_gdal
-from ..georeference import Georeference
 
 __all__ = ["Palette", "check_cog", "write_cog"]
 

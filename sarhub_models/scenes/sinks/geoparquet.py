@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import MissingDependencyError, OptionError
+from ...errors import OptionError
 from ...io.files import replacing, write_text
+from ...io.georeference import geometry, system_name
 from ...io.tables import check_table
-from ..georeference import system_name
 
 __all__ = ["check_places", "write_geojson", "write_geoparquet"]
 
@@ -23,13 +23,9 @@ def check_places(out: str | os.PathLike[str], *, suffixes: Sequence[str] = (".pa
 
     Raises:
         OptionError: it has another suffix, or there is no folder for it.
-        MissingDependencyError: pyarrow or shapely is missing.
+        MissingDependencyError: pyarrow is missing.
     """
     target = check_table(out, suffixes=suffixes)
-    try:
-        import shapely  # noqa: F401
-    except ImportError as err:
-        raise MissingDependencyError("outlines need shapely: pip install 'sarhub-models[scenes]'") from err
     if not target.parent.is_dir():
         raise OptionError(f"{target}: there is no folder {target.parent}; create it first")
     return target
@@ -89,28 +85,16 @@ def write_geojson(target: Path, rows: Sequence[Mapping[str, Any]], *, note: str,
         note: what coordinates are.
         georeferenced: they are degrees; otherwise the file says ``"coordinates": "pixels"``.
     """
-    from shapely.geometry import mapping
-
     features = [
         {
             "type": "Feature",
-            "geometry": mapping(_right_handed(row["geometry"])),
+            "geometry": geometry(row["geometry"]),
             "properties": {name: value for name, value in row.items() if name != "geometry"},
         }
         for row in rows
     ]
     said = {} if georeferenced else {"coordinates": "pixels"}
     write_text(target, json.dumps({"type": "FeatureCollection", **said, "note": note, "features": features}, indent=1))
-
-
-def _right_handed(outline: Any) -> Any:
-    """Return an outline that is drawn counterclockwise, as RFC 7946 wants it."""
-    from shapely.geometry import MultiPolygon
-    from shapely.geometry.polygon import orient
-
-    if isinstance(outline, MultiPolygon):
-        return MultiPolygon([orient(part) for part in outline.geoms])
-    return orient(outline)
 
 
 def _array(values: Any) -> Any:

@@ -10,6 +10,8 @@ import pytest
 import rasterio
 import rasterio.warp
 import torch
+from rasterio.control import GroundControlPoint
+from rasterio.transform import from_origin
 
 import sarhub_models as sarhub
 from sarhub_models import engine
@@ -116,12 +118,77 @@ def test_the_weights_file_describes_itself_and_polygons_lie_where_the_images_do(
     assert len(found.found[0].scores) == len(found.found[1].scores) > 0
     for feature in features:
         ring = np.array(feature["geometry"]["coordinates"][0])
-        x1, _, _, y2 = feature["properties"]["box"]
+        x1, y1, x2, y2 = feature["properties"]["box"]
+        wanted = np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)])
         if feature["properties"]["image"] == "b":
-            assert feature["properties"]["coordinates"] == "pixels" and ring[0].tolist() == [x1, y2]
+            assert feature["properties"]["coordinates"] == "pixels"
         else:
-            [east], [north] = rasterio.warp.transform("EPSG:4326", "EPSG:32632", *ring[:1].T)
-            assert (east, north) == pytest.approx(PLACE * (x1, y2), abs=0.05)
+            assert feature["properties"]["coordinates"] == "longitude, latitude"
+            ring = np.stack(rasterio.warp.transform("EPSG:4326", "EPSG:32632", *ring.T), axis=1)
+            wanted = np.array([PLACE * tuple(corner) for corner in wanted])
+        apart = np.abs(ring[:, None] - wanted[None]).max(axis=2).min(axis=1)
+        assert len(ring) == 5 and apart.max() < 0.05
+
+
+@pytest.mark.slow
+def test_polygons_lie_right_whatever_says_where(done: engine.Trained, data: Path, tmp_path: Path) -> None:
+    with rasterio.open(data / "images" / "0.tif") as dataset:
+        pixels = dataset.read()
+    write_tif(tmp_path / "envi.img", pixels, driver="ENVI", crs="EPSG:32632", transform=PLACE)
+    edge = rasterio.warp.transform("EPSG:4326", "EPSG:32660", [180], [60])  # the antimeridian in the middle
+    west = from_origin(edge[0][0] - 320, edge[1][0], 10, 10)
+    write_tif(tmp_path / "edge.tif", pixels, crs="EPSG:32660", transform=west)
+    write_tif(tmp_path / "swath.tif", pixels, crs="EPSG:4326", gcps=[
+        GroundControlPoint(row=row, col=column, x=_bent(column), y=55 - 1e-4 * row)
+        for row in range(0, 65, 8) for column in range(0, 65, 8)
+    ])  # fmt: skip
+    write_tif(tmp_path / "plain.tif", pixels, crs="EPSG:32632", transform=PLACE)
+    files = [tmp_path / name for name in ("envi.img", "edge.tif", "swath.tif", "plain.tif")]
+    BoxPredictor(done.folder).predict_files(files, out=tmp_path / "found.geojson", names=[file.stem for file in files])
+    rings: dict[str, list[np.ndarray]] = {file.stem: [] for file in files}
+    boxes: dict[str, list[list[float]]] = {file.stem: [] for file in files}
+    for feature in json.loads((tmp_path / "found.geojson").read_text())["features"]:
+        name, shape = feature["properties"]["image"], feature["geometry"]
+        parts = shape["coordinates"] if shape["type"] == "MultiPolygon" else [shape["coordinates"]]
+        rings[name] += [np.array(part[0]) for part in parts]
+        boxes[name].append(feature["properties"]["box"])
+    assert len(rings["envi"]) == len(rings["plain"]) > 0
+    assert all((one == other).all() for one, other in zip(rings["envi"], rings["plain"], strict=True))
+    assert all(np.ptp(ring[:, 0]) < 1 for ring in rings["edge"])
+    assert any((ring[:, 0] < 0).all() for ring in rings["edge"]) and any(
+        (ring[:, 0] > 0).all() for ring in rings["edge"]
+    )
+    for ring, (x1, y1, x2, y2) in zip(rings["swath"], boxes["swath"], strict=True):
+        (west, south), (east, north) = ring.min(axis=0), ring.max(axis=0)
+        placed = (_bent(x1), 55 - 1e-4 * y2, _bent(x2), 55 - 1e-4 * y1)
+        assert (west, south, east, north) == pytest.approx(placed, abs=1e-5)  # a tenth of a pixel
+
+
+@pytest.mark.slow
+def test_what_has_no_data_is_not_found(done: engine.Trained) -> None:
+    image = np.ma.masked_less(np.random.default_rng(0).integers(1, 240, (64, 64)), 0)
+    image[:, :24] = np.ma.masked
+    predictor = BoxPredictor(done.folder)
+    boxes = torch.tensor([[0.0, 0.0, 20.0, 20.0], [14.0, 0.0, 30.0, 16.0], [16.0, 20.0, 32.0, 36.0]])  # 0, 6/16, 1/2
+    answer = {"boxes": boxes, "scores": torch.tensor([0.9, 0.8, 0.7]), "labels": torch.zeros(3)}
+    predictor.network = lambda images: [answer for _ in images]  # type: ignore[assignment]
+    assert predictor.predict(image).boxes.tolist() == [[16, 20, 32, 36]]
+
+
+def _bent(column: float) -> float:
+    """Return the longitude of a column of an image that no polynomial places."""
+    return 12 + 1e-4 * column + 1e-4 * float(np.sin(column / 10))
+
+
+@pytest.mark.slow
+def test_an_image_that_nothing_leads_from_is_said_before_the_next_one(
+    done: engine.Trained, data: Path, tmp_path: Path
+) -> None:
+    with rasterio.open(data / "images" / "0.tif") as dataset:
+        write_tif(tmp_path / "moon.tif", dataset.read(), crs="+proj=longlat +a=1737400 +b=1737400", transform=PLACE)
+    with pytest.raises(OptionError, match=r"moon\.tif: nothing leads from coordinates of .* \.json of images"):
+        BoxPredictor(done.folder).predict_files([tmp_path / "moon.tif"], out=tmp_path / "found.geojson")
+    assert not (tmp_path / "found.geojson").exists()
 
 
 @pytest.mark.slow

@@ -36,8 +36,8 @@ NODATA = 0
 def write_tif(file: Path, array: np.ndarray, **options: object) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = array.shape
-    values: dict[str, object] = {"dtype": array.dtype.name, "count": count, "height": height, "width": width}
-    with rasterio.open(file, "w", driver="GTiff", **{**values, **options}) as dataset:
+    shape = {"count": count, "height": height, "width": width}
+    with rasterio.open(file, "w", **{"driver": "GTiff", "dtype": array.dtype.name, **shape, **options}) as dataset:
         dataset.write(array)
 
 

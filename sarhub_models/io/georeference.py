@@ -1,21 +1,33 @@
-"""Places of a scene's pixels on the Earth: a transform, ground control points, or nothing but pixels."""
+"""Places of pixels on the Earth: a transform, ground control points, or nothing but pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import OptionError
-from ..io.geotiff import of_gdal
+from .geotiff import ENVI, of_gdal, tiff_place
+from .images import open_tiff
 
 if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
-__all__ = ["Georeference", "common_system", "coordinates", "parse_system", "system_name"]
+__all__ = [
+    "Georeference",
+    "common_system",
+    "coordinates",
+    "geometry",
+    "parse_system",
+    "read_georeference",
+    "system_name",
+]
+
+_PLACED = (".tif", ".tiff", *ENVI)
 
 _WGS84 = "EPSG:4326"
 _TURN, _HALF = 360.0, 180.0
@@ -271,7 +283,8 @@ class Georeference:
             raise OptionError(
                 f"{self.file}: nothing leads from coordinates of {_short(source)} to {_short(target)} there; correct "
                 "the system that the file says (gdal_edit.py -a_srs EPSG:CODE) or points that were given, or keep the "
-                "scene's own coordinates: .parquet for outlines, no to_grid for maps"
+                "scene's own coordinates: .parquet of scenes or .json of images for outlines, "
+                "no to_grid for maps"
             ) from err
         return found[0], found[1]
 
@@ -280,6 +293,30 @@ class Georeference:
         if self.kind == "gcps":
             return {"gcps": list(self.gcps), "crs": self.crs}
         return {} if self.kind == "pixels" else {"crs": self.crs, "transform": self.transform}
+
+
+def read_georeference(file: Path) -> Georeference:
+    """Return what a file says of its place; only its header is read.
+
+    Raises:
+        ImageError: the file is missing or damaged.
+    """
+    if file.suffix.lower() not in _PLACED:
+        return Georeference(file=str(file))
+    with open_tiff(file) as dataset:
+        return replace(Georeference.of(*tiff_place(dataset)), file=str(file))
+
+
+def geometry(outline: BaseGeometry) -> dict[str, Any]:
+    """Return an outline as a geometry of GeoJSON, drawn counterclockwise, as RFC 7946 wants it."""
+    from shapely.geometry import MultiPolygon, mapping
+    from shapely.geometry.polygon import orient
+
+    if isinstance(outline, MultiPolygon):
+        outline = MultiPolygon([orient(part) for part in outline.geoms])
+    else:
+        outline = orient(outline)
+    return dict(mapping(outline))
 
 
 def parse_system(text: str) -> Any:

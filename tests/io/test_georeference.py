@@ -11,7 +11,7 @@ from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from sarhub_models.errors import OptionError
-from sarhub_models.scenes.georeference import Georeference, parse_system, system_name
+from sarhub_models.io.georeference import Georeference, parse_system, system_name
 
 
 def placed(system: str, longitude: float, latitude: float, step: float) -> Georeference:
