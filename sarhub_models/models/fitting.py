@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import OptionError
+from ..errors import ImageError, OptionError
 from ..io.images import read_raster
-from ..transforms.radiometry import check_option
+from ..transforms import normalize_amplitude
+from ..transforms.steps import ToRadiometry
 from ..zoo.entries import SINGLE, ModelInfo
 from ..zoo.manifest import list_models, model_info
 
@@ -20,23 +22,22 @@ __all__ = ["Fit", "Seen", "look_at_image", "rank_models"]
 _FAR = 2.0  # powers of two between the sides of image and network; beyond, images are tiled anyway
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """The properties of an image that decide which weights fit.
 
     Attributes:
         bands: names of its bands; ``""`` where nobody says it.
         radiometry: what it holds: as said, or decibels where floating-point values are mostly negative; else ``None``.
-        bounded: no value is above 1 or below 0.
-        integers: of which its type is.
+        extremes: the pixels with the smallest and the largest value, or magnitude, (2,) of the image's type; empty where
+            no pixel has data.
         height: in pixels.
         width: in pixels.
     """
 
     bands: tuple[str, ...]
     radiometry: str | None
-    bounded: bool
-    integers: bool
+    extremes: np.ndarray
     height: int
     width: int
 
@@ -73,13 +74,13 @@ def look_at_image(
     if bands is not None:
         raster = raster.match(bands, given=bands)
     array, names = raster.array, tuple(bands or raster.bands or ("",) * len(raster.array))
-    values = np.abs(array) if array.dtype.kind == "c" else array
-    values = values[np.isfinite(values)] if raster.valid is None else values[raster.valid]
-    floating = array.dtype.kind == "f"
-    if radiometry is None and floating and values.size and float(np.median(values)) < 0:
+    known = np.isfinite(array) if raster.valid is None else raster.valid & np.isfinite(array)
+    pixels = array[known]
+    values = np.abs(pixels) if array.dtype.kind == "c" else pixels
+    if radiometry is None and array.dtype.kind == "f" and values.size and float(np.median(values)) < 0:
         radiometry = "db"
-    inside = bool(values.size) and float(values.min()) >= 0 and float(values.max()) <= 1
-    return Seen(names, radiometry, inside, array.dtype.kind in "iu", *array.shape[-2:])
+    extremes = pixels[[values.argmin(), values.argmax()]] if values.size else pixels
+    return Seen(names, radiometry, extremes, *array.shape[-2:])
 
 
 def rank_models(
@@ -147,21 +148,28 @@ def _shown(seen: Seen) -> str:
 
 
 def _check_radiometry(info: ModelInfo, seen: Seen, full_scale: float | None, notes: list[str]) -> str | None:
-    expected = info.input.radiometry
-    given = seen.radiometry
+    """Return why the values cannot be used, as the preprocessing of the weights would say it."""
+    expected, given, trained = info.input.radiometry, seen.radiometry, info.preprocessing.full_scale
+    if not seen.extremes.size:
+        return "no pixel of the image has data"
     if expected is None:
         notes.append("nobody published the radiometry that it expects")
         return None
-    if given is None and expected == "amplitude":
-        if seen.integers or seen.bounded or full_scale is not None:
-            return None
-        return "takes amplitude in [0, 1], and values are above 1: --full-scale says the value of amplitude 1"
-    if given is None:
+    if given is None and expected != "amplitude":
         return f"takes {expected}, and the file does not say what it holds: --radiometry says it"
-    try:
-        check_option(given, expected, info.preprocessing.full_scale if full_scale is None else full_scale)
-    except OptionError as err:
-        return str(err)
-    if given != expected:
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        try:
+            if given in (None, "amplitude") and expected == "amplitude":
+                normalize_amplitude(seen.extremes, full_scale=full_scale, trained=trained)
+            else:
+                step = ToRadiometry([""], expected, info.input.range, given=given, full_scale=full_scale or trained)
+                step(seen.extremes[None])
+        except ImageError as err:
+            return f"{err} (--radiometry says what the image holds, --full-scale the value of amplitude 1)"
+        except OptionError as err:
+            return str(err)
+    notes += [str(doubt.message) for doubt in doubts]
+    if given not in (None, expected):
         notes.append(f"converted from {given} to {expected}")
     return None

@@ -172,6 +172,8 @@ def stem_channels(network: str, tensors: Mapping[str, torch.Tensor]) -> int:
 def identify(tensors: Mapping[str, torch.Tensor]) -> str:
     """Return the network whose tensors these are, by names and shapes, whatever the size of head and input.
 
+    A network that shares its names with a plain one is only found in released files.
+
     Args:
         tensors: a checkpoint, under released or our names.
 
@@ -184,6 +186,8 @@ def identify(tensors: Mapping[str, torch.Tensor]) -> str:
         _SPECS, key=lambda network: f"{_SPECS[network].stem}.weight" not in _SPECS[network].rename(tensors)
     )
     for network in by_stem:
+        if _SPECS[network].shared_names and _SPECS[network].rename(tensors).keys() == tensors.keys():
+            continue
         wrong = misfits(network, tensors)
         if not wrong:
             return network

@@ -40,6 +40,8 @@ class NetworkSpec:
         by_band: tensors beside the first convolution whose second axis are the channels of the input.
         drops_paths: takes a ``drop_path_rate``.
         torch_init: starts training from PyTorch's own initialization of its layers, not from timm's.
+        shared_names: under this package's names its tensors are those of a plain network, too, of which it differs in
+            what has no tensor (padding, say), so that only a released file tells that it is this one.
         imagenet: finds a checkpoint of ImageNet in an installed package; where there is none, timm's is fetched.
     """
 
@@ -54,6 +56,7 @@ class NetworkSpec:
     by_band: tuple[str, ...] = ()
     drops_paths: bool = True
     torch_init: bool = False
+    shared_names: bool = False
     imagenet: Callable[[], Path | None] = lambda: None
 
     def build(self, **options: Any) -> nn.Module:

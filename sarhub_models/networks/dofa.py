@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -87,7 +88,10 @@ def _settings(width: int, depth: int, heads: int, eps: float) -> dict[str, Any]:
 _DOFA = partial(_rename, "patch_embed.", _dofa_code)
 _COPERNICUS = partial(_rename, "patch_embed_spectral.", _copernicus_code)
 SPECS = {
-    name: vit_spec(f"sarhub_{name}", _PATCH, settings=_settings(*numbers), rename=rename, cls=PaddedViT)
+    name: replace(
+        vit_spec(f"sarhub_{name}", _PATCH, settings=_settings(*numbers), rename=rename, cls=PaddedViT),
+        shared_names=True,
+    )
     for name, numbers, rename in (
         ("dofa_base", (768, 12, 12, 1e-6), _DOFA),
         ("dofa_large", (1024, 24, 16, 1e-6), _DOFA),

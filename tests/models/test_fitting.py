@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,37 @@ def test_values_above_one_need_their_scale(tmp_path: Path) -> None:
     assert fit.obstacle is None
     (fit,) = rank_models(save(tmp_path / "bytes.npy", np.eye(64, dtype=np.uint8)), names=["mobilenetv3_dsn"])
     assert fit.obstacle is None
+
+
+@pytest.mark.parametrize(
+    ("array", "radiometry", "text"),
+    [
+        (np.arange(4096, dtype=np.int32), None, "full_scale for integers wider than 16 bits"),
+        (np.arange(-200, 3896, dtype=np.int16), None, "amplitude is never negative"),
+        (np.linspace(-0.1, 1, 4096, dtype=np.float32), None, "amplitude is never negative"),
+        (np.linspace(0, 5000, 4096, dtype=np.float32), "amplitude", r"must be in \[0, 1\], got values from 0 to 5000"),
+        (np.full(4096, np.nan, np.float32), None, "no pixel of the image has data"),
+        (np.linspace(-9999, 5, 4096, dtype=np.float32), "db", "a value for missing pixels"),
+        (np.full(4096, 0.5 + 0.5j, np.complex64), "db", "expected real values"),
+    ],
+)
+def test_what_the_preprocessing_refuses_does_not_fit(
+    tmp_path: Path, array: np.ndarray, radiometry: str | None, text: str
+) -> None:
+    file = save(tmp_path / "chip.npy", array.reshape(64, 64))
+    (fit,) = rank_models(file, names=["mobilenetv3_dsn"], radiometry=radiometry)
+    assert fit.obstacle is not None and re.search(text, fit.obstacle)
+
+
+def test_what_the_preprocessing_doubts_is_noted(tmp_path: Path) -> None:
+    file = save(tmp_path / "chip.npy", np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64))
+    (fit,) = rank_models(file, names=["resnet18_tsx"], radiometry="dn", full_scale=1000)
+    assert fit.obstacle is None and any("got values from 0 to 1" in note for note in fit.notes)
+    digital = save(tmp_path / "dn.npy", np.random.default_rng(0).integers(0, 300, (64, 64)).astype(np.uint16))
+    (fit,) = rank_models(digital, names=["resnet18_tsx"], radiometry="dn", full_scale=1000)
+    assert fit.obstacle is None and not any("got values" in note for note in fit.notes)
+    slc = save(tmp_path / "slc.npy", np.full((64, 64), 0.5 + 0.5j, np.complex64))
+    assert rank_models(slc, names=["resnet18_tsx"])[0].obstacle is None
 
 
 def test_a_calibration_that_cannot_be_converted_is_the_obstacle(tmp_path: Path) -> None:

@@ -131,6 +131,15 @@ def test_a_transformer_of_mean_features_is_not_taken_for_one_with_a_class_token(
         sarhub.create_model("vit_small_patch16_ssl4eo.mae", checkpoint_path=tmp_path / "w.pth")
 
 
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_a_large_transformer_of_mean_features_is_not_taken_for_a_padded_one(prefix: str) -> None:
+    """DOFA has the same tensors, and a border around the image."""
+    with networks.on_meta_device():
+        other = timm.create_model("vit_base_patch16_224", global_pool="avg", num_classes=7, in_chans=2)
+    with pytest.raises(CheckpointError, match="no known network"):
+        networks.identify(prefixed(other.state_dict(), prefix))
+
+
 def test_a_usual_file_name_does_not_make_a_released_file(tmp_path: Path) -> None:
     """resnet18_reben is released as model.safetensors, and so is whatever a training program wrote."""
     own = timm.create_model("resnet18", in_chans=2, num_classes=19)
