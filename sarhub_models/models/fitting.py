@@ -29,7 +29,7 @@ class Seen:
     Attributes:
         bands: names of its bands; ``""`` where nobody says it.
         radiometry: what it holds: as said, or decibels where floating-point values are mostly negative; else ``None``.
-        extremes: the pixels with the smallest and the largest value, or magnitude, (2,) of the image's type; empty where
+        extremes: pixels with the smallest and the largest value, or magnitude, (2,) of the image's type; empty where
             no pixel has data.
         height: in pixels.
         width: in pixels.
