@@ -155,8 +155,10 @@ def _pixels(picture: Any) -> tuple[np.ndarray, np.ndarray | None]:
         raise ImageError(f"16 bits a channel in {len(picture.getbands())} channels would lose 8 of them; save one band")
     if mode in ("1", "L"):
         array = np.asarray(picture if mode == "L" else picture.convert("L"))
-        steps = {"1": 255, "L;2": 85, "L;4": 17}.get(raw, 1)  # fewer bits are stretched to 0…255
-        return array[None], array != key * steps if isinstance(key, int) else None
+        if not isinstance(key, int):
+            return array[None], None
+        steps = {"L;2": 85, "L;4": 17}.get(raw, 1)  # fewer bits are stretched to 0…255
+        return array[None], array != (255 * bool(key) if raw == "1" else key * steps)
     if mode not in ("LA", "P", "RGB", "RGBA"):
         raise ImageError(f"a picture of mode {mode}, which is no amplitude; save one band")
     if mode == "LA":

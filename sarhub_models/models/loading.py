@@ -59,6 +59,8 @@ def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
 
     def rename(tensors: networks.Tensors) -> networks.Tensors:
         renamed = networks.rename_checkpoint(info.network, tensors)
+        if not released and len(info.input.bands) == 1 and networks.stem_channels(info.network, renamed) == 1:
+            return networks.fit_channels(info.network, renamed, info.input.channels)  # exact where one band is repeated
         if released and info.num_classes == NO_HEAD:
             return {name: tensor for name, tensor in renamed.items() if not name.startswith(head)}
         return renamed

@@ -168,6 +168,8 @@ def fill_missing(x: Any, nodata: str) -> Any:
     Raises:
         NodataError: the policy refuses the image.
     """
+    if isinstance(x, Tensor) and x.dtype == torch.bfloat16:  # which NumPy lacks
+        x = x.float()
     array = x.detach().cpu().numpy() if isinstance(x, Tensor) else x
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iufc" or array.ndim < 2 or not array.size:
         return x

@@ -93,6 +93,13 @@ def test_transparent_pixels_are_no_pixels(tmp_path: Path) -> None:
             read_image(tmp_path / name)
 
 
+@pytest.mark.parametrize("key", [0, 1])
+def test_either_value_of_one_bit_can_be_transparent(tmp_path: Path, key: int) -> None:
+    bits = RAMP % 3 == 0
+    Image.fromarray(bits).save(tmp_path / "bits.png", transparency=key)
+    np.testing.assert_array_equal(read_raster(tmp_path / "bits.png").mask, bits != bool(key))
+
+
 def test_every_policy_is_known_and_nothing_is_no_image() -> None:
     valid = RAMP > 8
     with pytest.raises(OptionError, match="'refuse', 'fill' or 'skip'"):

@@ -195,6 +195,17 @@ def test_networks_that_make_their_first_convolution(name: str, extra: list[str],
 
 
 @pytest.mark.slow
+def test_the_head_of_a_fine_tuned_network_of_wavelengths_is_kept(tmp_path: Path) -> None:
+    torchgeo = pytest.importorskip("torchgeo.models")
+    theirs = torchgeo.DOFA(embed_dim=768, depth=12, num_heads=12, num_classes=7)
+    theirs.load_state_dict(fill(shapes_of(theirs)), assign=True)
+    torch.save(theirs.state_dict(), tmp_path / "own.pth")
+    ours = sarhub.create_model("dofa_base_fivesensors", checkpoint_path=tmp_path / "own.pth").eval()
+    assert ours.num_classes == 7
+    agree(ours, lambda x: theirs.eval()(x, [3.75, 3.75]), images(2, 224)[:1])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["base", "large"])
 def test_croma_with_radar_alone(size: str, tmp_path: Path) -> None:
     torchgeo = pytest.importorskip("torchgeo.models")

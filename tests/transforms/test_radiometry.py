@@ -222,3 +222,11 @@ def test_values_without_data_follow_the_policy(decibels: np.ndarray, kind: str) 
         sarhub.create_transform(MODEL, nodata="skip")(np.ma.masked_array(decibels, missing))
     with pytest.raises(OptionError, match="'refuse', 'fill' or 'skip'"):
         sarhub.create_transform(MODEL, nodata="drop")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_filled_like_any_other(kind: torch.dtype) -> None:
+    image = torch.rand(2, 32, 32, generator=torch.Generator().manual_seed(0)).sub(15).to(kind)
+    image[0, 3, 3] = torch.nan
+    found = sarhub.create_transform(MODEL, nodata="fill")(image)
+    torch.testing.assert_close(found, sarhub.create_transform(MODEL, nodata="fill")(image.float()))

@@ -41,6 +41,10 @@ def prefixed(state: State, prefix: str, head: str | None = None) -> State:
 
 FORMS: dict[str, Any] = {
     "mmpretrain": lambda s: {"meta": {}, "state_dict": prefixed(s, "backbone.", "head.fc")},
+    "mmpretrain, normalizing": lambda s: {
+        "data_preprocessor.mean": torch.ones(3),
+        **prefixed(s, "backbone.", "head.fc"),
+    },
     "compiled": lambda s: prefixed(s, "_orig_mod."),
     "lightning": lambda s: {"state_dict": prefixed(s, "net.")},
     "nested": lambda s: {"state_dict": prefixed(s, "model.module.encoder.")},
@@ -49,6 +53,7 @@ FORMS: dict[str, Any] = {
     "tutorial": lambda s: {"model_state_dict": s, "epoch": 1},
     "twice wrapped": lambda s: {"model": {"state_dict": s}},
     "no counters": lambda s: {name: tensor for name, tensor in s.items() if "num_batches" not in name},
+    "averaged": lambda s: {"n_averaged": torch.tensor(3), **prefixed(s, "module.")},
     "float64": lambda s: {name: t.double() if t.is_floating_point() else t for name, t in s.items()},
 }
 
@@ -112,6 +117,41 @@ def test_the_classifier_is_kept(state: State, tmp_path: Path, form: str) -> None
     assert torch.equal(model.get_classifier().weight, weight)
     bias = head.get("head.bias", head.get("head.fc.bias", torch.zeros(5)))
     assert torch.equal(model.get_classifier().bias, bias)
+
+
+def test_of_a_detector_the_backbone_is_taken(state: State, tmp_path: Path) -> None:
+    """MMDetection's Faster R-CNN, whose classifier of boxes is none of images."""
+    parts = {"neck.lateral_convs.0.conv.weight": (4, 64, 1, 1), "rpn_head.rpn_conv.weight": (4, 4, 3, 3),
+             "roi_head.bbox_head.fc_cls.weight": (6, 512), "roi_head.bbox_head.fc_cls.bias": (6,)}  # fmt: skip
+    body = {
+        name: tensor for name, tensor in prefixed(state, "backbone.").items() if not name.startswith("backbone.fc.")
+    }
+    detector = {**body, **{name: torch.ones(shape) for name, shape in parts.items()}}
+    torch.save({"state_dict": detector, "meta": {}}, tmp_path / "w.pth")
+    model = sarhub.create_model(NAME, pretrained=tmp_path / "w.pth")
+    assert all(torch.equal(tensor, body[f"backbone.{name}"]) for name, tensor in model.state_dict().items())
+    steps = networks.explain_renaming("resnet18", detector)[1]
+    assert steps[:2] == ("the prefix backbone. was removed",
+                         "1 tensors of other parts were left out (neck.lateral_convs.0.conv.weight)")  # fmt: skip
+    twice = {**detector, **prefixed(body, "momentum_")}
+    torch.save({"state_dict": twice}, tmp_path / "twice.pth")
+    with pytest.raises(CheckpointError, match="another network"):
+        sarhub.create_model(NAME, pretrained=tmp_path / "twice.pth")
+
+
+def test_a_network_of_one_channel_sees_the_band_that_is_repeated(state: State, tmp_path: Path) -> None:
+    own = {**state, "conv1.weight": torch.randn(64, 1, 7, 7)}
+    torch.save(own, tmp_path / "w.pth")
+    alone = timm.create_model("resnet18", in_chans=1, num_classes=len(state["fc.weight"])).eval()
+    alone.load_state_dict(own)
+    image = torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        found = sarhub.create_model(NAME, pretrained=tmp_path / "w.pth").eval()(image.repeat(1, 3, 1, 1))
+        assert torch.allclose(found, alone(image), atol=1e-4 * alone(image).abs().max())
+    two = {**state, "conv1.weight": torch.randn(64, 2, 7, 7)}  # of which nobody knows what they are
+    torch.save(two, tmp_path / "two.pth")
+    with pytest.raises(CheckpointError, match=r"must have the shape \(64, 3, 7, 7\)"):
+        sarhub.create_model(NAME, pretrained=tmp_path / "two.pth")
 
 
 def test_layers_before_another_one_are_no_classifier(state: State, tmp_path: Path) -> None:
