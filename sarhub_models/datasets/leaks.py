@@ -2,11 +2,14 @@
 
 Speckle is a fingerprint: two looks at the same place differ in it, two crops of one image do not. So images are
 whitened (local mean and contrast removed) and correlated at all shifts at once through the Fourier transform. To
-compare each with each would take hours; here each is correlated with the *sum* of a block of others. A pair that shares
-pixels stands out of the sum by many standard deviations, and only then are the members of the block looked at one by
-one.
+compare each large image with each would take hours; here each is correlated with the *sum* of a block of others. A pair
+that shares pixels stands out of the sum by many standard deviations, and only then are the members of the block looked
+at one by one. Noise of the sum grows with the root of the members, and the smaller images are, the less stands out of
+it: so blocks of small images are small, down to one.
 
-Turned, mirrored and resampled copies are not found, nor overlaps of a few percent of the smaller image.
+Found are overlaps of a quarter of the smaller image, and of about a tenth from 350 pixels a side on; of less than 36
+pixels a side, those of 9 / side and more; more, where neighbors are correlated. Turned, mirrored and resampled copies
+are not.
 """
 
 from __future__ import annotations
@@ -22,8 +25,11 @@ from .base import ImageDataset
 
 __all__ = ["Leaks", "Pair", "find_leaks", "find_pairs", "group_images"]
 
-_BLOCK = 32  # images in a sum: noise grows with its root, work shrinks with it
+_BLOCK = 32  # images in a sum, at most: work shrinks with them
+_AREA = 1225  # pixels for each image in a sum: an overlap of a quarter stands out by 8.75 standard deviations
+_SMALL = 0.05  # quantile of the images' areas that decides
 _WINDOW = 7  # side of the window of the local mean and contrast, in pixels
+_CHUNK = 2**22  # values of correlations at once
 _KEPT = 512 * 2**20  # bytes of images and transforms that are kept: small chips, which share much, need them often
 _DOUBT = 7.0  # standard deviations above which the members of a block are looked at: chance reaches 6
 _CERTAIN = 9.0  # and above which a pair is one
@@ -64,7 +70,10 @@ class Leaks:
     pairs: list[Pair]
 
     def shared(self, split: str, other: str) -> int:
-        """Return the number of images of a split whose group has images in another split."""
+        """Return the number of images of a split whose group has images in another split, or others in the same one."""
+        if other == split:
+            _, inverse, counts = np.unique(self.groups[split], return_inverse=True, return_counts=True)
+            return int((counts[inverse] > 1).sum())
         return int(np.isin(self.groups[split], self.groups[other]).sum())
 
 
@@ -119,33 +128,38 @@ def find_pairs(
         raise OptionError(f"expected at least two images to compare, got {count}")
     from scipy.fft import next_fast_len
 
-    largest = np.array([read(index).shape for index in range(count)]).max(axis=0)
-    size = tuple(next_fast_len(int(side), real=True) for side in largest)
+    shapes = np.array([read(index).shape for index in range(count)])
+    size = tuple(next_fast_len(int(side), real=True) for side in shapes.max(axis=0))
+    members = int(np.clip(np.quantile(shapes.prod(axis=1), _SMALL) // _AREA, 1, _BLOCK))
     spectra = _Spectra(read, size)
-    first = _blocks(0, count if border is None else border)
-    second = first if border is None else _blocks(border, count)
-    sums = [spectra.sum(block) for block in second]
+    first = _blocks(0, count if border is None else border, members)
+    second = first if border is None else _blocks(border, count, members)
+    sums = np.stack([spectra.sum(block) for block in second])
     pairs: list[Pair] = []
     for number, block in enumerate(first):
         later = slice(number if border is None else 0, None)
-        for other, total in zip(second[later], sums[later], strict=True):
-            for index in block:
-                pairs += _pairs_in(spectra, index, other, total, size)
+        for index in block:
+            pairs += _pairs_of(spectra, index, second[later], sums[later], size)
         if advance is not None:
             advance(len(block))
     return sorted(pairs, key=lambda pair: (pair.first, pair.second))
 
 
-def _blocks(start: int, stop: int) -> list[range]:
-    return [range(begin, min(begin + _BLOCK, stop)) for begin in range(start, stop, _BLOCK)]
+def _blocks(start: int, stop: int, members: int) -> list[range]:
+    return [range(begin, min(begin + members, stop)) for begin in range(start, stop, members)]
 
 
-def _pairs_in(spectra: _Spectra, index: int, block: range, total: np.ndarray, size: tuple[int, ...]) -> Iterator[Pair]:
-    """Yield the pairs of an image with later ones of a block, whose sum tells if there may be any."""
-    members = range(max(block.start, index + 1), block.stop)
-    if index in block:  # without itself and those it was compared with before
-        total = total - spectra.sum(range(block.start, index + 1))
-    if members and _peak(spectra.of(index), total, size)[0] > _DOUBT:
+def _pairs_of(
+    spectra: _Spectra, index: int, blocks: Sequence[range], sums: np.ndarray, size: tuple[int, ...]
+) -> Iterator[Pair]:
+    """Yield the pairs of an image with later ones of some blocks, whose sums tell if there may be any."""
+    own, inside = spectra.of(index), index in blocks[0]
+    deviations = _deviations(own, sums[inside:], size)
+    if inside:  # without itself and those it was compared with before
+        rest = sums[:1] - spectra.sum(range(blocks[0].start, index + 1))
+        deviations = np.concatenate([_deviations(own, rest, size), deviations])
+    for number in np.flatnonzero(deviations > _DOUBT):
+        members = range(max(blocks[number].start, index + 1), blocks[number].stop)
         yield from filter(None, (spectra.pair(index, other) for other in members))
 
 
@@ -236,6 +250,19 @@ def _shared(one: np.ndarray, two: np.ndarray, row: int, column: int) -> tuple[np
         one[top : top + height, left : left + width],
         two[top + row : top + row + height, left + column : left + column + width],
     )
+
+
+def _deviations(one: np.ndarray, others: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return the highest correlation of an image with each of others, by their transforms, in standard deviations."""
+    from scipy.fft import irfft2
+
+    step = max(1, _CHUNK // (size[0] * size[1]))
+    found = np.zeros(len(others))
+    for begin in range(0, len(others), step):
+        correlations = np.asarray(irfft2(np.conj(one) * others[begin : begin + step], size))
+        values = correlations.reshape(len(correlations), -1)
+        found[begin : begin + step] = values.max(axis=1) / (values.std(axis=1) + 1e-12)
+    return found
 
 
 def _peak(a: np.ndarray, b: np.ndarray, size: tuple[int, ...]) -> tuple[float, tuple[int, int]]:

@@ -60,6 +60,16 @@ def test_pairs_across_a_border_alone() -> None:
     assert [(pair.first, pair.second) for pair in pairs] == [(3, 60), (5, 60)]
 
 
+@pytest.mark.parametrize(("side", "shift"), [(24, 0), (32, 0), (32, 10), (64, 40), (64, 32), (128, 84)])
+def test_small_chips_are_compared_as_if_they_were_alone(side: int, shift: int) -> None:
+    """What two chips share is seen beside many others, too: noise of a sum of these must not hide it."""
+    count = 40
+    large = [speckle(seed, (side + shift, side)) for seed in range(count)]
+    images = [image[:side] for image in large] + [image[shift:] for image in large]
+    found = {(pair.first, pair.second) for pair in find_pairs(lambda index: images[index], 2 * count)}
+    assert found == {(index, index + count) for index in range(count)}
+
+
 def test_images_without_texture_are_no_pairs() -> None:
     images = [np.zeros((40, 40), np.float32), np.ones((40, 40), np.float32), speckle(1, (40, 40))]
     assert find_pairs(lambda index: images[index], 3) == []
@@ -76,6 +86,9 @@ def test_splits_that_share_pixels_are_named(tmp_path: Path) -> None:
     leaks = find_leaks({split: FolderDataset(tmp_path / split) for split in ("train", "test")})
     assert leaks.names == {"train": ("sea/apart.png", "sea/first.png"), "test": ("sea/shifted.png",)}
     assert leaks.shared("test", "train") == 1 and leaks.shared("train", "test") == 1
+    assert leaks.shared("train", "train") == 0
+    Image.open(tmp_path / "train" / "sea" / "first.png").save(tmp_path / "train" / "sea" / "copy.png")
+    assert find_leaks({"train": FolderDataset(tmp_path / "train")}).shared("train", "train") == 2
     assert leaks.groups["train"].tolist() == [0, 1] and leaks.groups["test"].tolist() == [1]
 
 

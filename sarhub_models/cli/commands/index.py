@@ -91,7 +91,8 @@ def command(
         for index in found:
             _print_details(index)
             for other, count in _shared(index.split, shared).get("shared", {}).items():
-                print(f"\n{index.split}: {count} of {index.found} images share pixels with images of {other}")
+                what = "others" if other == index.split else "images"
+                print(f"\n{index.split}: {count} of {index.found} images share pixels with {what} of {other}")
         if out is not None:
             print(f"\n{out}: {sum(len(index.entries) for index in found)} files")
     if not all(index.ok for index in found):
@@ -108,12 +109,10 @@ def _groups(leaks: Leaks) -> dict[tuple[str, str], int]:
 
 
 def _shared(split: str, leaks: Leaks | None) -> dict[str, dict[str, int]]:
-    """Return how many images of a split share pixels with each split; with its own, beyond the first of each group."""
+    """Return how many images of a split share pixels with images of each split, its own included."""
     if leaks is None or split not in leaks.groups:
         return {}
-    own = len(leaks.groups[split]) - len(set(leaks.groups[split].tolist()))
-    others = {other: leaks.shared(split, other) for other in leaks.groups if other != split}
-    return {"shared": {**others, split: own}}
+    return {"shared": {other: leaks.shared(split, other) for other in leaks.groups}}
 
 
 def _rows(found: list[SplitIndex]) -> list[tuple[str, ...]]:

@@ -17,7 +17,8 @@ from ...io.progress import progress_bar
 from ...transforms import Pipeline
 from .table import Chip
 
-_PIXELS = 5e10  # chips trained on × chips held out × pixels that are compared: half a minute on one core
+_PAIRS = 1e6  # chips trained on × chips held out that are compared, of up to _COMMON pixels: half a minute on one core
+_COMMON = 128**2
 _ALIKE = 0.4  # correlation of shared pixels: two looks at one vehicle from one side, on one ground, reach 0.3
 _LEVEL = 100.0  # median of the chips that are compared: their logarithm is of 1 + x, next to which x must not be small
 _SMALL = 1e-12
@@ -108,7 +109,7 @@ def find_twins(root: Path, chips: Sequence[Chip], *, seed: int = 0, **reading: A
 
     sides = [[chip for chip in chips if (chip.split == "train") == side] for side in (True, False)]
     area = max(read(chip).size for side in sides for chip in side[:_TRIED])
-    share = min(1.0, (_PIXELS / (area * len(sides[0]) * len(sides[1]))) ** 0.5)
+    share = min(1.0, (_PAIRS / (max(1, area / _COMMON) * len(sides[0]) * len(sides[1]))) ** 0.5)
     rng = np.random.default_rng(seed)
     learned, held = (
         [side[index] for index in np.sort(rng.permutation(len(side))[: max(1, round(share * len(side)))])]
