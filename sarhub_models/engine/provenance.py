@@ -39,10 +39,18 @@ def comparable(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
     """Name the values in which two recipes differ."""
-    for section, name in dict.fromkeys((s, n) for r in (other, one) for s, values in r.items() for n in values):
-        there, now = (recipe.get(section, {}).get(name) for recipe in (one, other))
-        if there != now:
-            yield f"{section}.{name}: {there!r} there, {now!r} now"
+    there, now = dict(_values(one)), dict(_values(other))
+    for name in dict.fromkeys((*now, *there)):
+        if there.get(name) != now.get(name):
+            yield f"{name}: {there.get(name)!r} there, {now.get(name)!r} now"
+
+
+def _values(recipe: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in recipe.items():
+        if isinstance(value, dict) and value:
+            yield from _values(value, f"{place}{name}.")
+        else:
+            yield place + name, value
 
 
 def check_same_run(folder: Path, stored: dict[str, Any], recipe: Recipe, others: Sequence[str]) -> None:

@@ -43,7 +43,8 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
     try:
         return Recipe.model_validate(completed(values))
     except ValidationError as err:
-        wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}{_got(e['input'])}" for e in err.errors()]
+        places = [f"{'.'.join(map(str, e['loc']))}: " if e["loc"] else "" for e in err.errors()]
+        wrong = [f"{place}{e['msg']}{_got(e['input'])}" for place, e in zip(places, err.errors(), strict=True)]
         raise ManifestError("the recipe does not hold: " + "; ".join(wrong)) from None
 
 

@@ -141,7 +141,7 @@ class Source(Data):
 
 
 class Training(Data):
-    """The data set of a run, or its sources; with these the name is free, and the other values are not used."""
+    """The data set of a run, or its sources; with these the name is free, and all else but ``input`` is a source's."""
 
     name: str
     sources: dict[str, Source] = {}
@@ -150,8 +150,17 @@ class Training(Data):
     def _one_or_several(self) -> Training:
         if not self.sources and self.name not in (*data_names(), *WINDOWED):
             raise ValueError(_unknown(self.name, data_names()))
-        if self.sources and (self.root is not None or self.shards is not None):
-            raise ValueError("each of data.sources has its own root or shards; leave data.root and data.shards out")
+        if not self.sources:
+            return self
+        fields = {name: field.default for name, field in Data.model_fields.items() if name not in ("name", "input")}
+        if given := [name for name, default in fields.items() if getattr(self, name) != default]:
+            raise ValueError(
+                f"with data.sources, data.{given[0]} has no effect: each source has its own, "
+                f"data.sources.{next(iter(self.sources))}.{given[0]}"
+            )
+        for name, source in self.sources.items():
+            if source.input is not None:
+                raise ValueError(f"data.sources.{name}.input: all sources have one chain, so data.input says it")
         return self
 
 
@@ -327,6 +336,11 @@ class Recipe(Section):
             if self.contrast.weight:
                 raise ValueError("contrast.weight needs data.sources; one of them will do")
             return self
+        if self.loss != Loss():
+            raise ValueError(
+                "with data.sources, loss has no effect: each source has its own, "
+                f"data.sources.{next(iter(self.data.sources))}.loss"
+            )
         if (
             self.evaluation.split is not None
             or self.augment.cutmix

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Protocol
@@ -11,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError, OptionError
+from ..errors import InputError, OptionError, SarHubError
 from .batches import Batch, Plan, Rank
 from .sections import Source as Section
 from .seeds import key
 
+_OWN = sorted(Section.model_fields.keys() - {"input"})  # what recipes call data.X of one data set
 UNLABELLED = -1
 """Label of a sample whose source has no head."""
 
@@ -52,6 +55,16 @@ class Part:
     split: Split
     section: Section
     classes: slice
+
+
+@contextmanager
+def naming_source(name: str) -> Iterator[None]:
+    """Say of an error which source it is of, and call its options by their places below it."""
+    try:
+        yield
+    except SarHubError as err:
+        text = re.sub(rf"\bdata\.(?=({'|'.join(_OWN)})\b)", f"data.sources.{name}.", str(err))
+        raise type(err)(f"source {name}: {text}") from err
 
 
 class Sources:
@@ -117,14 +130,17 @@ class Sources:
             replace(plan, batch_size=quota, seed=key(plan.seed, "source", part.name))
             for part, quota in zip(self.parts, self.quotas(plan.batch_size), strict=True)
         ]
-        loaders = [part.split.training(own, pin=pin) for part, own in zip(self.parts, plans, strict=True)]
+        loaders = [
+            _of_source(part.name, part.split.training(own, pin=pin))
+            for part, own in zip(self.parts, plans, strict=True)
+        ]
         for batches in zip(*loaders, strict=True):
             yield self._join(batches)
 
     def evaluation(self, batch_size: int, *, process: Rank = Rank(), pin: bool = False) -> Iterator[Batch]:
         """Yield a process's share of all samples, each once, source by source."""
         for part in self.parts:
-            for batch in part.split.evaluation(batch_size, process=process, pin=pin):
+            for batch in _of_source(part.name, part.split.evaluation(batch_size, process=process, pin=pin)):
                 yield batch._replace(labels=_labels(part, batch))
 
     def _join(self, batches: Sequence[Batch]) -> Batch:
@@ -135,6 +151,11 @@ class Sources:
             names=[f"{part.name}/{name}" for part, batch in pairs for name in batch.names],
             skipped=[f"{part.name}/{name}" for part, batch in pairs for name in batch.skipped],
         )
+
+
+def _of_source(name: str, batches: Iterable[Batch]) -> Iterator[Batch]:
+    with naming_source(name):
+        yield from batches
 
 
 def _labels(part: Part, batch: Batch) -> Tensor:

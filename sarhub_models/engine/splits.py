@@ -11,7 +11,7 @@ from .batches import Files, Rank
 from .readers import Subset, open_split, stratified
 from .sections import Data, Preprocess, Training
 from .shards import Shards
-from .sources import Sources, Split
+from .sources import Sources, Split, naming_source
 
 _PROBE = 4096  # samples that decide mean and std
 
@@ -42,7 +42,11 @@ def open_training(data: Data, seed: int) -> Split:
         DataError: as :func:`open_source`.
     """
     if isinstance(data, Training) and data.sources:
-        return Sources({name: open_training(part, seed) for name, part in data.sources.items()}, data.sources)
+        splits = {}
+        for name, part in data.sources.items():
+            with naming_source(name):
+                splits[name] = open_training(part.model_copy(update={"input": data.input}), seed)
+        return Sources(splits, data.sources)
     if data.shards is not None and (data.fraction < 1 or data.balanced):
         raise OptionError(
             "shards are streamed in the order in which they lie: data.fraction and data.balanced need single files, "

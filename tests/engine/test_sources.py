@@ -19,7 +19,7 @@ from sarhub_models.engine.run import load_run, open_splits, train
 from sarhub_models.engine.sections import Recipe
 from sarhub_models.engine.sources import UNLABELLED, Sources
 from sarhub_models.engine.trainer import Trainer, make_accelerator
-from sarhub_models.errors import InputError, ManifestError, OptionError
+from sarhub_models.errors import DataError, InputError, ManifestError, OptionError
 from training.recipes import load_recipe
 
 from .conftest import fit, read_rows, write_images
@@ -154,7 +154,14 @@ def test_the_contrastive_term_sees_two_views_of_each_sample(file: Path) -> None:
         ({"contrast": {"weight": 0}}, "a source without a loss needs contrast.weight"),
         ({"evaluation": {"split": "val"}}, "evaluation.split=null"),
         ({"augment": {"cutmix": 0.5}}, "augment.cutmix=0"),
-        ({"data": {"name": "mixed", "root": "/x", "sources": {"a": {"name": "dsn"}}}}, "data.root and data.shards out"),
+        (
+            {"data": {"name": "mixed", "root": "/x", "sources": {"a": {"name": "dsn"}}}},
+            r"data\.root has no effect.*a\.root",
+        ),
+        (
+            {"loss": {"name": "cbl"}},
+            r"recipe does not hold: Value error, with data\.sources, loss has no effect.*ships\.loss",
+        ),
         ({"data": {"name": "mixed", "sources": {"a": {"name": "nothing"}}}}, "no such name"),
         ({"data": {"name": "mixed"}}, "no such name"),
         ({"data": {"name": "dsn"}}, "contrast.weight needs data.sources"),
@@ -170,6 +177,50 @@ def test_recipes_that_cannot_be_run_are_refused(
         load_recipe(str(file))
 
 
+@pytest.mark.parametrize(
+    ("assignment", "text"),
+    [
+        ("data.balanced=true", r"data\.balanced has no effect.*data\.sources\.ships\.balanced"),
+        ("data.on_error=skip", r"data\.on_error has no effect"),
+        ("data.fraction=0.1", r"data\.fraction has no effect"),
+        ("data.full_scale=7", r"data\.full_scale has no effect"),
+        ("data.sources.sea.input={bands: [VV, VH]}", r"data\.sources\.sea\.input: all sources have one chain"),
+    ],
+)
+def test_values_without_effect_are_refused(file: Path, assignment: str, text: str) -> None:
+    with pytest.raises(ManifestError, match=text):
+        load_recipe(str(file), [assignment])
+
+
+def test_errors_name_the_source_and_its_options(file: Path, tmp_path: Path, roots: dict[str, str]) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(roots["sea"], damaged)
+    for image in (file for file in damaged.rglob("*") if file.is_file() and file.suffix != ".txt"):
+        image.write_bytes(b"nothing")
+    recipe = load_recipe(str(file), ["optim.epochs=1", f"data.sources.sea.root={damaged}"])
+    with pytest.raises(DataError, match=r"source sea: sample .*data\.sources\.sea\.on_error=skip leaves"):
+        fit(recipe, tmp_path / "run")
+    homeless = load_recipe(str(file), ["data.sources.sea.root=null"])
+    with pytest.raises(OptionError, match=r"source sea: where .* data\.sources\.sea\.root=FOLDER says it"):
+        open_splits(homeless)
+
+
+def test_the_chain_of_all_sources_is_that_of_each(file: Path, tmp_path: Path, roots: dict[str, str]) -> None:
+    """Decibels are taken as such, from every source."""
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        for name in ("a", "b"):
+            place = tmp_path / "two" / name / f"{index}.npy"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            np.save(place, rng.normal(-12, 3, (40, 40)).astype(np.float32))
+    source = {"name": "folder", "root": str(tmp_path / "two"), "train": "all"}
+    given = {"bands": ["VV"], "radiometry": "db", "range": None, "channels": 1}
+    data = {"name": "mixed", "input": given, "sources": {"one": source, "other": source}}
+    file.write_text(yaml.safe_dump(SMALL | {"data": data}, sort_keys=False))
+    batch = next(iter(opened(file)[1].evaluation(4)))
+    assert batch.images[0].shape == (1, 40, 40) and float(batch.images[0].mean()) == pytest.approx(-12, abs=0.5)
+
+
 def test_a_source_may_move_but_not_change(file: Path, tmp_path: Path, roots: dict[str, str]) -> None:
     out, moved = tmp_path / "run", tmp_path / "elsewhere"
     fit(load_recipe(str(file), ["optim.epochs=1"]), out)
@@ -177,7 +228,7 @@ def test_a_source_may_move_but_not_change(file: Path, tmp_path: Path, roots: dic
     same = load_recipe(str(file), ["optim.epochs=1", f"data.sources.sea.root={moved}"])
     assert Trainer(same, *open_splits(same), out, make_accelerator(same.runtime, 1)).finished
     other = load_recipe(str(file), ["optim.epochs=1", "data.sources.sea.weight=1"])
-    with pytest.raises(OptionError, match=r"data\.sources"):
+    with pytest.raises(OptionError, match=r"\(data\.sources\.sea\.weight: 2\.0 there, 1\.0 now\)"):
         Trainer(other, *open_splits(other), out, make_accelerator(other.runtime, 1))
 
 

@@ -97,6 +97,7 @@ def test_archives_are_read_where_they_lie(archives: Path) -> None:
     first = chips.ships[0]
     assert first is not None and (first.mmsi, first.length, first.width, first.kind) == (111, 146, 21, "Bulk Carrier")
     assert chips.notes() == ("1 chips of other types were left out",)
+    assert OpenSARShip(archives, polarization="vh").notes() == ()
     other = OpenSARShip(archives, polarization="vh")
     assert len(other) == 3 and other[0].image[0, :3].tolist() == [0, 1, 2], "one scene has no such polarization"
     (index,) = index_dataset("opensarship", archives, depth="pixels")
@@ -182,3 +183,13 @@ def test_the_real_archives(test_data: Path) -> None:
     chips = OpenSARShip(root)
     assert len(chips) == 222 and chips.counts()[[11, 12]].tolist() == [142, 75]
     assert all(ship is not None for ship in chips.ships) and len(set(chips.scenes)) == 5
+
+
+def test_a_name_that_is_cut_off_is_that_of_its_class(tmp_path: Path) -> None:
+    """As that of one vessel among the calibrated chips of an official archive; others are no beginning of a class."""
+    files = members(SLC, {("Search and Rescue vessel", 5, 6): 111, ("Other Type", 7, 8): 222, ("P", 1, 2): 333})
+    whole = "Patch_Cal/Search and Rescue vessel_x5_y6.tif"
+    files["Patch_Cal/Search_x5_y6.tif"] = files.pop(whole)
+    write_archive(tmp_path / f"{SLC}.zip", files)
+    (chip,) = OpenSARShip(tmp_path, patch="Patch_Cal").labels
+    assert OpenSARShip(tmp_path).class_names[chip] == "Search_and_Rescue_vessel"

@@ -49,6 +49,7 @@ _SPLIT = re.compile(rf"({'|'.join(SIZES)})_(?:train|test)")
 _GROUPED = ("mmsi", "scene")
 _SHARES = {"train": (0, 70), "val": (70, 85), "test": (85, 100)}  # percent, by a digest of the ship or scene
 _POLARIZATION = re.compile(r"_(v[vh])$", re.IGNORECASE)
+_SHORTEST = 3  # letters that are no name cut off
 _NUMBERS = {re.sub(r"_", "", name).lower(): number for number, name in enumerate(CLASS_NAMES)}
 
 
@@ -104,7 +105,7 @@ class OpenSARShip(SceneDataset):
         chips = find_chips(root, patch) if root.is_dir() else []
         if chips:
             wanted = _known(chips, polarization, full=patch != KINDS[0])
-            self._other = len({(c.scene, c.file.name) for c in chips if _label(c) is None})
+            self._other = sum(_label(chip) is None for chip in _polarized(chips, polarization, full=patch != KINDS[0]))
             if entries:
                 chosen = _listed(root, wanted, entries)
             else:
@@ -149,17 +150,23 @@ def _in_folders(
 
 
 def _label(chip: Chip) -> int | None:
-    """Return the number of the class that the name of a chip says, ``None`` for other types."""
-    return _NUMBERS.get(re.sub(r"[\W_]", "", chip.type).lower())
+    """Return the number of the class that the name of a chip says, ``None`` for other types.
+
+    Some names are cut off: "Search" is a vessel for search and rescue among the calibrated chips of an archive.
+    """
+    said = re.sub(r"[\W_]", "", chip.type).lower()
+    begun = [number for name, number in _NUMBERS.items() if len(said) > _SHORTEST and name.startswith(said)]
+    return _NUMBERS.get(said, begun[0] if len(begun) == 1 else None)
+
+
+def _polarized(chips: Sequence[Chip], polarization: str, *, full: bool) -> list[Chip]:
+    """Return the chips in one polarization; with ``full`` a chip holds all of its scene."""
+    return [chip for chip in chips if chip.polarization == polarization or (full and not chip.polarization)]
 
 
 def _known(chips: Sequence[Chip], polarization: str, *, full: bool) -> list[Chip]:
-    """Return the chips of the classes in one polarization; with ``full`` a chip holds all of its scene."""
-    return [
-        chip
-        for chip in chips
-        if _label(chip) is not None and (chip.polarization == polarization or (full and not chip.polarization))
-    ]
+    """Return the chips of the classes in one polarization."""
+    return [chip for chip in _polarized(chips, polarization, full=full) if _label(chip) is not None]
 
 
 def _share(chip: Chip, by: str) -> str:
