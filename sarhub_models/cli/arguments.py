@@ -79,15 +79,17 @@ Preprocessing = Annotated[
 ]
 Bands = Annotated[str | None, typer.Option(help="Polarizations of the images, in their order: VV,VH.")]
 Nodata = Annotated[
-    Literal["refuse", "fill", "skip"],
+    Literal["refuse", "fill", "skip"] | None,
     typer.Option(
         help="Pixels without data: refuse the image; fill them with the median of the others; skip images with more "
-        "than 10 % of them, fill the rest."
+        "than 10 % of them, fill the rest. Default: as in the fine-tuning of the weights, if any, or refuse."
     ),
 ]
 Radiometry = Annotated[
     _Radiometry | None,
-    typer.Option(help="What the pixels hold; it is converted. Default: what the weights expect."),
+    typer.Option(
+        help="What the pixels hold; it is converted. Default: as in the fine-tuning, or what the weights expect."
+    ),
 ]
 FullScale = Annotated[
     float | None,

@@ -54,8 +54,8 @@ def open_images(images: AnyPath, *, labels: AnyPath | None = None) -> Iterator[L
             folder of them or one file (:func:`~sarhub_models.datasets.load_dsn`), which bring labels, splits and
             radiometry along.
         labels: CSV file, a line ``image,label`` or ``image,label,split`` for each image, with the path of the image in
-            the folder and the split ``train`` or ``test``; a first line with these very words is passed over. Images
-            that it does not name are left out.
+            the folder and the split ``train`` or ``test``; a first line may name these columns (``name`` for
+            ``image``), in any order and with others beside them. Images that it does not name are left out.
 
     Yields:
         The images; those of packed files lie in a temporary folder until the end of the block.
@@ -106,8 +106,12 @@ def _read_labels(file: Path, known: Mapping[str, Path]) -> dict[str, tuple[Path,
             rows = [row for row in csv.reader(stream) if row]
     except (OSError, UnicodeDecodeError) as err:
         raise DataError(f"cannot read the labels {file}: {err}") from err
-    if rows and rows[0][:2] == ["image", "label"]:
-        rows = rows[1:]
+    if rows and rows[0][0] in ("image", "name") and "label" in rows[0]:
+        head, *rows = rows
+        columns = [head.index(name) for name in (head[0], "label", "split") if name in head]
+        rows = [[row[column] for column in columns] if len(row) == len(head) else row for row in rows]
+        if any(len(row) != len(columns) for row in rows):
+            raise DataError(f"{file}: expected {len(head)} cells in each line, as in its first one")
     listed: dict[str, tuple[Path, str, str]] = {}
     for number, row in enumerate(rows, 1):
         if not 2 <= len(row) <= 3 or row[0] not in known or row[0] in listed:

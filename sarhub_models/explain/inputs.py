@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ImageError, NodataError, OptionError, UnknownNameError
-from ..io.images import read_bands, read_image
+from ..io.images import read_image, read_pixels
 from ..io.limits import check_scene
 from ..transforms import Pipeline, convert_radiometry, normalize_amplitude
 
@@ -153,7 +153,7 @@ def read_chips(
     *,
     names: Sequence[str] | None = None,
     full_scale: float | None = None,
-    band: int | str | None = None,
+    band: int | str | Sequence[int] | None = None,
     bands: Sequence[str] | None = None,
     nodata: str = "refuse",
     shown: str | None = None,
@@ -165,7 +165,8 @@ def read_chips(
         transform: the network's preprocessing, in evaluation mode.
         names: of the chips; by default the files' paths as given.
         full_scale: as of :func:`prepare_chips`.
-        band: band to read for a network of one, counted from 1 or by the name that the files give it.
+        band: band to read for a network of one, counted from 1 or by the name that the files give it; or positions of
+            all bands of a network of several.
         bands: names of the files' bands, in their order, where the files do not say them and the network takes several.
         nodata: what pixels without data do (:func:`~sarhub_models.io.images.read_image`); ``"skip"`` leaves out chips
             with more than a tenth of them, and a warning says how many.
@@ -174,11 +175,11 @@ def read_chips(
     Raises:
         ImageError: an image cannot be read, holds NaN, is constant, or becomes another shape than the first; the
             message names it.
-        OptionError: ``band`` is given and the network takes several.
+        OptionError: ``band`` is one, and the network takes several.
         UnknownNameError: the network takes no band ``shown``.
     """
     several = len(transform.bands) > 1
-    if several and band is not None:
+    if several and isinstance(band, int | str):
         raise OptionError(f"the network takes the bands {', '.join(transform.bands)}: they are read by their names")
     labels = [os.fspath(file) for file in files] if names is None else list(names)
     images: list[np.ndarray] = []
@@ -186,11 +187,10 @@ def read_chips(
     left_out: list[str] = []
     for file, label in zip(files, labels, strict=True):
         try:
-            image = (
-                read_bands(file, transform.bands, given=bands, nodata=nodata)
-                if several
-                else read_image(file, band=band, nodata=nodata)
-            )
+            if isinstance(band, int | str) or not several:
+                image = read_image(file, band=band if isinstance(band, int | str) else None, nodata=nodata)
+            else:
+                image = read_pixels(file, wanted=transform.bands, given=bands, band=band, nodata=nodata)
         except NodataError:
             if nodata != "skip":
                 raise

@@ -25,7 +25,7 @@ from ..io.figures import save_figure
 from ..io.files import metadata, write_text
 from ..io.images import one_per_image
 from ..io.tables import write_table
-from ..models.choice import choose
+from ..models.choice import choose, image_reading, image_values
 from ..models.create import build_model, create_transform
 from ..models.loading import load_tensors
 from ..transforms import Pipeline
@@ -141,7 +141,7 @@ def compare(
     bands: Sequence[str] | None = None,
     radiometry: str | None = None,
     full_scale: float | None = None,
-    nodata: str = "refuse",
+    nodata: str | None = None,
     shots: Sequence[int] = (),
     draws: int = 10,
     batch_size: int = 64,
@@ -165,11 +165,12 @@ def compare(
         out: folder for ``comparison.json``, ``leaderboard.csv``, ``comparison.png`` and ``chips.png`` (some chips of
             each class); it is created.
         bands: polarizations in the images, in their order; needed by models of several bands where the
-            files do not say them.
+            files do not say them, unless they were fine-tuned on such images.
         radiometry: what the images hold (see :func:`~sarhub_models.create_transform`); by default what the chips' data
-            set says, or what all the models expect, if that is one.
-        full_scale: the digital number that stands for amplitude 1.
-        nodata: what pixels without data do (:func:`~sarhub_models.io.images.read_image`).
+            set says, or those that the models were fine-tuned on, or what these expect, if that is one for all.
+        full_scale: the digital number that stands for amplitude 1; by default likewise.
+        nodata: what pixels without data do (:func:`~sarhub_models.io.images.read_image`); by default as in the
+            fine-tuning of all the models, or ``"refuse"``.
         shots: numbers of labels of each class for :func:`~sarhub_models.features.probe.few_shot`.
         draws: how often they are drawn.
         batch_size: images that go through a network at once.
@@ -192,9 +193,10 @@ def compare(
     choices = [choose(name) for name in dict.fromkeys(models)]
     infos = [choice.info for choice in choices]
     radiometry = radiometry or chips.radiometry or _common_radiometry(infos)
-    full_scale = full_scale or chips.full_scale
+    full_scale = full_scale or chips.full_scale or _common_scale(infos, radiometry)
     run: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
-    run["nodata"] = nodata
+    policies = {image_reading(info).nodata for info in infos}
+    run["nodata"] = nodata or (policies.pop() if len(policies) == 1 else "refuse")
     if bands is None:
         chips = _one_per_image(chips, infos)
     found: dict[str, Features] = {}
@@ -204,7 +206,7 @@ def compare(
         for name, tensors in ((choice.name, load_tensors(choice)), (choice.name + TWIN, None)):
             torch.manual_seed(seed)
             model = build_model(choice, tensors, num_classes=0, **options)
-            found[name] = _kept_features(model, transform, chips, Path(out) / "features", positions, run)
+            found[name] = _kept_features(model, transform, chips, Path(out) / "features", positions, full_scale, run)
     skipped = {name: reason for one in found.values() for name, reason in one.skipped.items()}
     features = {
         name: one.values[[row for row, chip in enumerate(one.names) if chip not in skipped]]
@@ -220,16 +222,24 @@ def _kept_features(
     chips: LabeledImages,
     folder: Path,
     band: int | list[int] | None,
+    full_scale: float | None,
     run: Mapping[str, Any],
 ) -> Features:
     """Return features of before where weights, preprocessing and chips are the same, or compute them."""
-    images = Images(chips.files, transform, band=band, nodata=run["nodata"])
+    scale = full_scale if transform.takes_amplitude else None
+    images = Images(chips.files, transform, full_scale=scale, band=band, nodata=run["nodata"])
     content = [(one.stat().st_size, one.stat().st_mtime_ns) for one in chips.files]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{maker_digest(images.maker(model), chips.names, content)[:20]}.safetensors"
     if not file.is_file():
         return extract_features(
-            model, transform, chips.files, out=file, names=chips.names, band=band, on_error="skip", **run
+            *(model, transform, chips.files),
+            out=file,
+            names=chips.names,
+            full_scale=scale,
+            band=band,
+            on_error="skip",
+            **run,
         )
     names = tuple(json.loads(metadata(file)["names"]))
     lacking = sorted(set(chips.names) - set(names))
@@ -251,7 +261,8 @@ def _one_per_image(chips: LabeledImages, infos: Sequence[ModelInfo]) -> LabeledI
 
 
 def _common_radiometry(infos: Sequence[ModelInfo]) -> str | None:
-    expected = {info.input.radiometry for info in infos if info.input.radiometry is not None}
+    said = (image_reading(info).radiometry or info.input.radiometry for info in infos)
+    expected = {radiometry for radiometry in said if radiometry is not None}
     if len(expected) > 1:
         raise OptionError(
             f"these models expect different radiometry ({', '.join(sorted(expected))}): say what the images hold with "
@@ -260,9 +271,25 @@ def _common_radiometry(infos: Sequence[ModelInfo]) -> str | None:
     return next(iter(expected), None)
 
 
+def _common_scale(infos: Sequence[ModelInfo], radiometry: str | None) -> float | None:
+    """Return the value of amplitude 1 in the images that models were fine-tuned on, which is that of all."""
+    found = {image_values(info, radiometry=radiometry, full_scale=None)[1] for info in infos} - {None}
+    if len(found) > 1:
+        raise OptionError(
+            f"these models were fine-tuned on images of which {' and '.join(f'{one:g}' for one in sorted(found))} are "  # type: ignore[type-var]
+            "amplitude 1: say what that is in these with full_scale=…"
+        )
+    return next(iter(found), None)
+
+
 def _view(info: ModelInfo, bands: Sequence[str] | None) -> tuple[dict[str, Any], int | list[int] | None]:
     """Return the options for a model, and the positions (from 1) of the bands that it gets."""
     known = info.input.bands
+    if bands is None:
+        reading = image_reading(info)
+        bands = reading.bands
+        if bands is None and reading.band is not None:
+            return {}, reading.position
     if len(known) == 1:
         return {}, None if bands is None else 1 + (list(bands).index(known[0]) if known[0] in bands else 0)
     if bands is None:

@@ -69,7 +69,7 @@ def chips_figure(files: Sequence[Path], labels: np.ndarray | None) -> Figure:
     for row, label in zip(axes, classes, strict=True):
         members = np.flatnonzero(groups == label)
         for axis, index in zip(row, members[:: max(1, len(members) // _CHIPS)], strict=False):
-            image = read_image(files[index], band=1)
+            image = read_image(files[index], band=1, nodata="fill")
             if np.iscomplexobj(image) or image.min() >= 0:  # not dB
                 image = np.sqrt(np.abs(image))
             low, high = np.percentile(image, (1, 99))

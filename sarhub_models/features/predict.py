@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import ImageError, OptionError
 from ..io.tables import check_table, write_table
-from ..models.choice import find_info, image_values
+from ..models.choice import find_info, image_reading
 from ..models.create import create_model, create_transform
 from ..models.export import EXPORTED, load_exported
 from ..models.whole import SCORES, scores
@@ -140,13 +140,12 @@ class Predictor:
         self.info = info = find_info(weights)
         if not info.num_classes:
             raise OptionError(f"{weights} has no classes, only features: fine-tune it, or use 'sarhub features'")
-        images = (info.training or {}).get("images", {})
-        radiometry, self.full_scale = image_values(info, radiometry=radiometry, full_scale=full_scale)
-        self.bands = images.get("bands") if bands is None else bands
-        self.band = [band] if isinstance(band, int) else band
-        if band is None and bands is None:
-            self.band = images.get("band")
-        self.nodata = images.get("nodata", "refuse") if nodata is None else nodata
+        reading = image_reading(
+            info, radiometry=radiometry, full_scale=full_scale, bands=bands, band=band, nodata=nodata
+        )
+        radiometry, self.full_scale, self.nodata = reading.radiometry, reading.full_scale, reading.nodata
+        self.bands = reading.bands
+        self.band = [reading.band] if isinstance(reading.band, int) else reading.band
         self.transform = create_transform(
             weights, radiometry=radiometry, full_scale=self.full_scale, nodata=self.nodata
         )

@@ -182,7 +182,8 @@ class WindowPredictor(Predictor, ABC, Generic[One, Many]):
             valid = np.isfinite(np.ma.getdata(array)) & ~np.ma.getmaskarray(array)
             return Raster(np.ma.getdata(array), None if valid.all() else valid)
         wanted = () if self.transform.bands == (SINGLE,) else self.transform.bands
-        given, band = (None if names is None else tuple(names) for names in (self.bands, self.band))
+        given = None if self.bands is None else tuple(self.bands)
+        band = None if self.band is None else tuple(self.band)
         return Bands(wanted, given, band).read(Path(image))
 
     def rows(self, raster: Raster, *, batch_size: int) -> Iterator[Row]:

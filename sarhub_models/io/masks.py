@@ -55,6 +55,8 @@ def read_numbers(path: str | os.PathLike[str]) -> Raster:
             raise ImageError(f"expected one number a pixel, found {len(raster.array)} bands or colors")
         array = raster.array
         if array.dtype.kind not in "iu":
+            known = np.ones(array.shape, bool) if raster.valid is None else raster.valid
+            array = np.where(known, array, 0) if array.dtype.kind == "f" else array
             if array.dtype.kind != "f" or not (array == np.round(array)).all():
                 raise ImageError(f"expected whole numbers, the number of a class at each pixel, got {array.dtype}")
             array = array.astype(np.int64)
@@ -82,7 +84,7 @@ def _of_tiff(file: Path) -> Raster:
         same = len(array) > 1 and bool((array == array[:1]).all())
         valid = np.ones(array.shape[1:], bool)
         if dataset.nodata is not None:
-            valid = array[0] != dataset.nodata
+            valid = array[0] != dataset.nodata if dataset.nodata == dataset.nodata else ~np.isnan(array[0])
         points, system = dataset.gcps
         found = array[:1] if same else array
         nodata = None if valid.all() else np.broadcast_to(valid, found.shape)

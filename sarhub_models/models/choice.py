@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ..zoo.description import read_description, require_description, weights_fil
 from ..zoo.entries import NOT_STATED, DatasetInfo, ModelInfo
 from ..zoo.manifest import model_info, own_file
 
-__all__ = ["HUB", "Choice", "choose", "find_info", "image_values"]
+__all__ = ["HUB", "Choice", "Reading", "choose", "find_info", "image_reading", "image_values"]
 
 HUB = "hf-hub:"
 
@@ -51,6 +52,57 @@ def image_values(
     if full_scale is None and radiometry in (None, trained or info.input.radiometry):
         full_scale = images.get("full_scale")
     return trained if radiometry is None else radiometry, full_scale
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The way images are read for weights.
+
+    Attributes:
+        radiometry: what they hold; ``None``: what the weights expect.
+        full_scale: value of amplitude 1, or ``None``.
+        bands: names of the bands in the files, or ``None``.
+        band: position of the band to read, counted from 1, or of several, or ``None``.
+        nodata: policy for pixels without data.
+    """
+
+    radiometry: str | None
+    full_scale: float | None
+    bands: Sequence[str] | None
+    band: int | Sequence[int] | None
+    nodata: str
+
+    @property
+    def position(self) -> int | list[int] | None:
+        """The position of one band as a number, of several as a list."""
+        if self.band is None or isinstance(self.band, int):
+            return self.band
+        return self.band[0] if len(self.band) == 1 else list(self.band)
+
+    @property
+    def named(self) -> bool:
+        """It is said which bands a file holds or which to read."""
+        return self.bands is not None or self.band is not None
+
+
+def image_reading(
+    info: ModelInfo,
+    *,
+    radiometry: str | None = None,
+    full_scale: float | None = None,
+    bands: Sequence[str] | None = None,
+    band: int | Sequence[int] | None = None,
+    nodata: str | None = None,
+) -> Reading:
+    """Return how images are read: as it is given, else as those that the weights were fine-tuned on.
+
+    Names and positions of bands belong together, so either of them stands for both.
+    """
+    images = (info.training or {}).get("images", {})
+    radiometry, full_scale = image_values(info, radiometry=radiometry, full_scale=full_scale)
+    if bands is None and band is None:
+        bands, band = images.get("bands"), images.get("band")
+    return Reading(radiometry, full_scale, bands, band, nodata or images.get("nodata") or "refuse")
 
 
 def find_info(name: str | os.PathLike[str]) -> ModelInfo:

@@ -16,7 +16,7 @@ from ..transforms import Pipeline
 from ..zoo.description import weights_file
 from ..zoo.entries import SINGLE, ModelInfo
 from ..zoo.manifest import load_manifest, own_file
-from .choice import Choice, choose, find_info
+from .choice import Choice, choose, find_info, image_values
 from .dense import build_dense
 from .loading import NO_HEAD, dense_options, image_size, load_tensors
 
@@ -173,14 +173,15 @@ def open_model(
         name: as for :func:`create_model`.
         checkpoint_path: as for :func:`create_model`, but a file that does not describe itself needs ``preprocessing``.
         preprocessing: for such a file, the registered name of weights with the preprocessing that it was trained with.
-        radiometry: as for :func:`create_transform`.
-        full_scale: as for :func:`create_transform`.
+        radiometry: as for :func:`create_transform`; by default that of the images of a fine-tuning, if any.
+        full_scale: likewise.
 
     Raises:
         SarHubError: as :func:`create_model` and :func:`create_transform` say.
     """
     choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
     model = build_model(choice, load_tensors(choice))
+    radiometry, full_scale = image_values(choice.info, radiometry=radiometry, full_scale=full_scale)
     transform = Pipeline.from_dict(choice.info.to_dict(), radiometry=radiometry, full_scale=full_scale)
     return model, transform, choice.info
 

@@ -185,6 +185,15 @@ def test_lists_of_labels_that_do_not_fit(chips: Path, row: str) -> None:
         pass
 
 
+def test_the_table_of_a_fine_tuning_lists_labels_too(chips: Path) -> None:
+    file = labels(chips, split=True)
+    rows = [line.split(",") for line in file.read_text().splitlines()[1:]]
+    file.write_text("\n".join(["name,group,label,split", *(f"{n},g,{c},{s}" for n, c, s in rows)]) + "\n")
+    with open_images(chips, labels=file) as opened:
+        assert list(opened.names) == [n for n, _, _ in rows]
+        assert opened.labels == tuple(c for _, c, _ in rows) and opened.split == tuple(s for _, _, s in rows)
+
+
 @pytest.mark.parametrize("header", [False, True])
 def test_lists_of_labels_may_begin_with_a_byte_order_mark(chips: Path, header: bool) -> None:
     file = labels(chips, header=header)

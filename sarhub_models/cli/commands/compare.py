@@ -32,13 +32,13 @@ def command(
     ] = ...,  # type: ignore[assignment]
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV: image,label or image,label,split with split train or test."),
+        typer.Option(metavar="FILE", help="CSV: image (or name), label and, if wanted, split with train or test."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for pictures and numbers.")] = Path("sarhub-compare"),
     bands: Bands = None,
     radiometry: Radiometry = None,
     full_scale: FullScale = None,
-    nodata: Nodata = "refuse",
+    nodata: Nodata = None,
     shots: Annotated[
         str | None, typer.Option(metavar="N,N,…", help="Also accuracies with so many labels of each class: 1,5,10,20.")
     ] = None,

@@ -51,7 +51,7 @@ def command(
         typer.Option(min=1, help="Band to read, counted from 1; several times for weights of several bands, in order."),
     ] = None,
     bands: Bands = None,
-    nodata: Nodata = "refuse",
+    nodata: Nodata = None,
     batch_size: BatchSize = 64,
     workers: Workers = 0,
     device: Device = "auto",
@@ -73,6 +73,7 @@ def command(
     """
     from ...features.extract import extract_features
     from ...io.images import named_images, one_per_image
+    from ...models.choice import image_reading
     from ...models.create import open_model
 
     if untrained and checkpoint is not None:
@@ -85,8 +86,11 @@ def command(
             model, checkpoint_path=checkpoint, preprocessing=preprocessing, radiometry=radiometry, full_scale=full_scale
         )
     )
-    files = one_per_image(list(found), transform.bands) if bands is None and not band else list(found)
-    hint = _full_scale_hint(info) if full_scale is None else None
+    reading = image_reading(
+        info, radiometry=radiometry, full_scale=full_scale, bands=split_bands(bands), band=band or None, nodata=nodata
+    )
+    files = list(found) if reading.named else one_per_image(list(found), transform.bands)
+    hint = _full_scale_hint(info) if reading.full_scale is None else None
     try:
         features = extract_features(
             network,
@@ -94,10 +98,10 @@ def command(
             files,
             out=out,
             names=[found[file] for file in files],
-            full_scale=full_scale if transform.takes_amplitude else None,
-            band=band[0] if band and len(band) == 1 else band or None,
-            bands=split_bands(bands),
-            nodata=nodata,
+            full_scale=reading.full_scale if transform.takes_amplitude else None,
+            band=reading.position,
+            bands=reading.bands,
+            nodata=reading.nodata,
             batch_size=batch_size,
             workers=workers,
             device=usable_device(device),
@@ -125,12 +129,13 @@ def _untrained(
     """Return a network with random weights that are the same every time, its preprocessing and its entry."""
     import torch
 
-    from ...models.choice import choose
+    from ...models.choice import choose, image_values
     from ...models.create import build_model, create_transform
 
     choice = choose(model, preprocessing=preprocessing)
     torch.manual_seed(0)
     prepared = preprocessing or model
+    radiometry, full_scale = image_values(choice.info, radiometry=radiometry, full_scale=full_scale)
     transform = create_transform(prepared, radiometry=radiometry, full_scale=full_scale)
     return build_model(choice, None, num_classes=0), transform, choice.info
 

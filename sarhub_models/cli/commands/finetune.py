@@ -13,7 +13,7 @@ import typer
 from ...engine.finetuning.options import BoxOptions, ChipOptions, MaskOptions, Options, StrPath
 from ...errors import MissingDependencyError, OptionError
 from .. import console
-from ..arguments import Bands, FullScale, Json, Nodata, Radiometry, Seed, complete_name, split_bands
+from ..arguments import Bands, FullScale, Json, Radiometry, Seed, complete_name, split_bands
 
 if TYPE_CHECKING:
     from ...engine import Finetuned, Trained
@@ -23,7 +23,6 @@ _ALIKE: dict[str, Any] = {  # in other commands
     "bands": Bands,
     "radiometry": Radiometry,
     "full_scale": FullScale,
-    "nodata": Nodata,
     "seed": Seed,
 }
 _TYPES: dict[str, Any] = {"model": str, "classes": str | None, "band": list[int] | None}  # as a shell gives them

@@ -79,6 +79,8 @@ def _parse(file: Path, *, only: str | None = None) -> tuple[list[str], list[Anno
     if len(images) != len(content["images"]):
         raise ValueError("two images have the same id")
     categories = {str(category["id"]): index for index, category in enumerate(content["categories"])}
+    if len(categories) != len(content["categories"]):
+        raise ValueError("two categories have the same id")
     names = [str(category["name"]) for category in content["categories"]]
     if only is not None and [name.lower() for name in names] != [only]:
         raise ValueError(f"expected the one category {only!r}, got {names}")

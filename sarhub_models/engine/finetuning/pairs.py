@@ -20,7 +20,7 @@ from ...io.progress import progress_bar
 from ...io.raster import apart
 from ...io.tables import read_table, write_table
 from ...transforms import Pipeline, normalize_amplitude
-from .table import PARENT, SPLITS, Chip, check_split_folders, divide, group_of
+from .table import PARENT, SPLITS, Chip, cell_text, check_split_folders, divide
 
 IMAGES, MASKS = "images", "masks"
 _MOST = 64  # classes; a mask with more numbers is no mask
@@ -160,8 +160,8 @@ def _of_table(root: Path, file: Path, group_by: str | None) -> list[Pair]:
         Pair(
             str(row["image"]),
             str(row["mask"]),
-            group="" if group_by in (None, PARENT) else group_of(row[group_by]),
-            split=str(row.get("split") or ""),
+            group="" if group_by in (None, PARENT) else cell_text(row[group_by]),
+            split=cell_text(row.get("split")),
         )
         for row in rows
     ]

@@ -78,6 +78,9 @@ def find_chips(
             )
     elif group_by is not None and labels is None:
         raise OptionError(f"group_by={group_by!r} is a column of a table: give labels, too, or group_by='parent'")
+    if not strict and (blank := [chip.name for chip in chips if not chip.label]) and not _several(chips):
+        warnings.warn(f"{len(blank)} chips have no label, {blank[0]} among them: they are left out", stacklevel=4)
+        chips = [chip for chip in chips if chip.label]
     return _checked(chips)
 
 
@@ -126,6 +129,11 @@ def _of_folders(root: Path, names: Sequence[str]) -> list[Chip]:
     )
     if empty:
         raise DataError(f"{folders / empty[0]} holds no image: remove the folder of this class, or fill it")
+    if odd := sorted({part[depth] for part in parts if SEPARATOR in part[depth] or part[depth] != part[depth].strip()}):
+        raise DataError(
+            f"{folders / odd[0]}: the folder of a class cannot have a {SEPARATOR}, which stands between labels, or "
+            "a blank at an end: rename it"
+        )
     return [Chip(name, part[depth], split=part[0] if split else "") for name, part in zip(names, parts, strict=True)]
 
 
@@ -162,8 +170,8 @@ def _of_table(root: Path, names: Mapping[str, str], file: Path, group_by: str | 
     chips: dict[str, Chip] = {}
     for row, name in zip(rows, listed, strict=True):
         if name in names:
-            group = "" if group_by in (None, PARENT) else group_of(row[group_by])
-            chip = Chip(names[name], _joined(row[label_of]), group, str(row.get("split") or ""))
+            group = "" if group_by in (None, PARENT) else cell_text(row[group_by])
+            chip = Chip(names[name], _joined(row[label_of]), group, cell_text(row.get("split")))
             if chips.setdefault(chip.name, chip) != chip:
                 raise DataError(f"{file} says of {name} something else than of another band of the image, {chip.name}")
     return list(chips.values())
@@ -176,16 +184,27 @@ def _column(file: Path, columns: Sequence[str], names: Sequence[str]) -> str:
     return found[0]
 
 
-def group_of(cell: Any) -> str:
-    """Return the group that a cell says, ``""`` of an empty one, which Parquet may hold as ``None`` or NaN."""
-    return "" if cell is None or cell != cell else str(cell)
+def cell_text(cell: Any) -> str:
+    """Return what a cell says as text, ``""`` of an empty one, which Parquet may hold as ``None`` or NaN.
+
+    Whole numbers are written as such, though a column with empty cells makes them floating-point ones.
+    """
+    if cell is None or cell != cell:
+        return ""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return cell.decode() if isinstance(cell, bytes) else str(cell)
 
 
 def _joined(label: Any) -> str:
     """Return the label of a cell as text; Parquet may hold lists of them."""
     if isinstance(label, list | tuple | np.ndarray):
-        return SEPARATOR.join(map(str, label))
-    return "" if label is None else str(label).strip()
+        return SEPARATOR.join(map(cell_text, label))
+    return cell_text(label).strip()
+
+
+def _several(chips: Sequence[Chip]) -> bool:
+    return any(SEPARATOR in chip.label for chip in chips)
 
 
 def _checked(chips: list[Chip]) -> list[Chip]:
@@ -195,10 +214,9 @@ def _checked(chips: list[Chip]) -> list[Chip]:
         name = next(chip.name for chip in chips if not chip.split)
         raise DataError(f"{name} has no split, and others have one")
     counts = class_counts(chips)
-    several = any(SEPARATOR in chip.label for chip in chips)
     blank = [chip.name for chip in chips if not chip.label]
-    if blank and not several:
-        raise DataError(f"{blank[0]} has no label")
+    if blank and not _several(chips):
+        raise DataError(f"{blank[0]} has no label (on_error=skip leaves such chips out)")
     if len(counts) < 2:
         raise DataError(f"expected at least two classes, found {', '.join(counts) or 'none'}")
     if rare := [name for name, count in counts.items() if count < 2]:

@@ -39,6 +39,7 @@ def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
         (("categories",), [{"id": 1, "name": "plane"}], r"expected the one category 'ship', got \['plane'\]"),
         (("categories",), [], r"expected the one category 'ship', got \[\]"),
         (("images", 1, "id"), 0, "two images have the same id"),
+        (("categories",), [{"id": 1, "name": "ship"}, {"id": 1, "name": "buoy"}], "two categories have the same id"),
         (("images", 0, "height"), 0, "'a.jpg' has the size 0 by 30"),
         (("annotations", 0, "image_id"), 7, "the annotation 0 is of an image or category that is not listed"),
         (("annotations", 0, "category_id"), 2, "the annotation 0 is of an image or category that is not listed"),

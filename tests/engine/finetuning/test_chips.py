@@ -99,6 +99,19 @@ def _image_without_label(root: Path) -> dict[str, object]:
     return {"labels": root / "labels.csv"}
 
 
+def _label_of_nothing(root: Path) -> dict[str, object]:
+    write_chips(root / "chips", count=3)
+    names = [f"{c}/{i}.npy" for c in ("ship", "tank") for i in range(3)]
+    table = pa.table({"name": names, "label": [0.0, 0.0, float("nan"), 1.0, 1.0, 1.0]})
+    pq.write_table(table, root / "labels.parquet")
+    return {"labels": root / "labels.parquet"}
+
+
+def _separator_in_a_folder(root: Path) -> dict[str, object]:
+    write_chips(root / "chips", classes=("sea;calm", "land"))
+    return {}
+
+
 def _other_bands(root: Path) -> dict[str, object]:
     np.save(write_chips(root / "chips") / "tank" / "7.npy", np.random.default_rng(0).random((3, 40, 40)))
     return {}
@@ -134,6 +147,8 @@ def _parents_are_classes(root: Path) -> dict[str, object]:
         (_single_chip, DataError, "class plane has a single chip"),
         (_label_without_image, DataError, r"2 of 6 chips .* are not below .*: ship/2\.npy"),
         (_image_without_label, DataError, r"2 of 6 images .* have no label .*: ship/2\.npy"),
+        (_label_of_nothing, DataError, r"ship/2\.npy has no label \(on_error=skip"),
+        (_separator_in_a_folder, DataError, r"sea;calm: the folder of a class cannot have a ;"),
         (_other_bands, ImageError, r"tank/7\.npy: holds 3 bands"),
         (_one_pixel, ImageError, r"tank/7\.npy: all pixels are equal"),
         (_other_product, OptionError, "holds something that 'sarhub finetune' did not make"),
@@ -152,6 +167,15 @@ def test_bad_chips_are_left_out_on_request(tmp_path: Path) -> None:
     _one_pixel(tmp_path)
     done = start(tmp_path / "chips", tmp_path / "run", on_error="skip", steps=2)
     assert list(done.skipped) == ["tank/7.npy"] and "tank/7.npy" not in (done.folder / "chips.csv").read_text()
+
+
+def test_chips_without_a_label_are_left_out_on_request_and_whole_numbers_are_names(tmp_path: Path) -> None:
+    options = _label_of_nothing(tmp_path)
+    with pytest.warns(UserWarning, match=r"1 chips have no label, ship/2\.npy among them"):
+        found = find_chips(tmp_path / "chips", labels=options["labels"], strict=False)  # type: ignore[arg-type]
+    assert [(chip.name, chip.label) for chip in found] == [
+        ("ship/0.npy", "0"), ("ship/1.npy", "0"), ("tank/0.npy", "1"), ("tank/1.npy", "1"), ("tank/2.npy", "1"),
+    ]  # fmt: skip
 
 
 def test_splits_may_be_folders(tmp_path: Path) -> None:

@@ -11,13 +11,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 import sarhub_models as sarhub
 from sarhub_models import engine
+from sarhub_models.cli import main
+from sarhub_models.datasets.labeled import open_images
 from sarhub_models.engine.finetuning.report import fit_temperature
 from sarhub_models.errors import ImageError, OptionError
+from sarhub_models.features.compare import compare
 from sarhub_models.features.predict import Predictor
 from sarhub_models.models.choice import image_values
 from sarhub_models.scenes.models import ModelSpec, WindowModel
@@ -231,6 +236,34 @@ def test_one_band_of_two_is_learned_and_predicted(tmp_path: Path) -> None:
     done = start(data, tmp_path / "run", band=2, steps=4)
     assert Predictor(done.folder).band == [2] and start(data, done.folder, band=[2], steps=4).val == done.val
     assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
+
+
+def test_every_command_reads_images_as_the_run_says(tmp_path: Path) -> None:
+    """Intensity with a corner without data: features are those of predict, and so is what compare keeps."""
+    data = write_chips(tmp_path / "chips")
+    for file in data.rglob("*.npy"):
+        image = (np.load(file) / 255.0).astype(np.float32) ** 2
+        image[:2, :2] = np.nan
+        np.save(file, image)
+    run = start(data, tmp_path / "run", radiometry="intensity", nodata="fill", full_scale=None, steps=4).folder
+    files = sorted(data.rglob("*.npy"))
+    wanted = {
+        file.relative_to(data).as_posix(): one.features
+        for file, one in zip(files, Predictor(run).predict(files, features=True), strict=True)
+    }
+    assert main(["features", str(data), "--model", str(run), "--out", str(tmp_path / "f.parquet")]) == 0
+    table = pd.read_parquet(tmp_path / "f.parquet")
+    assert len(table) == len(wanted)
+    for name, features in zip(table["name"], table["features"], strict=True):
+        np.testing.assert_allclose(features, wanted[name], rtol=0, atol=1e-5)
+    with open_images(data, labels=run / "chips.csv") as chips:
+        compare(chips, [run], tmp_path / "compared", progress=False)
+    kept = [load_file(file)["features"] for file in (tmp_path / "compared" / "features").glob("*.safetensors")]
+    expected = np.stack([wanted[name] for name in chips.names])
+    assert min(float(np.abs(one - expected).max()) for one in kept) < 1e-5
+    assert (tmp_path / "compared" / "chips.png").is_file()
+    cam = ["explain", "cam", "--model", str(run), "--images", str(data), "--out", str(tmp_path / "cam"), "--limit", "2"]
+    assert main(cam) == 0
 
 
 def test_several_labels_a_chip(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ....explain import ChipBatch, Regions
+    from ....models.choice import Reading
     from ....transforms import Pipeline
 
 group = typer.Typer(rich_markup_mode=None)
@@ -70,40 +71,42 @@ def explain(context: typer.Context) -> None:
 
 
 def open_network(
-    model: str, preprocessing: str | None, *, radiometry: str | None = None, full_scale: float | None = None
-) -> tuple[nn.Module, Pipeline]:
-    """Return the network of a name, a file or a run, and its preprocessing."""
+    model: str,
+    preprocessing: str | None,
+    *,
+    radiometry: str | None,
+    full_scale: float | None,
+    bands: str | None,
+    nodata: str | None,
+) -> tuple[nn.Module, Pipeline, Reading]:
+    """Return the network of a name, a file or a run, its preprocessing, and how images are read for it."""
+    from ....models.choice import image_reading
     from ....models.create import open_model
 
-    network, transform, _ = open_model(model, preprocessing=preprocessing, radiometry=radiometry, full_scale=full_scale)
-    return network, transform
+    network, transform, info = open_model(
+        model, preprocessing=preprocessing, radiometry=radiometry, full_scale=full_scale
+    )
+    reading = image_reading(info, radiometry=radiometry, full_scale=full_scale, bands=split_bands(bands), nodata=nodata)
+    return network, transform, reading
 
 
 def open_chips(
-    images: Path,
-    transform: Pipeline,
-    *,
-    full_scale: float | None,
-    band: str | None,
-    bands: str | None,
-    nodata: str,
-    limit: int | None,
-    shown: str | None,
+    images: Path, transform: Pipeline, reading: Reading, *, band: str | None, limit: int | None, shown: str | None
 ) -> ChipBatch:
-    """Read the first ``limit`` chips of a folder, named by their paths in it."""
+    """Read the first ``limit`` chips of a folder, named by their paths in it; ``band`` comes before what is read."""
     from ....explain import read_chips
     from ....io.images import named_images, one_per_image
 
     found = {file: name for name, file in named_images(images).items()}
-    files = (one_per_image(list(found), transform.bands) if bands is None and band is None else list(found))[:limit]
+    files = (list(found) if reading.named or band is not None else one_per_image(list(found), transform.bands))[:limit]
     return read_chips(
         files,
         transform,
         names=[found[file] for file in files],
-        full_scale=full_scale,
-        band=int(band) if band is not None and band.isdecimal() else band,
-        bands=split_bands(bands),
-        nodata=nodata,
+        full_scale=reading.full_scale if transform.takes_amplitude else None,
+        band=reading.position if band is None else int(band) if band.isdecimal() else band,
+        bands=reading.bands if band is None else None,
+        nodata=reading.nodata,
         shown=shown,
     )
 

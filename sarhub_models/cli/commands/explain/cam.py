@@ -32,7 +32,7 @@ def command(
     band: group.Band = None,
     bands: Bands = None,
     shown: group.Shown = None,
-    nodata: Nodata = "refuse",
+    nodata: Nodata = None,
     limit: group.Limit = None,
     table: group.Table = "csv",
     pictures: group.Figures = "png",
@@ -49,17 +49,15 @@ def command(
       sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --full-scale 65535
       sarhub explain cam --model mobilenetv3_dsn --images chips/ --out cam/ --method layercam --class 3
     """
-    network, transform = group.open_network(model, preprocessing, radiometry=radiometry, full_scale=full_scale)
-    chips = group.open_chips(
-        images,
-        transform,
+    network, transform, reading = group.open_network(
+        model,
+        preprocessing,
+        radiometry=radiometry,
         full_scale=full_scale,
-        band=band,
         bands=bands,
         nodata=nodata,
-        limit=limit,
-        shown=shown,
     )
+    chips = group.open_chips(images, transform, reading, band=band, limit=limit, shown=shown)
     from ....explain import class_activation_maps
     from ....explain.results import Found, write_folder
 

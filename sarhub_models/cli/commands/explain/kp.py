@@ -51,7 +51,7 @@ def command(
     band: group.Band = None,
     bands: Bands = None,
     of_band: group.OfBand = None,
-    nodata: Nodata = "refuse",
+    nodata: Nodata = None,
     limit: group.Limit = None,
     table: group.Table = "csv",
     pictures: group.Figures = "png",
@@ -72,17 +72,15 @@ def command(
     """
     if unet is not None and estimator != "unet":
         raise OptionError("--unet is the file of --estimator unet: give both")
-    network, transform = group.open_network(model, preprocessing, radiometry=radiometry, full_scale=full_scale)
-    chips = group.open_chips(
-        images,
-        transform,
+    network, transform, reading = group.open_network(
+        model,
+        preprocessing,
+        radiometry=radiometry,
         full_scale=full_scale,
-        band=band,
         bands=bands,
         nodata=nodata,
-        limit=limit,
-        shown=of_band,
     )
+    chips = group.open_chips(images, transform, reading, band=band, limit=limit, shown=of_band)
     from ....explain import THRESHOLDS, Amortized, Direct, band_index
     from ....explain.results import Found, write_folder
 
