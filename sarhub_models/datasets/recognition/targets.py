@@ -4,7 +4,8 @@ An object is a few boxes (hull, superstructure, and for some a barrel) and point
 seen from some sides only. A chip is made as a radar makes it: ground clutter and the faces of the boxes are complex
 Gaussian (fully developed speckle), the scatterers are points with a phase, heights are laid over towards the radar and
 throw a shadow away from it, and the sum is limited to a band with a Taylor-like taper, which is the point-spread
-function. Nothing of it is measured, and no real vehicle is modeled.
+function. On request the ground is a sea, looks are averaged, and the radar has azimuth ambiguities: ghosts of what is
+bright, some way off along the flight. Nothing of it is measured, and no real vehicle is modeled.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from ..catalog import CatalogEntry
 from ..lists import AnyPath
 from .base import Sample, SceneDataset
 
-__all__ = ["DATASET", "SimulatedTargets", "render"]
+__all__ = ["DATASET", "Imaging", "SimulatedTargets", "render"]
 
 SPACING = 0.2
 """Size of a pixel on the ground, meters."""
-_BAND = 0.72  # share of the sampled band that is kept: 0.28 m of resolution
+_BAND = 0.72  # share of the sampled band that is kept: with the taper 0.36 m at half power
 _SEEDS = {"train": 0, "val": 1, "test": 2}
 
 
@@ -46,6 +47,32 @@ class _Target:
     strength: np.ndarray
     facing: np.ndarray
     width: np.ndarray
+
+
+@dataclass(frozen=True)
+class Imaging:
+    """The ground around the objects, and how it is imaged.
+
+    Attributes:
+        sea: shape of the gamma distribution of a sea's brightness, which makes its intensity K-distributed: 10 and more
+            is calm, 1 is spiky. ``None``: land.
+        looks: images whose intensities are averaged; each has its own part of the azimuth band, so what is seen is as
+            many times longer along the flight.
+        ambiguity: distance of the first azimuth ambiguities on both sides, meters; ``None``: there are none.
+        level: their intensity beside what they are ghosts of, decibels.
+
+    Raises:
+        OptionError: a number is out of its range.
+    """
+
+    sea: float | None = None
+    looks: int = 1
+    ambiguity: float | None = None
+    level: float = -20.0
+
+    def __post_init__(self) -> None:
+        if self.looks < 1 or self.level > 0 or any(x is not None and x <= 0 for x in (self.sea, self.ambiguity)):
+            raise OptionError(f"expected looks from 1, sea and ambiguity above 0, and level up to 0 dB, got {self}")
 
 
 @lru_cache(maxsize=4096)
@@ -80,7 +107,7 @@ def _target(seed: int, label: int) -> _Target:
     )
 
 
-def render(seed: int, label: int, view: int, *, size: int = 128) -> np.ndarray:
+def render(seed: int, label: int, view: int, *, size: int = 128, imaging: Imaging = Imaging()) -> np.ndarray:
     """Return one chip of one object: amplitude, float32 (size, size), whose largest value is 1.
 
     The radar is beyond the first row. Azimuth, depression (15 to 45 degrees), clutter, brightness and the place in the
@@ -91,6 +118,7 @@ def render(seed: int, label: int, view: int, *, size: int = 128) -> np.ndarray:
         label: which object.
         view: which chip of it.
         size: side of the chip in pixels.
+        imaging: the ground, and how it is imaged.
     """
     target, rng = _target(seed, label), np.random.default_rng([seed, label, view, 1])
     azimuth, slope = rng.uniform(0, 2 * np.pi), np.tan(np.radians(rng.uniform(15, 45)))
@@ -107,12 +135,16 @@ def render(seed: int, label: int, view: int, *, size: int = 128) -> np.ndarray:
     sight = height + axis[:, None] * slope
     shadow = np.maximum.accumulate(sight, axis=0) > sight + 1e-6
     clutter = 10 ** rng.uniform(-2.2, -0.7)
-    texture: np.ndarray = rng.gamma(8, 1 / 8, (size // 8 + 1, size // 8 + 1)).repeat(8, 0).repeat(8, 1)[:size, :size]
+    shape = 8.0 if imaging.sea is None else imaging.sea
+    texture: np.ndarray = rng.gamma(shape, 1 / shape, (size // 8 + 1, size // 8 + 1))
+    texture = texture.repeat(8, 0).repeat(8, 1)[:size, :size]
     mean = np.where(shadow, clutter * 0.03, clutter * texture)
     mean = np.where((height > 0) & ~shadow, 10 ** rng.uniform(-1.2, -0.2), mean)
     field = np.sqrt(mean / 2) * (rng.normal(size=(size, size)) + 1j * rng.normal(size=(size, size)))
     _add_points(field, target, rng, turn, slope, shift, azimuth)
-    chip = abs(np.fft.ifft2(np.fft.fft2(field) * _taper(size)))
+    if imaging.ambiguity is not None:
+        _add_ghosts(field, round(imaging.ambiguity / SPACING), 10 ** (imaging.level / 20))
+    chip = _imaged(field, imaging.looks)
     return (chip / chip.max()).astype(np.float32)
 
 
@@ -143,13 +175,32 @@ def _add_points(
             np.add.at(field, (at[:, 0], at[:, 1]), 2 * weight * signal)
 
 
-@lru_cache(maxsize=8)
-def _taper(size: int) -> np.ndarray:
-    """Return the transfer function (size, size): a raised cosine on a pedestal within the band, 0 outside."""
+def _add_ghosts(field: np.ndarray, distance: int, factor: float) -> None:
+    """Add what lies a distance away on both sides, in columns, times a factor, to a complex image, in place."""
+    if distance < field.shape[1]:
+        one, other = field[:, :-distance] * factor, field[:, distance:] * factor
+        field[:, distance:] += one
+        field[:, :-distance] += other
+
+
+def _imaged(field: np.ndarray, looks: int) -> np.ndarray:
+    """Return the amplitude (size, size) of a complex image that is limited to the radar's band."""
+    spectrum, size = np.fft.fft2(field), len(field)
+    found = [abs(np.fft.ifft2(spectrum * _taper(size, looks, look))) for look in range(looks)]
+    return found[0] if looks == 1 else np.sqrt(np.mean(np.square(found), axis=0))
+
+
+@lru_cache(maxsize=64)
+def _taper(size: int, looks: int, look: int) -> np.ndarray:
+    """Return the transfer function (size, size) of a look: a raised cosine on a pedestal within its band, 0 outside."""
     frequency = np.fft.fftfreq(size)
-    inside = abs(frequency) < _BAND / 2
-    window = np.where(inside, 0.54 + 0.46 * np.cos(2 * np.pi * frequency / _BAND), 0)
-    return np.outer(window, window) * (1 / np.sqrt((window**2).mean()))
+    window = _window(frequency, _BAND)
+    part = _window(frequency - _BAND * ((look + 0.5) / looks - 0.5), _BAND / looks)
+    return np.outer(window, part) * (1 / np.sqrt((part**2).mean()))
+
+
+def _window(frequency: np.ndarray, band: float) -> np.ndarray:
+    return np.where(abs(frequency) < band / 2, 0.54 + 0.46 * np.cos(2 * np.pi * frequency / band), 0)
 
 
 class SimulatedTargets(SceneDataset):
@@ -162,13 +213,22 @@ class SimulatedTargets(SceneDataset):
         views: chips of each.
         size: side of a chip in pixels.
         seed: decides the objects.
+        **imaging: values of :class:`Imaging`, such as ``looks=4``.
 
     Raises:
-        OptionError: there is no such split, or a number is below 1.
+        OptionError: there is no such split, or a number is out of its range.
     """
 
     def __init__(
-        self, root: AnyPath, split: str, *, objects: int = 400, views: int = 64, size: int = 128, seed: int = 0
+        self,
+        root: AnyPath,
+        split: str,
+        *,
+        objects: int = 400,
+        views: int = 64,
+        size: int = 128,
+        seed: int = 0,
+        **imaging: Any,
     ) -> None:
         if split not in _SEEDS or min(objects, views, size) < 1:
             raise OptionError(
@@ -179,11 +239,13 @@ class SimulatedTargets(SceneDataset):
         labels = np.arange(objects, dtype=np.int64).repeat(views)
         super().__init__(root, [Path(root, name) for name in names], labels, [f"{n:04d}" for n in range(objects)])
         self.views, self.pixels, self.seed, self.first = views, size, seed, _SEEDS[split] * views
+        self.imaging = Imaging(**imaging)
 
     def __getitem__(self, index: int) -> Sample:
         """Make one chip; the image is float32 (size, size), amplitude in [0, 1]."""
         label, view = divmod(range(len(self))[index], self.views)
-        return Sample(render(self.seed, label, self.first + view, size=self.pixels), label, self.names[index])
+        image = render(self.seed, label, self.first + view, size=self.pixels, imaging=self.imaging)
+        return Sample(image, label, self.names[index])
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of one chip in pixels."""

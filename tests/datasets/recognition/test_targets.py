@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sarhub_models.datasets import SimulatedTargets
-from sarhub_models.datasets.recognition.targets import render
+from sarhub_models.datasets.recognition.targets import SPACING, Imaging, render
 from sarhub_models.errors import OptionError
 
 
@@ -29,6 +29,47 @@ def test_the_shadow_lies_away_from_the_radar() -> None:
     mean = np.mean([chip / np.median(chip) for chip in chips], axis=0)
     before, behind = mean[8:20, 28:36].mean(), mean[44:56, 28:36].mean()
     assert behind < 0.9 * before
+
+
+@pytest.mark.parametrize("looks", [1, 2, 4])
+def test_looks_are_averaged(looks: int) -> None:
+    """Over a calm sea the equivalent number of looks, mean² / variance of the intensity, is theirs."""
+    imaging, found = Imaging(sea=1e6, looks=looks), []
+    for view in range(40):
+        intensity = render(0, 1, view, size=128, imaging=imaging)[:30].astype(float) ** 2  # before the object
+        found.append(intensity.mean() ** 2 / intensity.var())
+    assert np.mean(found) == pytest.approx(looks, rel=0.15)
+
+
+def test_a_spiky_sea_is_k_distributed() -> None:
+    """Of texture of shape a, speckle of one look has a variance of (2 + 2 / a - 1) times mean²."""
+    values = [render(0, 1, view, size=128, imaging=Imaging(sea=2))[:24].astype(float) ** 2 for view in range(200)]
+    scaled = np.array([value / value.mean() for value in values])
+    assert scaled.var() == pytest.approx(2, rel=0.2)
+
+
+def test_ambiguities_are_ghosts_at_their_distance_and_level() -> None:
+    away, ratios = 30, []
+    for view in range(20):
+        plain = render(0, 2, view, size=128)
+        ghosts = render(0, 2, view, size=128, imaging=Imaging(ambiguity=away * SPACING, level=-6))
+        row, column = np.unravel_index(plain.argmax(), plain.shape)
+        ratios += [ghosts[row, column + side] for side in (-away, away)]
+        assert ghosts[row, column] == pytest.approx(1, abs=0.05), "the object is as bright as before"
+    assert np.median(ratios) == pytest.approx(10 ** (-6 / 20), abs=0.05)
+    far = render(0, 2, 0, size=64, imaging=Imaging(ambiguity=1000, level=-6))
+    assert np.array_equal(far, render(0, 2, 0, size=64)), "beyond the chip there is nothing to be seen"
+
+
+@pytest.mark.parametrize("values", [{"looks": 0}, {"sea": 0}, {"ambiguity": -1}, {"level": 3}])
+def test_impossible_imaging_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="expected looks from 1, sea and ambiguity above 0"):
+        SimulatedTargets("unused", "train", **values)
+
+
+def test_a_reader_takes_the_imaging() -> None:
+    image = SimulatedTargets("unused", "train", objects=2, views=2, size=32, looks=2, sea=3)[3].image
+    assert np.array_equal(image, render(0, 1, 1, size=32, imaging=Imaging(sea=3, looks=2)))
 
 
 def test_splits_are_other_views_of_the_same_objects() -> None:
