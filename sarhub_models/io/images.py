@@ -157,8 +157,10 @@ def read_bands(
 def match_bands(file: Path, wanted: Sequence[str], given: Sequence[str] | None) -> Raster:
     """Return the bands of a file, and of those of its other polarizations, that a network takes."""
     raster = _read(file, None)
-    if len(wanted) > 1 and len(raster.array) == 1 and given is None:
+    if len(wanted) > 1 and len(raster.array) == 1 and (given is None or len(given) > 1):
         raster = _withcompanions(file, raster, wanted)
+        if len(raster.array) > 1:  # which say what they are
+            given = None
     matched = raster.match(wanted, given=given)
     names, taken = given or raster.bands, {name.upper() for name in wanted}
     left_out = [name or "?" for name in names if name.upper() not in taken]

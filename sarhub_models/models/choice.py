@@ -79,11 +79,6 @@ class Reading:
             return self.band
         return self.band[0] if len(self.band) == 1 else list(self.band)
 
-    @property
-    def named(self) -> bool:
-        """It is said which bands a file holds or which to read."""
-        return self.bands is not None or self.band is not None
-
 
 def image_reading(
     info: ModelInfo,

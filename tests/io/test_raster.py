@@ -195,6 +195,8 @@ def test_files_of_one_polarization_each_are_one_image(tmp_path: Path, vv: str, v
         np.testing.assert_array_equal(read_bands(file, ("VV", "VH")), [VV, VH])
         np.testing.assert_array_equal(read_bands(file, ("VH", "VV")), [VH, VV])
         assert read_bands(file, ("amplitude",)).shape == (1, 6, 8)
+        # As weights say whose images had both in one file, in some order
+        np.testing.assert_array_equal(read_bands(file, ("VV", "VH"), given=("VH", "VV")), [VV, VH])
     assert one_per_image([files[1], files[0], other], ("VV", "VH")) == [files[0], other]
     assert one_per_image(files, ("amplitude",)) == files
     with pytest.raises(ImageError, match="expected the bands VV, VH; it holds 1 and calls them VV"):

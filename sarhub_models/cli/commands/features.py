@@ -89,7 +89,7 @@ def command(
     reading = image_reading(
         info, radiometry=radiometry, full_scale=full_scale, bands=split_bands(bands), band=band or None, nodata=nodata
     )
-    files = list(found) if reading.named else one_per_image(list(found), transform.bands)
+    files = one_per_image(list(found), transform.bands) if bands is None and not band else list(found)
     hint = _full_scale_hint(info) if reading.full_scale is None else None
     try:
         features = extract_features(

@@ -91,14 +91,21 @@ def open_network(
 
 
 def open_chips(
-    images: Path, transform: Pipeline, reading: Reading, *, band: str | None, limit: int | None, shown: str | None
+    images: Path,
+    transform: Pipeline,
+    reading: Reading,
+    *,
+    band: str | None,
+    bands: str | None,
+    limit: int | None,
+    shown: str | None,
 ) -> ChipBatch:
-    """Read the first ``limit`` chips of a folder, named by their paths in it; ``band`` comes before what is read."""
+    """Read the first ``limit`` chips of a folder, named by their paths in it; ``band`` comes before ``reading``."""
     from ....explain import read_chips
     from ....io.images import named_images, one_per_image
 
     found = {file: name for name, file in named_images(images).items()}
-    files = (list(found) if reading.named or band is not None else one_per_image(list(found), transform.bands))[:limit]
+    files = (one_per_image(list(found), transform.bands) if bands is None and band is None else list(found))[:limit]
     return read_chips(
         files,
         transform,

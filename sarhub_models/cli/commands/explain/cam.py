@@ -57,7 +57,7 @@ def command(
         bands=bands,
         nodata=nodata,
     )
-    chips = group.open_chips(images, transform, reading, band=band, limit=limit, shown=shown)
+    chips = group.open_chips(images, transform, reading, band=band, bands=bands, limit=limit, shown=shown)
     from ....explain import class_activation_maps
     from ....explain.results import Found, write_folder
 

@@ -80,7 +80,7 @@ def command(
         bands=bands,
         nodata=nodata,
     )
-    chips = group.open_chips(images, transform, reading, band=band, limit=limit, shown=of_band)
+    chips = group.open_chips(images, transform, reading, band=band, bands=bands, limit=limit, shown=of_band)
     from ....explain import THRESHOLDS, Amortized, Direct, band_index
     from ....explain.results import Found, write_folder
 
