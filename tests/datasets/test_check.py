@@ -241,7 +241,7 @@ def test_images_that_share_pixels_are_told_by_split(tmp_path: Path, capsys: pyte
     code, said, _ = run(capsys, *command, "--out", tmp_path / "groups.csv")
     assert code == 0
     assert "test: 1 of 1 images share pixels with images of train" in said
-    assert "train: 0 of 2 images share pixels with images of train" in said
+    assert "train: 0 of 2 images share pixels with others of train" in said
     with (tmp_path / "groups.csv").open() as file:
         assert [(row["split"], row["name"], row["group"]) for row in csv.DictReader(file)] == [
             ("train", "ship/a.npy", "0"),

@@ -197,7 +197,7 @@ def test_timm_and_torch_hub_take_the_file(run: Path, chips: Path, reported: floa
 def test_a_run_is_explained_compared_and_shown(
     run: Path, chips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, transform = open_network(str(run), None)
+    _, transform, _ = open_network(str(run), None)
     assert repr(transform) == repr(sarhub.create_transform(run))
     assert main(["info", str(run)]) == 0
     shown = capsys.readouterr().out

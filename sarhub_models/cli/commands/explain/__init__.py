@@ -74,10 +74,10 @@ def open_network(
     model: str,
     preprocessing: str | None,
     *,
-    radiometry: str | None,
-    full_scale: float | None,
-    bands: str | None,
-    nodata: str | None,
+    radiometry: str | None = None,
+    full_scale: float | None = None,
+    bands: str | None = None,
+    nodata: str | None = None,
 ) -> tuple[nn.Module, Pipeline, Reading]:
     """Return the network of a name, a file or a run, its preprocessing, and how images are read for it."""
     from ....models.choice import image_reading
