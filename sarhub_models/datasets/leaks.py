@@ -158,7 +158,7 @@ def _pairs_of(
     if inside:  # without itself and those it was compared with before
         rest = sums[:1] - spectra.sum(range(blocks[0].start, index + 1))
         deviations = np.concatenate([_deviations(own, rest, size), deviations])
-    for number in np.flatnonzero(deviations > _DOUBT):
+    for number in np.flatnonzero(deviations > _DOUBT).tolist():
         members = range(max(blocks[number].start, index + 1), blocks[number].stop)
         yield from filter(None, (spectra.pair(index, other) for other in members))
 
