@@ -87,6 +87,35 @@ def test_ptls_uses_the_percentiles_of_numpy(x: np.ndarray, p: float) -> None:
             assert result.max() == 1
 
 
+@pytest.mark.parametrize("p", [0.0, 0.003, 1.5, 3.0, 10.0, 19.9, 30.0, 49.9])
+@pytest.mark.parametrize("kind", ["speckle", "levels", "constant", "rows", "misleading", "float64", "nan"])
+def test_percentiles_of_large_chips_are_exact(kind: str, p: float) -> None:
+    chip = np.random.default_rng(0).gamma(1, 0.1, (96, 160)).clip(0, 1).astype(np.float32)
+    if kind == "levels":  # most values are tied
+        chip = np.round(chip * 3) / 3
+    elif kind == "constant":
+        chip[3:] = 0.25
+    elif kind == "rows":  # sorted along the rows
+        chip = np.sort(chip.ravel()).reshape(chip.shape)
+    elif kind == "misleading":  # one value in fifteen is unlike the others, which a sample with that step would not see
+        chip.ravel()[::15] += 2
+    elif kind == "float64":
+        chip = chip.astype(np.float64)
+    elif kind == "nan":
+        chip[50, 70] = np.nan
+    ordered = np.sort(chip.ravel())
+    rank = (ordered.size - 1) * (p / 100)
+    below, weight = int(rank), rank - int(rank)
+    low = float(ordered[below]) + (float(ordered[below + 1]) - float(ordered[below])) * weight
+    high = float(ordered[-1 - below]) + (float(ordered[-2 - below]) - float(ordered[-1 - below])) * weight
+    low, high = chip.dtype.type(low), chip.dtype.type(high)
+    expected = (chip > high) if low == high else ((chip - low) / (high - low)).clip(0, 1)
+    if kind == "nan":
+        expected = np.full(chip.shape, np.nan)
+    np.testing.assert_array_equal(ptls(chip, p), expected)
+    np.testing.assert_array_equal(ptls(torch.from_numpy(chip), p).numpy(), expected)
+
+
 @given(chips(), st.sampled_from(sorted(OPERATORS)), st.floats(0, 1))
 def test_results_are_in_range_and_monotone(x: np.ndarray, name: str, share: float) -> None:
     low, high = RANGES[name]
