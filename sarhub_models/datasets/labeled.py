@@ -55,7 +55,8 @@ def open_images(images: AnyPath, *, labels: AnyPath | None = None) -> Iterator[L
             radiometry along.
         labels: CSV file, a line ``image,label`` or ``image,label,split`` for each image, with the path of the image in
             the folder and the split ``train`` or ``test``; a first line may name these columns (``name`` for
-            ``image``), in any order and with others beside them. Images that it does not name are left out.
+            ``image``), in any order and with others beside them. Images that it does not name are left out. An image
+            has one label: several, separated by ``;``, are refused.
 
     Yields:
         The images; those of packed files lie in a temporary folder until the end of the block.
@@ -118,6 +119,11 @@ def _read_labels(file: Path, known: Mapping[str, Path]) -> dict[str, tuple[Path,
             raise DataError(
                 f"{file}, entry {number}: expected 'image,label' or 'image,label,split' with the path of one of the "
                 f"{len(known)} images, each once; got {','.join(row)!r}"
+            )
+        if ";" in row[1]:
+            raise DataError(
+                f"{file}, entry {number}: {row[1]!r} is several labels, as fine-tuning takes them; networks are "
+                "compared by one label an image"
             )
         listed[row[0]] = (known[row[0]], row[1], row[2] if len(row) == 3 else "")
     if not listed:

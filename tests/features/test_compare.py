@@ -176,7 +176,11 @@ def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(
-    "row", ["nothing.npy,water", "water/00.npy", "water/00.npy,water\nwater/00.npy,water", "water/00.npy,a,train,b", ""]
+    "row",
+    [
+        *("nothing.npy,water", "water/00.npy", "water/00.npy,water\nwater/00.npy,water", "water/00.npy,a,train,b", ""),
+        "water/00.npy,water;ice",
+    ],
 )
 def test_lists_of_labels_that_do_not_fit(chips: Path, row: str) -> None:
     file = chips.parent / "labels.csv"
