@@ -100,13 +100,17 @@ def check_same(folder: Path, saved: Mapping[str, Any], recipe: Recipe, now: Mapp
         folder: of the run.
         saved: the checkpoint.
         recipe: of the run.
-        now: ``global_batch``, ``counts`` and ``data`` (digests) of the run, as the checkpoint has them.
+        now: ``global_batch``, ``quotas``, ``counts`` and ``data`` (digests) of the run, as the checkpoint has them.
 
     Raises:
         OptionError: it is of another one.
     """
     found = []
-    for name, text in (("global_batch", "samples per step of all processes"), ("counts", "samples of each class")):
+    for name, text in (
+        ("global_batch", "samples per step of all processes"),
+        ("quotas", "samples per step of each source"),
+        ("counts", "samples of each class"),
+    ):
         if saved[name] != now[name]:
             found.append(f"{text}: {saved[name]} there, {now[name]} now")
     if saved["counts"] == now["counts"] and saved["data"] != now["data"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,44 @@ from torchmetrics.classification import (
     MultilabelPrecision,
     MultilabelRecall,
 )
+from torchmetrics.utilities.data import dim_zero_cat
 
 DEFAULT_MONITOR = {False: "overall_accuracy", True: "mean_average_precision"}
+
+
+class _ClassAverage(MulticlassAccuracy):
+    """Mean recall of the classes that occur; torchmetrics' own mean counts one that is only predicted as 0."""
+
+    def compute(self) -> Tensor:
+        """Return the mean."""
+        return _mean(super().compute(), _occur(self))
+
+
+class _LabelF1(MultilabelF1Score):
+    """Mean F1 of the labels that occur; torchmetrics' own mean counts others as 0."""
+
+    def compute(self) -> Tensor:
+        """Return the mean."""
+        return _mean(super().compute(), _occur(self))
+
+
+class _LabelPrecision(MultilabelAveragePrecision):
+    """Mean average precision of the labels that occur; torchmetrics' own mean counts others as 0."""
+
+    def compute(self) -> Tensor:  # type: ignore[override]
+        """Return the mean."""
+        return _mean(super().compute(), (dim_zero_cat(self.target) == 1).any(dim=0))
+
+
+def _occur(metric: Any) -> Any:
+    """Return which classes a metric that counts decisions has seen."""
+    return metric.tp + metric.fn > 0
+
+
+def _mean(scores: Any, occurs: Any) -> Tensor:
+    """Return the mean over the classes that occur, 0 where none does."""
+    found: Tensor = scores[occurs].mean() if occurs.any() else scores.new_zeros(())
+    return found
 
 
 class SampleF1(Metric):
@@ -50,24 +87,25 @@ def make_metrics(num_classes: int, multilabel: bool) -> MetricCollection:
 
     One label: overall accuracy, class average (macro recall), macro F1. Several, decided at a probability of ½: F1
     over all decisions (micro), over the classes (macro) and over the samples, precision and recall over all
-    decisions, and the mean over the classes of the average precision, which needs no threshold.
+    decisions, and the mean over the classes of the average precision, which needs no threshold. Means over classes
+    are over those that occur among the samples, but for the macro F1 of one label, where one that is predicted counts.
     """
     if not multilabel:
         return MetricCollection(
             {
                 "overall_accuracy": MulticlassAccuracy(num_classes, average="micro"),
-                "class_average": MulticlassAccuracy(num_classes, average="macro"),
+                "class_average": _ClassAverage(num_classes, average="none"),
                 "macro_f1": MulticlassF1Score(num_classes, average="macro"),
             }
         )
     return MetricCollection(
         {
             "f1_micro": MultilabelF1Score(num_classes, average="micro"),
-            "f1_macro": MultilabelF1Score(num_classes, average="macro"),
+            "f1_macro": _LabelF1(num_classes, average="none"),
             "f1_samples": SampleF1(),
             "precision": MultilabelPrecision(num_classes, average="micro"),
             "recall": MultilabelRecall(num_classes, average="micro"),
-            "mean_average_precision": MultilabelAveragePrecision(num_classes, average="macro"),
+            "mean_average_precision": _LabelPrecision(num_classes, average="none"),
         }
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from ..errors import InputError, OptionError, SarHubError
 from .batches import Batch, Plan, Rank
+from .sections import Optim
 from .sections import Source as Section
 from .seeds import key
 
@@ -118,6 +120,24 @@ class Sources:
         for index in np.argsort(found - exact, kind="stable")[: spare - found.sum()]:
             found[index] += 1
         return (found + 1).tolist()
+
+    def shared(self, optim: Optim, process: Rank) -> list[int]:
+        """Return how many samples of a step of all processes are of each source.
+
+        Warns:
+            UserWarning: one process alone would take others, as shares are whole numbers for each process.
+        """
+        found = [process.world * quota for quota in self.quotas(optim.batch_size)]
+        alone = self.quotas(process.world * optim.batch_size)
+        if found != alone and process.rank == 0:
+            names = ", ".join(part.name for part in self.parts)
+            warnings.warn(
+                f"with {process.world} processes of optim.batch_size={optim.batch_size}, a step has "
+                f"{', '.join(map(str, found))} samples of {names}, and with one process {', '.join(map(str, alone))}: "
+                "a larger optim.batch_size is nearer to the weights of the sources",
+                stacklevel=2,
+            )
+        return found
 
     def slices(self, batch_size: int) -> list[slice]:
         """Return where in a process's step the samples of each source lie."""

@@ -36,7 +36,7 @@ from .provenance import comparable, split_digests
 from .sections import Recipe, Runtime
 from .seeds import key
 from .skipped import Skipped
-from .sources import Split
+from .sources import Sources, Split
 from .splits import mean_std
 from .tasks import objective_of
 
@@ -201,9 +201,14 @@ class Trainer:
         return {
             "recipe": comparable(self.recipe.model_dump(mode="json")),
             "global_batch": self.recipe.optim.batch_size * self.process.world,
+            "quotas": self._quotas(),
             "counts": self.train.counts.tolist(),
             "data": self.data,
         }
+
+    def _quotas(self) -> list[int]:
+        """Return the samples of each source in a step of all processes, nothing of one data set."""
+        return self.train.shared(self.recipe.optim, self.process) if isinstance(self.train, Sources) else []
 
     def _parts(self) -> dict[str, Any]:
         """Return what has a state of its own, by its name in a checkpoint; ``None`` for what this run does without."""

@@ -101,7 +101,11 @@ def extract_features(
     labels = image_names(images.files, names)
     target = _checked_target(out) if out is not None else None
     model = model.to(device).eval()
-    journal = None if target is None else Journal(target, images.files, labels, maker=images.maker(model))
+    journal = (
+        None
+        if target is None
+        else Journal(target, images.files, labels, maker=images.maker(model), bands=images.wanted)
+    )
     features = stream(
         lambda inputs: _pooled(model, inputs),
         images,

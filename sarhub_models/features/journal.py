@@ -19,6 +19,8 @@ import torch
 from torch import nn
 
 from ..errors import OptionError
+from ..io.images import companions
+from ..io.raster import polarization
 
 __all__ = ["Journal", "journal_path", "maker_digest"]
 
@@ -53,11 +55,14 @@ class Journal:
         images: files of the images.
         names: one for each image, all different.
         maker: digest of what makes the rows (:func:`maker_digest`).
+        bands: names of the bands that are read; a file that holds one of them is read with those of the others.
     """
 
-    def __init__(self, out: Path, images: Sequence[Path], names: Sequence[str], *, maker: str) -> None:
+    def __init__(
+        self, out: Path, images: Sequence[Path], names: Sequence[str], *, maker: str, bands: Sequence[str] = ()
+    ) -> None:
         self.file = journal_path(out)
-        self._images, self._names, self._maker = images, names, maker
+        self._images, self._names, self._maker, self._bands = images, names, maker, bands
 
     def append(self, indices: Sequence[int], rows: np.ndarray) -> None:
         """Add the rows (B, D) of the images with these indices."""
@@ -66,7 +71,7 @@ class Journal:
             record = {
                 "maker": self._maker,
                 "name": self._names[index],
-                "stamp": _stamp(self._images[index]),
+                "stamp": self._stamp(index),
                 "features": base64.b64encode(row.astype("<f4").tobytes()).decode(),
             }
             lines.append(json.dumps({**record, "digest": _digest(record)}))
@@ -90,9 +95,16 @@ class Journal:
                     "pixels without data. Use the same arguments to resume, or delete it to start again"
                 )
             index = index_of.get(record["name"])
-            if index is not None and self._images[index].exists() and record["stamp"] == _stamp(self._images[index]):
+            if index is not None and self._images[index].exists() and record["stamp"] == self._stamp(index):
                 rows[index] = np.frombuffer(base64.b64decode(record["features"]), dtype="<f4").astype(np.float32)
         return rows
+
+    def _stamp(self, index: int) -> list[int]:
+        """Return sizes and times of the files of an image."""
+        file = self._images[index]
+        beside = companions(file, self._bands) if len(self._bands) > 1 and polarization(file.stem) else []
+        statuses = [one.stat() for one in (file, *beside)]
+        return [number for status in statuses for number in (status.st_size, status.st_mtime_ns)]
 
     def _records(self) -> Iterator[dict[str, Any]]:
         """Yield all lines that are as they were written, then cut off a last one that a kill left unfinished."""
@@ -120,8 +132,3 @@ def _intact(line: bytes) -> dict[str, Any] | None:
 
 def _digest(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _stamp(file: Path) -> list[int]:
-    status = file.stat()
-    return [status.st_size, status.st_mtime_ns]

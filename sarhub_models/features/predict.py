@@ -243,7 +243,7 @@ class Predictor:
         journal = None
         if target is not None:
             known = self.network if isinstance(self.network, torch.nn.Module) else self.info.to_dict()
-            journal = Journal(target, images.files, labels, maker=images.maker(known, kind))
+            journal = Journal(target, images.files, labels, maker=images.maker(known, kind), bands=images.wanted)
         rows = stream(
             lambda inputs: self._compute(inputs, features),
             images,

@@ -221,6 +221,11 @@ class Images(Dataset[_Sample]):
     def __len__(self) -> int:
         return len(self.files)
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The names of the bands that the transform takes."""
+        return tuple(getattr(self.transform, "bands", ()))
+
     def maker(self, *parts: Any) -> str:
         """Return the digest of all that decides what these parts, modules or texts, make of an image."""
         how = self.transform if isinstance(self.transform, nn.Module) else self[0].image  # a function has no digest
@@ -231,10 +236,9 @@ class Images(Dataset[_Sample]):
     def __getitem__(self, index: int) -> _Sample:
         file = self.files[index]
         try:
-            wanted = getattr(self.transform, "bands", ())
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always", BandsWarning)
-                image = read_pixels(file, wanted=wanted, given=self.bands, band=self.band, nodata=self.nodata)
+                image = read_pixels(file, wanted=self.wanted, given=self.bands, band=self.band, nodata=self.nodata)
         except ImageError as err:
             left_out = self.nodata == "skip" and isinstance(err, NodataError)
             return _Sample(index, file, None, str(err), left_out)

@@ -120,7 +120,7 @@ class WindowPredictor(Predictor, ABC, Generic[One, Many]):
             raise OptionError(f"expected on_error to be 'stop' or 'skip', got {on_error!r}")
         images = [Path(path) for path in paths]
         output: Output[One, Many] = type(self).output(Path(out), images, names, self.class_names)
-        journal = Journal(output.last, images, output.names, maker=self.maker())
+        journal = Journal(output.last, images, output.names, maker=self.maker(), bands=self.transform.bands)
         rows = {index: row for index, row in journal.read().items() if output.has(index)}
         skipped: dict[str, str] = {}
         with progress_bar("images", len(images), done=len(rows), show=progress) as advance:

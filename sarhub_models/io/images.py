@@ -147,7 +147,7 @@ def read_bands(
         NodataError: pixels have no data, and ``nodata`` refuses them.
 
     Warns:
-        BandsWarning: the file has bands that are not used; it names them.
+        BandsWarning: the file has bands that are not used; it names them. Or as of :meth:`Raster.match`.
     """
     file = Path(path)
     with naming(file):

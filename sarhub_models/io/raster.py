@@ -12,12 +12,15 @@ import numpy as np
 
 from ..errors import BandsWarning, ImageError, NodataError, OptionError
 
-__all__ = ["SKIP_ABOVE", "Raster", "apart", "check_nodata", "fill_nodata", "polarization"]
+__all__ = ["POLARIZATIONS", "SKIP_ABOVE", "Raster", "apart", "check_nodata", "fill_nodata", "polarization"]
 
 SKIP_ABOVE = 0.1
 """Share of pixels without data above which the policy ``"skip"`` leaves an image out."""
 
-_POLARIZATION = re.compile(r"(?<![A-Z0-9])(VV|VH|HV|HH)(?![A-Z0-9])")
+POLARIZATIONS = ("VV", "VH", "HV", "HH")
+"""Sent and received: V vertical, H horizontal."""
+
+_POLARIZATION = re.compile(rf"(?<![A-Z0-9])({'|'.join(POLARIZATIONS)})(?![A-Z0-9])")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,18 +85,26 @@ class Raster:
             given: names of the raster's bands in their order, where the file does not say them.
 
         Raises:
-            ImageError: the file says other names than ``given``, has another number of bands, lacks one, or nobody
-                says which is which. One band for one that is wanted needs no name.
+            ImageError: the file says names that are not among ``given``, has another number of bands, lacks one, or
+                nobody says which is which. One band for one that is wanted needs no name.
 
         Warns:
-            BandsWarning: the only band says another polarization than the one that is wanted.
+            BandsWarning: the only band says another polarization than the one that is wanted, or the bands say another
+                order than ``given``.
         """
         names, count = self.bands or ("",) * len(self.array), len(self.array)
         if given is not None:
             if len(given) != count:
                 raise ImageError(f"holds {count} bands, but {len(given)} were named: {', '.join(given)}")
-            clash = [pair for pair in zip(names, given, strict=True) if pair[0] and pair[0].upper() != pair[1].upper()]
-            if clash:
+            clash = any(own and own.upper() != name.upper() for own, name in zip(names, given, strict=True))
+            if clash and sorted(map(str.upper, names)) == sorted(map(str.upper, given)):
+                warnings.warn(
+                    f"says that its bands are {', '.join(names)}, not {', '.join(given)}: the file's order counts",
+                    BandsWarning,
+                    stacklevel=4,
+                )
+                given = names
+            elif clash:
                 raise ImageError(
                     f"says that its bands are {', '.join(names)}, but they were named {', '.join(given)}; leave the "
                     "names out, and those of the file are taken"

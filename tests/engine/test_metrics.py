@@ -83,6 +83,18 @@ def test_scores_agree_with_scikit_learn_whatever_the_batches(multilabel: bool, s
         np.testing.assert_array_equal(detail, sklearn.confusion_matrix(labels.numpy(), logits.argmax(dim=1).numpy()))
 
 
+def test_classes_that_do_not_occur_do_not_count() -> None:
+    labels = torch.tensor([0, 1, 1])
+    logits = 9.0 * torch.eye(CLASSES)[[0, 1, 2]]  # class 2 is predicted once, 3 and 4 never
+    scores, _ = scored(logits, labels, 2)
+    assert scores["class_average"] == pytest.approx(0.75)  # (1 + 1/2) / 2
+    several = torch.tensor([[1.0, 0, 0, 0, 0], [0, 1, 0, 0, 0], [1, 1, 0, 0, 0]])
+    scores, _ = scored(4 * several - 2, several, 2)
+    assert scores["mean_average_precision"] == scores["f1_macro"] == 1
+    scores, _ = scored(4 * several - 2, torch.zeros_like(several), 2)
+    assert scores["mean_average_precision"] == scores["f1_macro"] == 0
+
+
 def test_probabilities_that_all_lie_in_one_half_are_no_logits() -> None:
     # torchmetrics takes values outside [0, 1] for logits; what it is given must not depend on the batch
     logits = torch.full((4, CLASSES), -0.2)

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from sarhub_models.engine.batches import Plan, Rank
+from sarhub_models.engine.checkpoint import check_same
 from sarhub_models.engine.objective import SourcesObjective
 from sarhub_models.engine.run import load_run, open_splits, train
 from sarhub_models.engine.sections import Recipe
@@ -221,6 +222,17 @@ def test_the_chain_of_all_sources_is_that_of_each(file: Path, tmp_path: Path, ro
     assert batch.images[0].shape == (1, 40, 40) and float(batch.images[0].mean()) == pytest.approx(-12, abs=0.5)
 
 
+def test_shares_that_depend_on_the_number_of_processes_are_said_and_not_mixed(file: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(str(file), ["optim.epochs=1", "optim.batch_size=5"])
+    train = open_splits(recipe)[0]
+    assert isinstance(train, Sources) and train.shared(recipe.optim, Rank()) == train.quotas(5)
+    with pytest.warns(UserWarning, match=r"with 2 processes of optim\.batch_size=5, a step has 4, 4, 2 samples of"):
+        assert train.shared(recipe.optim, Rank(0, 2)) == [4, 4, 2] != train.quotas(10)
+    same = {"global_batch": 10, "counts": [1], "data": {}, "recipe": recipe.model_dump(mode="json")}
+    with pytest.raises(OptionError, match=r"samples per step of each source: \[4, 4, 2\] there, \[3, 5, 2\] now"):
+        check_same(tmp_path, {**same, "quotas": [4, 4, 2]}, recipe, {**same, "quotas": [3, 5, 2]})
+
+
 def test_a_source_may_move_but_not_change(file: Path, tmp_path: Path, roots: dict[str, str]) -> None:
     out, moved = tmp_path / "run", tmp_path / "elsewhere"
     fit(load_recipe(str(file), ["optim.epochs=1"]), out)
@@ -228,7 +240,7 @@ def test_a_source_may_move_but_not_change(file: Path, tmp_path: Path, roots: dic
     same = load_recipe(str(file), ["optim.epochs=1", f"data.sources.sea.root={moved}"])
     assert Trainer(same, *open_splits(same), out, make_accelerator(same.runtime, 1)).finished
     other = load_recipe(str(file), ["optim.epochs=1", "data.sources.sea.weight=1"])
-    with pytest.raises(OptionError, match=r"\(data\.sources\.sea\.weight: 2\.0 there, 1\.0 now\)"):
+    with pytest.raises(OptionError, match=r"\(data\.sources\.sea\.weight: 2\.0 there, 1\.0 now"):
         Trainer(other, *open_splits(other), out, make_accelerator(other.runtime, 1))
 
 

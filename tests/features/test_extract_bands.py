@@ -11,6 +11,7 @@ import rasterio
 import sarhub_models as sarhub
 from sarhub_models.errors import BandsWarning, ImageError, OptionError, RadiometryWarning
 from sarhub_models.features.extract import extract_features
+from sarhub_models.features.journal import journal_path
 from sarhub_models.transforms import Pipeline
 
 from .test_extract import Moments, transform
@@ -50,10 +51,26 @@ def test_features_do_not_depend_on_the_order_of_bands_in_the_file(tmp_path: Path
     result = extract_features(Moments(), dual(), files, progress=False).values
     x = dual()(np.stack([vv, vh]))
     np.testing.assert_allclose(result, [[float(x.mean()), float(x.std())]] * 3, rtol=1e-4)
-    with pytest.raises(ImageError, match=r"VH\.tif: says that its bands are VH, VV"):
-        extract_features(Moments(), dual(), files[1:2], band=(1, 2), progress=False)
+    with pytest.warns(BandsWarning, match=r"VH\.tif: says that its bands are VH, VV"):
+        one = extract_features(Moments(), dual(), files[1:2], band=(1, 2), progress=False)
     picked = extract_features(Moments(), dual(), files[1:2], band=(2, 1), progress=False)
     np.testing.assert_allclose(picked.values, result[:1])
+    np.testing.assert_allclose(one.values, result[:1])
+
+
+def test_a_changed_file_of_another_band_is_read_again(tmp_path: Path) -> None:
+    (vv, vh), (_, other) = decibels(2)
+    for name, values in (("a_VV", vv), ("a_VH", vh)):
+        np.save(tmp_path / f"{name}.npy", values)
+    (tmp_path / "b_VV.npy").write_bytes(b"damaged")
+    files, out = [tmp_path / "a_VV.npy", tmp_path / "b_VV.npy"], tmp_path / "f.safetensors"
+    with pytest.raises(ImageError, match="b_VV"):
+        extract_features(Moments(), dual(), files, out=out, batch_size=1, progress=False)
+    assert journal_path(out).exists()
+    np.save(tmp_path / "a_VH.npy", other + 3)
+    again = extract_features(Moments(), dual(), files, out=out, on_error="skip", progress=False)
+    x = dual()(np.stack([vv, other + 3]))
+    np.testing.assert_allclose(again.values, [[float(x.mean()), float(x.std())]], rtol=1e-4)
 
 
 def test_bands_without_names_are_asked_for(tmp_path: Path) -> None:

@@ -164,8 +164,15 @@ def test_bands_without_names_are_asked_for(tmp_path: Path) -> None:
 
 def test_names_cannot_contradict_the_file(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", VH, VV, names=("VH", "VV"))
-    with pytest.raises(ImageError, match="says that its bands are VH, VV, but they were named VV, VH"):
-        read_bands(path, ("VV", "VH"), given=("VV", "VH"))
+    with pytest.raises(ImageError, match="says that its bands are VH, VV, but they were named HV, HH"):
+        read_bands(path, ("HV", "HH"), given=("HV", "HH"))
+
+
+def test_the_file_knows_the_order_of_its_bands(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "a.tif", VH, VV, names=("VH", "VV"))
+    with pytest.warns(BandsWarning, match=r"its bands are VH, VV, not vv, vh"):
+        image = read_bands(path, ("VV", "VH"), given=("vv", "vh"))
+    np.testing.assert_array_equal(image, [VV, VH])
 
 
 def test_one_band_needs_no_name(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from ..sections import Recipe
 from .options import ChipOptions, takes
 from .report import Finetuned, describe_weights, write_report
 from .request import begin, check_folder, read_skipped
-from .settings import choose_length, choose_start
+from .settings import choose_length, choose_start, with_images
 from .survey import find_twins, look_at
 from .table import SPLITS, Chip, class_counts, divide, find_chips, images_below, read_chips, write_chips
 
@@ -46,6 +46,7 @@ def finetune(options: ChipOptions) -> Finetuned:
         UserWarning: chips on both sides of a split share pixels.
     """
     check_nodata(options.nodata)
+    options = with_images(options)
     folder = Path(options.out)
     check_folder(folder, options)
     chips, skipped = _chips(options, folder)
@@ -103,7 +104,7 @@ def _recipe(options: ChipOptions, chips: Sequence[Chip], folder: Path) -> Recipe
     """Return the recipe of a run, and say what was chosen."""
     start = choose_start(options, options.files() / chips[0].name)
     splits = {name: sum(chip.split == name for chip in chips) for name in SPLITS}
-    length = choose_length(splits["train"], options, pretrained=start.pretrained, described=start.info is not None)
+    length = choose_length(splits["train"], options, pretrained=start.pretrained, described=start.described)
     read = {"bands": list(start.bands), "given": options.bands, "band": options.band, "nodata": options.nodata}
     values: dict[str, Any] = {
         "model": {

@@ -20,6 +20,7 @@ SKIPPED = "skipped.csv"
 _REQUEST = "finetune.json"
 _MOVES = ("data", "labels", "masks", "boxes")  # may lie elsewhere when a run is resumed: what is in them is compared
 _CONTENT = "content"
+_GLANCE = 1 << 16  # bytes of a part of an image that is looked at
 _OPTIONS = {
     "data.radiometry": "radiometry",
     "data.full_scale": "full_scale",
@@ -88,10 +89,10 @@ def _as_json(options: Options) -> dict[str, Any]:
 
 
 def _content(folder: Path, options: Options) -> dict[str, str]:
-    """Return the SHA-256 of the names of the images, and that of the files of each kind of labels."""
+    """Return the SHA-256 of the names and content of the images, and that of the files of each kind of labels."""
     root, run = options.files(), folder.resolve()
     images = [file for file in list_images(root) if run not in file.resolve().parents]  # without the run's own pictures
-    found = {"data": _digest(file.relative_to(root).as_posix() for file in images)}
+    found = {"data": _digest(f"{file.relative_to(root).as_posix()} {_glance(file)}" for file in images)}
     for key in _MOVES[1:]:
         if given := getattr(options, key, None):
             found[key] = _digest(_label_lines(key, Path(given), root))
@@ -108,6 +109,20 @@ def _label_lines(key: str, place: Path, root: Path) -> Iterable[str]:
         files |= {str(row["mask"]): root / str(row["mask"]) for row in read_table(place)}
     for name, file in files.items():
         yield f"{name} {digests(file).sha256 if file.is_file() else 'missing'}"
+
+
+def _glance(file: Path) -> str:
+    """Return a digest of a file's size, and of its whole content, or of large ones of the begin, middle and end."""
+    try:
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            found = hashlib.sha256(str(size).encode())
+            for place in (0, max(size // 2 - _GLANCE, _GLANCE), max(size - _GLANCE, 2 * _GLANCE)):
+                stream.seek(place)
+                found.update(stream.read(_GLANCE))
+    except OSError:  # reading the image says what is wrong
+        return "unreadable"
+    return found.hexdigest()
 
 
 def _digest(lines: Iterable[str]) -> str:

@@ -6,11 +6,11 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...errors import OptionError
-from ...io.images import read_raster
-from ...models.choice import find_info
+from ...io.images import match_bands, naming, read_raster
+from ...models.choice import find_info, image_reading
 from ...networks import spec
 from ...transforms import Pipeline
 from ...zoo.entries import SINGLE, ModelInfo
@@ -19,6 +19,7 @@ from ..augment import INPUT
 from ..initialization import INITIALIZATIONS
 from .options import ChipOptions, Options
 
+T = TypeVar("T", bound=Options)
 _FREE_SIZE = 128  # of chips, where neither weights nor the caller say one
 _FIELDS = ("size", "crop", "clip", "operator", "low", "high", "eval_value", "final_crop", "interpolation", "note")
 
@@ -48,6 +49,11 @@ class Start:
         """There are weights to start from."""
         return self.init != "none"
 
+    @property
+    def described(self) -> bool:
+        """There are weights, and their preprocessing is known."""
+        return self.init not in INITIALIZATIONS
+
     def transform(self, *, radiometry: str | None, full_scale: float | None) -> Pipeline:
         """Return the chain of evaluation for such images; statistics that are yet to be measured are 0 and 1."""
         entry = self.input or INPUT
@@ -66,6 +72,15 @@ class Start:
         chain = self.transform(radiometry=radiometry, full_scale=full_scale)
         found: float | None = full_scale if chain.takes_amplitude else chain.steps["radiometry"].full_scale
         return found
+
+
+def with_images(options: T) -> T:
+    """Return options that say of the images what they leave out and the weights to start from were fine-tuned on."""
+    if os.fspath(options.model) in INITIALIZATIONS:
+        return options
+    named = {name: getattr(options, name) for name in ("radiometry", "full_scale", "bands", "band")}
+    reading = image_reading(find_info(options.model), **named)
+    return dataclasses.replace(options, **{name: getattr(reading, name) for name in named})
 
 
 def choose_start(options: Options, first: Path, *, size: int | None = None, dense: bool = False) -> Start:
@@ -119,7 +134,11 @@ def choose_start(options: Options, first: Path, *, size: int | None = None, dens
 def _from_nothing(network: str, options: Options, first: Path, size: int | None) -> Start:
     model, radiometry = os.fspath(options.model), options.radiometry
     side = size or spec(network).timm_args.get("img_size", _FREE_SIZE)
-    raster = read_raster(first, bands=options.band)
+    if options.band is None and len(options.bands or ()) > 1:  # which files of one band each may hold together
+        with naming(first):
+            raster = match_bands(first, options.bands or (), options.bands)
+    else:
+        raster = read_raster(first, bands=options.band)
     count = len(raster.array)
     known = tuple(options.bands or (name for name in raster.bands if name))
     if count == 1 and radiometry in (None, "amplitude", "dn", "intensity"):
@@ -190,7 +209,7 @@ def choose_length(samples: int, options: ChipOptions, *, pretrained: bool, descr
         samples: chips to train on.
         options: of the run.
         pretrained: there are weights to start from.
-        described: they describe themselves.
+        described: their preprocessing is known.
     """
     freeze = options.freeze
     size = options.batch_size or max(4, min(32, samples // 8))

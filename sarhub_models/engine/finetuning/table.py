@@ -14,6 +14,7 @@ import numpy as np
 from ...datasets.recognition.chips import SEPARATOR
 from ...errors import DataError, ImageError, OptionError, closest
 from ...io.images import image_of, list_images
+from ...io.raster import POLARIZATIONS
 from ...io.tables import read_table, write_table
 
 SPLITS = ("train", "val", "test")
@@ -57,8 +58,8 @@ def find_chips(
         labels: CSV or Parquet file with a column for the path below ``root`` (``name``), one for the class (``label``;
             several with ``;`` between them) and, if wanted, ``split`` and a column to group by. Of an image with a file
             for each band it lists one of them, or all with the same in each row.
-        group_by: ``"parent"``, or a column of ``labels``.
-        bands: of the network; files of one image that hold a band each count once.
+        group_by: ``"parent"``, the folders between that of the class and the chip, or a column of ``labels``.
+        bands: of the network; files of one image that hold a band each count once, or are a group if it takes one.
         strict: images without a label, and labels without an image, are an error; else both are left out.
 
     Raises:
@@ -69,9 +70,11 @@ def find_chips(
     names = {file.relative_to(root).as_posix(): image.relative_to(root).as_posix() for file, image in files.items()}
     images = list(dict.fromkeys(names.values()))
     chips = _of_folders(root, images) if labels is None else _of_table(root, names, labels, group_by, strict)
-    if group_by == PARENT:
-        chips = [replace(chip, group=str(Path(chip.name).parent.as_posix())) for chip in chips]
-        if labels is None and len({chip.group for chip in chips}) == len({chip.label for chip in chips}):
+    if group_by is None and len(bands) < 2:
+        chips = _one_image_a_group(chips)
+    elif group_by == PARENT:
+        chips = [replace(chip, group=_parent(chip, within_class=labels is None)) for chip in chips]
+        if labels is None and not any(chip.group for chip in chips):
             raise OptionError(
                 "group_by='parent' needs folders within those of the classes, such as ship/scene_1/chip.tif; here each "
                 "class is one folder. A column of --labels can say the groups, too"
@@ -82,6 +85,22 @@ def find_chips(
         warnings.warn(f"{len(blank)} chips have no label, {blank[0]} among them: they are left out", stacklevel=4)
         chips = [chip for chip in chips if chip.label]
     return _checked(chips)
+
+
+def _parent(chip: Chip, within_class: bool) -> str:
+    """Return the folder of a chip, below that of its class: a scene of several classes has a folder in each."""
+    folders = chip.name.split("/")[:-1]
+    return "/".join(folders[(2 if chip.split else 1) if within_class else 0 :])
+
+
+def _one_image_a_group(chips: Sequence[Chip]) -> list[Chip]:
+    """Let the files of one image, a polarization each, be a group, where no splits are given."""
+    shared = image_of([Path(chip.name) for chip in chips], POLARIZATIONS)
+    count = Counter(shared.values())
+    return [
+        chip if chip.split or count[image] < 2 else replace(chip, group=image.as_posix())
+        for chip, image in zip(chips, shared.values(), strict=True)
+    ]
 
 
 def images_below(root: Path) -> list[Path]:
@@ -282,19 +301,37 @@ def _held_out(chips: Sequence[Chip], among: np.ndarray, share: float, seed: int)
     for index in among:
         groups.setdefault(chips[index].group or f"\0{index}", []).append(int(index))
     order = np.random.default_rng(seed).permutation(len(groups))
-    members = [list(groups.values())[position] for position in order]
-    left = dict(class_counts([chips[index] for index in among]))
+    counted = [(group, _held([chips[index] for index in group])) for group in groups.values()]
+    left = _held([chips[index] for index in among])
     wanted = {name: max(share * count, count >= _HELD_OUT) for name, count in left.items()}
-    chosen: list[int] = []
-    for group in members:
-        counts = class_counts([chips[index] for index in group])
-        gain = sum(min(count, wanted[name]) - max(count - wanted[name], 0) for name, count in counts.items())
-        if gain > 0 and all(left[name] > count for name, count in counts.items()):
-            chosen += group
-            for name, count in counts.items():
-                wanted[name] = wanted[name] - count
-                left[name] -= count
-    return np.sort(np.array(chosen, dtype=np.int64))
+    chosen: dict[int, list[int]] = {}
+
+    def sweep(matters: Collection[str]) -> None:
+        """Choose the groups that bring these classes nearer to what is wanted."""
+        for position in order:
+            group, counts = counted[position]
+            gain = sum(
+                min(count, wanted[name]) - max(count - wanted[name], 0)
+                for name, count in counts.items()
+                if name in matters
+            )
+            if position not in chosen and gain > 0 and all(left[name] > count for name, count in counts.items()):
+                chosen[position] = group
+                for name, count in counts.items():
+                    wanted[name] -= count
+                    left[name] -= count
+
+    sweep(left)
+    if _several(chips):  # a label that comes with others is not shut out by what these have already
+        for name in sorted(left, key=lambda name: left[name]):
+            sweep({name})
+    return np.sort(np.array([index for group in chosen.values() for index in group], dtype=np.int64))
+
+
+def _held(chips: Sequence[Chip]) -> Counter[str]:
+    """Return the number of chips of each class, and of those without a label as one of its own, ``""``."""
+    blank = sum(not chip.label for chip in chips)
+    return Counter(class_counts(chips)) + Counter({"": blank})
 
 
 def write_chips(chips: Sequence[Chip], file: Path) -> None:

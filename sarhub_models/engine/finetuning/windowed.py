@@ -25,7 +25,7 @@ from ..run import is_finished, train
 from ..sections import Recipe
 from .options import WindowOptions
 from .request import check_folder, read_skipped
-from .settings import Start, choose_start
+from .settings import Start, choose_start, with_images
 from .table import SPLITS
 
 W = TypeVar("W", bound=WindowDataset)
@@ -88,6 +88,7 @@ def finetune_windows(options: WindowOptions, kind: Kind[W]) -> Trained:
     if DECODERS.get(options.decoder) != kind.task:
         known = ", ".join(name for name, task in DECODERS.items() if task == kind.task)
         raise OptionError(f"expected a decoder for {kind.name} of {known}, got {options.decoder!r}")
+    options = with_images(options)
     folder = Path(options.out)
     check_folder(folder, options)
     skipped = read_skipped(folder) if (folder / kind.table).is_file() else kind.survey(options, folder)

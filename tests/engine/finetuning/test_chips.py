@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import sarhub_models
+from sarhub_models import Predictor
 from sarhub_models.engine.finetuning.table import Chip, class_counts, divide, find_chips
 from sarhub_models.errors import DataError, ImageError, OptionError
 
@@ -25,6 +27,67 @@ def test_groups_stay_together_and_classes_have_their_share() -> None:
         counts = class_counts([chip for chip in divided if chip.split == split])
         assert all(20 <= count <= 40 for count in counts.values())
     assert divided == divide(made, val=0.15, test=0.15, seed=0) != divide(made, val=0.15, test=0.15, seed=1)
+
+
+def test_chips_without_a_label_and_labels_that_come_with_others_have_their_share() -> None:
+    kinds = ("box", "wave", "box;bright", "wave;bright", "edge;bright", "edge", "")
+    for seed in range(20):
+        divided = divide([Chip(str(i), kinds[i % 7]) for i in range(210)], val=0.15, test=0.15, seed=seed)
+        for split in ("val", "test"):
+            held = [chip for chip in divided if chip.split == split]
+            assert 3 <= sum(not chip.label for chip in held) <= 6  # 4.5
+            counts = class_counts(held)
+            assert all(6 <= counts[name] <= 13 for name in ("box", "wave", "edge"))  # 9
+            assert 11 <= counts["bright"] <= 18  # 13.5
+
+
+def write_scenes(root: Path, names: list[str]) -> Path:
+    rng = np.random.default_rng(0)
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(root / name, rng.random((40, 40), np.float32))
+    return root
+
+
+def test_a_scene_with_a_folder_in_each_class_is_one_group(tmp_path: Path) -> None:
+    names = [f"{kind}/s{scene}/{index}.npy" for kind in ("ship", "tank") for scene in range(3) for index in range(2)]
+    found = find_chips(write_scenes(tmp_path, names), group_by="parent")
+    assert {chip.name: chip.group for chip in found} == {name: name.split("/")[1] for name in names}
+    names = [f"{split}/{kind}/a/0.npy" for split in ("train", "val") for kind in ("ship", "tank")]
+    with pytest.raises(DataError, match="the group a lies in the splits train and val"):
+        divide(find_chips(write_scenes(tmp_path / "split", names), group_by="parent"), val=0.2, test=0, seed=0)
+
+
+def test_files_of_one_image_stay_together_where_one_band_is_taken(tmp_path: Path) -> None:
+    names = [f"{kind}/{index}_{band}.npy" for kind in ("ship", "tank") for index in range(9) for band in ("VH", "VV")]
+    found = find_chips(write_scenes(tmp_path, names), bands=("band",))
+    assert sorted(chip.name for chip in found) == sorted(names)
+    for seed in range(5):
+        divided = divide(found, val=0.2, test=0.2, seed=seed)
+        assert len({(chip.name[:-7], chip.split) for chip in divided}) == 18
+
+
+@pytest.mark.slow
+def test_changed_images_are_no_resume(tmp_path: Path) -> None:
+    data = write_chips(tmp_path / "chips", count=6)
+    done = start(data, tmp_path / "run", steps=1, batch_size=2)
+    assert start(data.rename(tmp_path / "moved"), done.folder, steps=1, batch_size=2).val == done.val
+    last = tmp_path / "moved" / "tank" / "5.npy"
+    np.save(last, np.load(last)[::-1])
+    with pytest.raises(OptionError, match="the images changed since"):
+        start(tmp_path / "moved", done.folder, steps=1, batch_size=2)
+
+
+@pytest.mark.slow
+def test_a_start_says_how_images_are_read(tmp_path: Path) -> None:
+    """What a run's images held is what those of the next one hold, as in prediction."""
+    data = write_chips(tmp_path / "chips", bands=2)
+    for file in data.rglob("*.npy"):
+        np.save(file, np.load(file)[:1])
+    first = start(data, tmp_path / "first", radiometry="db", steps=1, batch_size=2)
+    second = start(data, tmp_path / "second", model=first.folder, steps=1, batch_size=2)
+    values = [sarhub_models.model_info(done.folder).training["images"] for done in (first, second)]
+    assert values[0] == values[1] and values[0]["radiometry"] == "db"
 
 
 def test_given_splits_that_tear_a_group_apart_are_refused() -> None:
@@ -270,3 +333,8 @@ def test_two_band_weights_learn_from_a_table_of_one_file_for_each_band(tmp_path:
     )
     chips = (done.folder / "chips.csv").read_text().splitlines()[1:]
     assert sorted(line.partition(",")[0] for line in chips) == sorted(names[1::2])
+    # the same files start from nothing and from weights of one band, too
+    for number, model in enumerate(({"model": "none", "network": "resnet18"}, {"model": "mobilenetv3_dsn"})):
+        again = start(tmp_path / "chips", tmp_path / f"{number}", labels=tmp_path / "labels.parquet", **two, **model)
+        assert sarhub_models.model_info(again.folder).input.bands == ("VV", "VH")
+        assert Predictor(again.folder).predict(tmp_path / "chips" / names[0]).label in ("ship", "tank")

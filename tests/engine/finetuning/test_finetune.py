@@ -222,6 +222,7 @@ def test_weights_of_one_band_start_a_network_of_two(tmp_path: Path) -> None:
         done = start(data, tmp_path / "run", model="mobilenetv3_dsn", bands=("VV", "VH"), radiometry="db", steps=4)
     info = sarhub.model_info(done.folder)
     assert info.input.bands == ("VV", "VH") and info.input.radiometry == "db"
+    assert "keep_norms: true" in (done.folder / "recipe.yaml").read_text()
     ours = sarhub.create_model(done.folder).state_dict()["conv_stem.weight"]
     theirs = sarhub.create_model("mobilenetv3_dsn", pretrained=True).state_dict()["conv_stem.weight"]
     torch.testing.assert_close(ours.sum(1), theirs.sum(1), atol=0.05, rtol=0)  # a few steps away
