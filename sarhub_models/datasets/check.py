@@ -159,9 +159,10 @@ def write_index(
 
 def _default_splits(published: CatalogEntry, folder: Path) -> Sequence[str | None]:
     names = list(published.splits)
-    if not published.whole or any(_has_list(folder, split, published.reader.list_prefix) for split in names):
-        return names
-    return [None]
+    listed = [split for split in names if _has_list(folder, split, published.reader.list_prefix)]
+    if published.whole and not listed:
+        return [None]
+    return names if published.lists or not published.whole else listed  # of one's own chips those that there are
 
 
 def _has_list(folder: Path, split: str, prefix: str) -> bool:

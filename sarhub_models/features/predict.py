@@ -33,6 +33,7 @@ __all__ = ["Prediction", "Predictions", "Predictor"]
 Image = str | os.PathLike[str] | np.ndarray | Tensor
 _OTHERS = {"segmentation": ("masks", "MaskPredictor"), "detection": ("boxes", "BoxPredictor")}
 _BATCH = 64
+_IMAGE = 3  # axes of a prepared image
 _HALF = 0.5  # probability from which a label is given, where an image can have several
 
 
@@ -327,7 +328,10 @@ class Predictor:
                 values: Any = image
                 if self.transform.takes_amplitude and self.full_scale is not None:
                     values = normalize_amplitude(fill_missing(image, self.nodata), full_scale=self.full_scale)
-                return self.transform(values)
+                prepared: Tensor = self.transform(values)
+                if prepared.ndim > _IMAGE:
+                    raise ImageError(f"expected one image, got {tuple(image.shape)}: give several as a list")
+                return prepared
             sample = self._images([Path(image)])[0]
         except ImageError as err:
             return err

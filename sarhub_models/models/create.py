@@ -94,6 +94,8 @@ def create_model(
     >>> model(torch.zeros(2, 1, 128, 128)).shape
     torch.Size([2, 5])
     """
+    if num_classes is not None and num_classes < 0:
+        raise OptionError(f"expected num_classes >= 0, got {num_classes}")
     if isinstance(pretrained, (str, os.PathLike)):
         name, checkpoint_path = _tag_or_path(name, pretrained, checkpoint_path)
     choice = choose(name, checkpoint_path=checkpoint_path, by_name=True)

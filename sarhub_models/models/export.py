@@ -44,8 +44,7 @@ EXPORTED = tuple(f".{name}" for name in FORMATS)
 _WEIGHTS = "safetensors"
 _INPUT, _OUTPUT = "image", "logits"
 _LARGEST = 8192  # pixels a side of an image whose preprocessing is in the file
-# Relative to the largest logit: what reordered float32 sums leave behind in a hundred layers, and nothing more.
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-3  # relative to the largest logit: what reordered float32 sums leave behind in a hundred layers
 _ONNX_TORCH = "2.6"  # from here on torch.onnx.export documents its exporter through torch.export, with dynamic_shapes
 
 Run = Callable[[torch.Tensor], torch.Tensor]
@@ -97,8 +96,8 @@ def export_named(
         checkpoint_path: load this file in their place.
         preprocessing: for a file that does not describe itself, the registered name of weights with the preprocessing
             that it was trained with.
-        num_classes: size of the head; ``None`` keeps the trained one, 0 gives features. Any other needs a network
-            without trained weights, as a head put in place of the trained one would be random.
+        num_classes: size of the head; ``None`` keeps the trained one, 0 gives features. Others would be random, and
+            need a network without trained weights.
         in_chans: channels of the input, by the rule of :func:`~sarhub_models.create_model`.
         image_size: side of the input in pixels; ``None`` is the size of the preprocessing, or 128.
         with_preprocessing: put the preprocessing in front and the probabilities (softmax, or a sigmoid where an image
@@ -111,20 +110,21 @@ def export_named(
             are digital numbers.
 
     Returns:
-        As :func:`export_model`, whose errors are raised, and those of :func:`~sarhub_models.create_model`.
+        As :func:`export_model`.
 
     Raises:
-        OptionError: also if ``num_classes`` is neither ``None`` nor 0 and there are weights.
+        SarHubError: as :func:`export_model` and :func:`~sarhub_models.create_model` say.
+        OptionError: also if ``num_classes`` is neither ``None``, 0 nor that of the weights.
         CheckpointError: also if the file does not describe itself and ``preprocessing`` is not given.
         ExportError: also if a step of the preprocessing cannot be exported.
     """
-    if (pretrained or checkpoint_path is not None) and num_classes:
+    choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
+    trained, info = pretrained or checkpoint_path is not None, choice.info
+    if trained and num_classes and num_classes != info.num_classes:
         raise OptionError(
             f"a head of {num_classes} classes on the trained {name} would be random: leave num_classes out to export "
             "the trained head, or give 0 to export features; train another head first and export it as a checkpoint"
         )
-    choice = choose(name, checkpoint_path=checkpoint_path, preprocessing=preprocessing)
-    trained, info = pretrained or checkpoint_path is not None, choice.info
     if info.decoder is not None:
         raise OptionError(
             f"{info.name} has the decoder {info.decoder} for {info.task}: only networks for whole images are exported; "
@@ -141,6 +141,9 @@ def export_named(
     tensors = load_tensors(choice) if trained else None
     model = build_model(choice, tensors, num_classes=num_classes, in_chans=in_chans, **options)
     facts = describe_head(select_channels(info, input_channels(info, in_chans=in_chans)), model)
+    if side != info.preprocessing.side and (image_size or format in FORMATS):  # the file takes this size, and says so
+        sized = dataclasses.replace(info.preprocessing, size=side, crop=None, final_crop=None)
+        facts = dataclasses.replace(facts, preprocessing=sized, variants={})
     if not trained:  # what is registered of the weights is not true of these
         facts = dataclasses.replace(facts, sources=(), checksum=None, training=None)
     shape = (facts.input.channels, side, side)
@@ -163,7 +166,7 @@ def export_whole(
     full_scale: float | None = None,
     image_size: int | None = None,
 ) -> Export:
-    """Write a network with its preprocessing as one file, and compare it with ours on made-up images of several sizes.
+    """Write a network with its preprocessing as one file, and compare it with ours on made-up images.
 
     Args:
         model: as of :func:`export_model`.
@@ -178,8 +181,7 @@ def export_whole(
         SarHubError: as :func:`export_named` says.
     """
     made = info.training or {}
-    images = dict(made.get("images", {}))
-    images.pop("full_scale", None)  # it will be in the file
+    images = {name: value for name, value in made.get("images", {}).items() if name != "full_scale"}  # is in the file
     radiometry, full_scale = image_values(info, radiometry=radiometry, full_scale=full_scale)
     if full_scale is not None and info.input.radiometry == "amplitude" and radiometry in (None, "amplitude"):
         radiometry = "dn"
@@ -197,9 +199,13 @@ def export_whole(
     says = dataclasses.replace(
         info,
         input=Input(chain.bands, first.given, (0.0, 1.0) if first.takes_amplitude else None, bands),
-        preprocessing=Preprocessing((0.0,) * bands, (1.0,) * bands, note="the preprocessing is in the file"),
+        preprocessing=Preprocessing(
+            *((0.0,) * bands, (1.0,) * bands),
+            full_scale=full_scale if first.given == "dn" else info.preprocessing.full_scale,
+            note="the preprocessing is in the file",
+        ),
         variants={},
-        training={**made, "images": {**images, "radiometry": first.given}, "output": SCORES},
+        training={**made, "images": {**images, "radiometry": first.given}, "output": SCORES, "side": chain.size},
     )
     samples = made_up_pixels(chain, side=image_size)
     try:

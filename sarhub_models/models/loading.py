@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 
 import torch
@@ -59,6 +60,12 @@ def spec_of(info: ModelInfo, *, released: bool = True) -> CheckpointSpec:
 
     def rename(tensors: networks.Tensors) -> networks.Tensors:
         renamed = networks.rename_checkpoint(info.network, tensors)
+        if not released and (other := networks.spec(info.network).lookalike) and tensors.keys() >= renamed.keys():
+            warnings.warn(
+                f"these tensors are taken for this package's {info.network}; {other} has the same names and shapes, "
+                "but computes something else: if they are of it, the answers will be wrong",
+                stacklevel=5,
+            )
         if not released and len(info.input.bands) == 1 and networks.stem_channels(info.network, renamed) == 1:
             return networks.fit_channels(info.network, renamed, info.input.channels)  # exact where one band is repeated
         if released and info.num_classes == NO_HEAD:

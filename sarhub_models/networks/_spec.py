@@ -42,6 +42,7 @@ class NetworkSpec:
         torch_init: starts training from PyTorch's own initialization of its layers, not from timm's.
         shared_names: under this package's names its tensors are those of a plain network, too, of which it differs in
             what has no tensor (padding, say), so that only a released file tells that it is this one.
+        lookalike: name of another network with the same tensors under the same names, which computes something else.
         imagenet: finds a checkpoint of ImageNet in an installed package; where there is none, timm's is fetched.
     """
 
@@ -57,6 +58,7 @@ class NetworkSpec:
     drops_paths: bool = True
     torch_init: bool = False
     shared_names: bool = False
+    lookalike: str = ""
     imagenet: Callable[[], Path | None] = lambda: None
 
     def build(self, **options: Any) -> nn.Module:

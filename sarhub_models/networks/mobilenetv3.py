@@ -179,5 +179,6 @@ SPECS = {
         # timm's draws a classifier for a thousand classes: with a dozen, the first logits are so large that training on
         # a few thousand patches is erratic.
         torch_init=True,
+        lookalike="timm's mobilenetv3_small_100",  # which activates behind the gate of a block, not before it
     )
 }

@@ -99,8 +99,10 @@ class WindowModel:
             network, self.transform, _ = open_model(spec.weights, radiometry=radiometry, full_scale=self._full_scale)
             self.device = torch.device(spec.device)
             self.network = network.eval().to(self.device)
-        self.size = self.transform.size or _FALLBACK
-        if find_info(spec.weights).task in _PLACED and spec.kind in ("classes", "boxes"):
+        info = find_info(spec.weights)
+        inside = (info.training or {}).get("side")  # of an exported file that makes images of one size itself
+        self.size = self.transform.size or inside or _FALLBACK
+        if info.task in _PLACED and spec.kind in ("classes", "boxes"):
             self.transform = self.transform.without(*_SIZED)  # larger windows show more, not the same in less detail
 
     @property

@@ -93,6 +93,11 @@ class ToRadiometry(Step):
         super().__init__()
         check_nodata(nodata)
         full_scale = trained_full_scale if full_scale is None else full_scale
+        if expected == "dn" and given not in (None, "dn") and trained_full_scale not in (None, full_scale):
+            raise OptionError(
+                f"the weights take digital numbers of which {trained_full_scale:g} stands for amplitude 1, and the "
+                f"images hold none: leave full_scale={full_scale:g} out"
+            )
         if not bands:
             raise OptionError("expected the names of the bands, got none")
         check_option(given, expected, full_scale)
@@ -128,6 +133,8 @@ class ToRadiometry(Step):
             check_values(x, self.given, stacklevel=_TO_CALLER)
         if self.expected is not None and self.given is not None:
             x = convert_radiometry(x, self.given, self.expected, full_scale=self.full_scale)
+        if self.given == self.expected == "dn" and self.trained_full_scale and self.full_scale:
+            x = x * (self.trained_full_scale / self.full_scale)  # to the weights' digital numbers
         return x.clamp(0, 1) if self.bounded else x
 
     def _check_shape(self, x: Tensor) -> None:

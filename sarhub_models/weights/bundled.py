@@ -50,4 +50,6 @@ def verify_bundled(name: str, path: Path, checksum: Checksum | None) -> Verifica
 
 def verify_file(path: Path) -> Verification:
     """Hash a file of one's own that this package wrote, and compare it with the digest in its metadata."""
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"{path} has no digest to compare with: verify is for the .safetensors of this package")
     return Verification(path.name, path, trust.damage(path))

@@ -26,6 +26,7 @@ __all__ = ["CheckpointSpec", "Tensors", "load_checkpoint", "read_tensors", "writ
 
 Tensors = dict[str, torch.Tensor]
 
+_EXPORTED = (".onnx", ".pt2")
 _SHOWN = 5  # keys listed in a message
 _AVERAGES = ("state_dict_ema", "model_ema")  # which timm takes before the weights themselves
 _STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
@@ -107,6 +108,11 @@ def read_tensors(path: Path, *, tensors_only: bool = False) -> Tensors:
         CheckpointError: the file is cut off, damaged, no checkpoint, or a pickle with code in it.
         OSError: the disk refuses.
     """
+    if path.suffix in _EXPORTED:
+        raise CheckpointError(
+            f"{path} is an exported network, which predict, info and create_transform take: here the weights that it "
+            "was made from are needed"
+        )
     if _is_safetensors(path):
         tensors = _read_safetensors(path)
     else:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from ..errors import DownloadError, ManifestError, NotFoundError
 from ..io.files import check_name, no_links, open_file, replace_atomically
@@ -254,7 +255,7 @@ class Mirror(Source):
         for name in names:
             if self.needs_network():
                 try:
-                    http.download(f"{self.location.rstrip('/')}/{name}", destination, progress=progress)
+                    http.download(self._address(name), destination, progress=progress)
                 except NotFoundError:
                     continue
                 return
@@ -263,6 +264,11 @@ class Mirror(Source):
                 _copy(path, destination, progress)
                 return
         raise DownloadError(f"it has neither {' nor '.join(names)}")
+
+    def _address(self, name: str) -> str:
+        """Return the address of a file; what a query says of the place, a token for instance, stays behind it."""
+        parts = urlsplit(self.location)
+        return parts._replace(path=f"{parts.path.rstrip('/')}/{name}").geturl()
 
 
 def _copy(path: Path, destination: Path, progress: Progress | None) -> None:

@@ -169,6 +169,17 @@ def test_a_total_where_splits_were_not_published(tmp_path: Path) -> None:
     assert len(index_dataset("hrsid", tmp_path, splits=["test"])) == 1
 
 
+def test_chips_of_ones_own_have_the_splits_that_are_listed(tmp_path: Path) -> None:
+    for name in ("ship/1.npy", "tank/2.npy"):
+        write_npy(tmp_path / name)
+    (tmp_path / "train.txt").write_text("ship/1.npy 0\n")
+    (tmp_path / "val.txt").write_text("tank/2.npy 1\n")
+    assert {split: one.found for split, one in by_split(index_dataset("folder", tmp_path)).items()} == {
+        "train": 1,
+        "val": 1,
+    }
+
+
 def test_spacenet6_misses_footprints(tmp_path: Path) -> None:
     write_tile(tmp_path, "20190822072817_20190822073109_tile_1", footprints())
     write_tile(tmp_path, "20190822072817_20190822073109_tile_2")

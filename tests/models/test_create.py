@@ -15,6 +15,7 @@ from sarhub_models.errors import CheckpointError, DownloadError, OfflineError, O
 from sarhub_models.weights import write_weights
 from tests.networks.released import checkpoint, image
 from tests.networks.test_networks import LOGITS, NETWORKS, loaded
+from tests.outputs import assert_same_output
 
 MANIFEST = Path(sarhub.__file__).parent.parent / "weights_manifest.json"
 FILE = {"mobilenetv3": "MobileNetV3", "swin_t": "Swin-T", "swin_b": "Swin-B"}
@@ -68,7 +69,7 @@ def test_every_wrapping_of_a_released_file(tmp_path, network, wrap):
     path = release(tmp_path, network, wrap=with_tables)
     model = sarhub.create_model(f"{network}_tsx", checkpoint_path=path).eval()
     with torch.inference_mode():
-        assert torch.equal(model(image()), loaded(network)(image()))
+        assert_same_output(model(image()), loaded(network)(image()))
 
 
 @pytest.mark.slow
@@ -114,8 +115,17 @@ def test_class_names_go_with_the_trained_head():
     assert "label_names" not in sarhub.create_model("resnet18_osu", num_classes=4).pretrained_cfg
 
 
+def test_a_file_that_timms_network_may_have_made_draws_a_warning(tmp_path):
+    theirs = timm.create_model("mobilenetv3_small_100", num_classes=2).state_dict()
+    torch.save(theirs, tmp_path / "theirs.pth")
+    with pytest.warns(UserWarning, match=r"timm's mobilenetv3_small_100 has the same names and shapes"):
+        sarhub.create_model("mobilenetv3_dsn", checkpoint_path=tmp_path / "theirs.pth")
+
+
 @pytest.mark.parametrize("options", [{"in_chans": 0}, {"num_classes": -1}])
 def test_impossible_numbers(options):
+    with pytest.raises(OptionError, match="expected num_classes"):
+        sarhub.create_model("mobilenetv3_dsn", pretrained=True, **{"num_classes": -1})
     with pytest.raises(OptionError, match="expected num_classes"):
         sarhub.create_model("resnet18_osu", **options)
 
@@ -152,7 +162,7 @@ def test_loaded_weights_can_be_trained_without_touching_the_file(tmp_path):
     optimizer.step()
     again = sarhub.create_model("mobilenetv3_tsx", pretrained=True).eval()
     with torch.inference_mode():
-        assert torch.equal(again(image()), loaded("mobilenetv3")(image()))
+        assert_same_output(again(image()), loaded("mobilenetv3")(image()))
 
 
 def test_half_precision_copies_load_as_float32(tmp_path):
@@ -264,8 +274,8 @@ def test_timm_creates_our_models(tmp_path):
     model = timm.create_model("resnet50_ben", pretrained=True).eval()
     features = timm.create_model("resnet50_ben", pretrained=True, features_only=True, out_indices=(1, 4)).eval()
     with torch.inference_mode():
-        assert torch.equal(model(image()), sarhub.create_model("resnet50_ben", pretrained=True).eval()(image()))
-        assert torch.equal(features(image())[1], model.forward_features(image()))
+        assert_same_output(model(image()), sarhub.create_model("resnet50_ben", pretrained=True).eval()(image()))
+        assert_same_output(features(image())[1], model.forward_features(image()))
     assert features.feature_info.channels() == [256, 2048]
     assert model.pretrained_cfg["mean"] == (0.5995,) * 3
     assert model.pretrained_cfg["label_names"][-1] == "Marine waters"
@@ -285,7 +295,7 @@ def test_timm_keeps_the_trained_head_of_the_same_size(tmp_path):
     sarhub.import_checkpoint(release(tmp_path, "mobilenetv3"))
     model = timm.create_model("mobilenetv3_tsx", pretrained=True, num_classes=32).eval()
     with torch.inference_mode():
-        assert torch.equal(model(image()), loaded("mobilenetv3")(image()))
+        assert_same_output(model(image()), loaded("mobilenetv3")(image()))
 
 
 @pytest.mark.slow

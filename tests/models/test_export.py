@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from sarhub_models import create_model, networks
+from sarhub_models import Predictor, create_model, create_transform, networks
 from sarhub_models.cli import main
 from sarhub_models.errors import ExportError, MissingDependencyError, OptionError
 from sarhub_models.models import export
@@ -173,12 +174,25 @@ def test_the_metadata_tells_the_head_that_the_file_has(tmp_path: Path) -> None:
 
 
 def test_no_random_head_on_trained_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for more in ({"checkpoint_path": tmp_path / "mine.pth", "pretrained": False}, {}):
+    torch.save(create_model("mobilenetv3_osu").state_dict(), tmp_path / "mine.pth")
+    for more in (
+        {"checkpoint_path": tmp_path / "mine.pth", "pretrained": False, "preprocessing": "mobilenetv3_osu"},
+        {},
+    ):
         with pytest.raises(OptionError, match="would be random"):
             export.export_named("mobilenetv3_osu", tmp_path / "m.pt2", format="pt2", num_classes=4, **more)
     assert main(["export", "mobilenetv3_osu", "--num-classes", "4", "--out", str(tmp_path / "m.onnx")]) == 2
     assert "would be random" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.pth"]
+
+
+def test_a_file_says_the_size_and_the_head_that_it_has(tmp_path: Path) -> None:
+    export.export_named("mobilenetv3_dsn", tmp_path / "m.pt2", format="pt2", image_size=64, num_classes=13)
+    info = model_info(tmp_path / "m.pt2")
+    assert info.preprocessing.side == 64 and info.num_classes == 13 and info.class_names is not None
+    image = np.random.default_rng(0).random((90, 80))
+    assert create_transform(tmp_path / "m.pt2")(image).shape == (3, 64, 64)
+    assert Predictor(tmp_path / "m.pt2").predict(image).label in info.class_names
 
 
 @pytest.mark.parametrize("version", ["2.4.1+cpu", "2.5.0"])

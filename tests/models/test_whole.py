@@ -12,10 +12,11 @@ from torch import nn
 
 from sarhub_models import create_transform
 from sarhub_models.cli import main
-from sarhub_models.errors import ExportError, OptionError
+from sarhub_models.errors import ExportError, ImageError, OptionError
 from sarhub_models.features.predict import Predictor
 from sarhub_models.models import export
 from sarhub_models.models.whole import Whole, made_up_pixels
+from sarhub_models.scenes.models import ModelSpec, WindowModel
 from sarhub_models.transforms import OPERATORS, Crop, Pipeline, ToRadiometry, register_operator
 from sarhub_models.zoo.entries import Input, ModelInfo, Preprocessing
 from sarhub_models.zoo.manifest import model_info
@@ -111,6 +112,45 @@ def test_digital_numbers_are_divided_in_the_file(tmp_path: Path) -> None:
         raw = export.load_exported(tmp_path / "m.pt2")(torch.from_numpy(numbers.astype(np.float32))[None, None])[0]
     torch.testing.assert_close(raw, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(Predictor(tmp_path / "m.pt2").predict(numbers).probabilities, expected, rtol=1e-4)
+    # of images with another value of amplitude 1, and of amplitude
+    other = Predictor(tmp_path / "m.pt2", full_scale=500.0).predict(numbers // 2).probabilities
+    with torch.inference_mode():
+        halved = model(create_transform("mobilenetv3_dsn")(np.clip(numbers // 2 / np.float32(500), 0, 1))[None])
+    np.testing.assert_allclose(other, halved.softmax(dim=1)[0], rtol=1e-4)
+    found = Predictor(tmp_path / "m.pt2", radiometry="amplitude").predict(amplitude).probabilities
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    with pytest.raises(OptionError, match="1000 stands for amplitude 1, and the images hold none: leave full_scale=7"):
+        Predictor(tmp_path / "m.pt2", radiometry="amplitude", full_scale=7.0)
+
+
+def test_windows_of_a_scene_have_the_size_that_the_file_makes(tmp_path: Path) -> None:
+    info, model = entry("mobilenetv3_dsn"), toy(3)
+    export.export_whole(model, tmp_path / "m.pt2", format="pt2", info=info)
+    assert WindowModel(ModelSpec(str(tmp_path / "m.pt2"), "classes")).size == info.preprocessing.size == 128
+    # whose digital numbers are those of the weights' data, where these are known
+    numbers = np.random.default_rng(0).integers(0, 9000, (50, 60)).astype(np.uint16)
+    ours = create_transform("mobilenetv3_dsn", radiometry="dn")(numbers)
+    with torch.inference_mode():
+        expected = model(ours[None]).softmax(dim=1)[0]
+    found = Predictor(tmp_path / "m.pt2", radiometry="dn").predict(numbers).probabilities
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_other_programs_than_predict_say_what_an_exported_file_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(tmp_path / "m.pt2")
+    export.export_whole(toy(3), file, format="pt2", info=entry("mobilenetv3_dsn"))
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((40, 40)))
+    assert main(["features", str(tmp_path), "--model", file, "--out", str(tmp_path / "f.parquet")]) != 0
+    assert "is an exported network" in capsys.readouterr().err
+    assert main(["verify", file]) != 0
+    assert "no digest to compare with" in capsys.readouterr().err
+
+
+def test_a_batch_is_no_image() -> None:
+    with pytest.raises(ImageError, match=r"expected one image, got \(4, 1, 64, 64\): give several as a list"):
+        Predictor("mobilenetv3_dsn").predict(np.random.default_rng(0).random((4, 1, 64, 64)))
 
 
 def test_several_labels_are_sigmoids(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 import sarhub_models as sarhub
 from sarhub_models import networks
 from sarhub_models.errors import CheckpointError, OptionError
+from tests.outputs import assert_same_output
 
 from .released import value
 
@@ -51,7 +52,7 @@ def test_channels_are_bands_by_name_and_missing_ones_count_as_zero(name: str, fi
     vv, vh = x[:, :1], x[:, 1:]
     nothing = torch.zeros_like(vv)
     whole = features(name, files[name], x)
-    assert torch.equal(features(name, files[name], x, in_chans=2), whole)
+    assert_same_output(features(name, files[name], x, in_chans=2), whole)
     only_vv = features(name, files[name], torch.cat([vv, nothing], 1))
     only_vh = features(name, files[name], torch.cat([nothing, vh], 1))
     torch.testing.assert_close(features(name, files[name], vv, in_chans=1), only_vv)
@@ -101,7 +102,7 @@ def test_a_head_that_the_user_trained_is_kept(files: dict[str, Path], tmp_path: 
     torch.save(model.state_dict(), tmp_path / "mine.pth")
     with torch.inference_mode():
         expected = model(image(2, 64))
-    assert torch.equal(features(RESNET, tmp_path / "mine.pth", image(2, 64)), expected)
+    assert_same_output(features(RESNET, tmp_path / "mine.pth", image(2, 64)), expected)
 
 
 def test_position_embeddings_fit_another_image_size(files: dict[str, Path]) -> None:
@@ -164,4 +165,4 @@ def test_prefixes_of_wrappers_are_dropped(files: dict[str, Path], tmp_path: Path
     state = {f"module.{key}": tensor for key, tensor in torch.load(files[VIT]).items()}
     torch.save({"state_dict": state, "epoch": 99}, tmp_path / "wrapped.pth")
     x = image(2)
-    assert torch.equal(features(VIT, tmp_path / "wrapped.pth", x), features(VIT, files[VIT], x))
+    assert_same_output(features(VIT, tmp_path / "wrapped.pth", x), features(VIT, files[VIT], x))

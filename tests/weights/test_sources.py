@@ -106,6 +106,12 @@ def test_a_mirror_that_cannot_be_read_is_named(store: Store, tmp_path: Path, mon
         store.path(info(), SPEC)
 
 
+def test_the_query_of_a_mirror_stays_behind_the_name(server: FileServer, tmp_path: Path) -> None:
+    server.files["/weights/a.safetensors?token=X"] = b"weights"
+    sources.Mirror(f"{server.url}/weights/?token=X", "a").fetch(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"weights"
+
+
 # Http ---------------------------------------------------------------------------------------------------------------
 
 
