@@ -70,8 +70,9 @@ def test_drive_finds_and_downloads_the_one_file(drive: FileServer, tmp_path: Pat
 
 def test_drive_downloads_one_file_by_its_id(drive: FileServer, tmp_path: Path) -> None:
     id = share(drive, *NAMES)[0]
-    GoogleDriveFile(id).fetch(tmp_path / "f")
-    assert (tmp_path / "f").read_bytes() == BODY
+    seen: list[int] = []
+    GoogleDriveFile(id).fetch(tmp_path / "f", progress=lambda done, total: seen.append(done))
+    assert (tmp_path / "f").read_bytes() == BODY and seen[-1] == len(BODY)
     assert [request.path for request in drive.log] == [f"/uc?id={id}"]
     assert GoogleDriveFile(id).page() == f"https://drive.google.com/file/d/{id}/view"
 

@@ -112,6 +112,20 @@ def test_the_query_of_a_mirror_stays_behind_the_name(server: FileServer, tmp_pat
     assert (tmp_path / "a").read_bytes() == b"weights"
 
 
+@pytest.mark.parametrize("web", [False, True])
+def test_a_mirror_reports_progress_and_follows_no_link(server: FileServer, tmp_path: Path, web: bool) -> None:
+    server.files["/a.safetensors"] = b"weights"
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "a.safetensors").write_bytes(b"weights")
+    if not web:  # what another user left where the copy is made
+        (tmp_path / "f.copy").symlink_to(tmp_path / "victim")
+    seen: list[tuple[int, int | None]] = []
+    place = server.url if web else str(tmp_path / "mirror")
+    sources.Mirror(place, "a").fetch(tmp_path / "f", progress=lambda done, total: seen.append((done, total)))
+    assert (tmp_path / "f").read_bytes() == b"weights" and seen[-1] == (7, 7)
+    assert not (tmp_path / "victim").exists()
+
+
 # Http ---------------------------------------------------------------------------------------------------------------
 
 

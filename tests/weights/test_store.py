@@ -18,6 +18,7 @@ from sarhub_models.errors import (
     IntegrityError,
     ManifestError,
     OfflineError,
+    UnknownNameError,
 )
 from sarhub_models.weights import Store, sources
 from sarhub_models.zoo.manifest import Checksum, load_manifest
@@ -239,6 +240,33 @@ def test_a_truncated_cached_file_is_put_aside_and_fetched_again(server: FileServ
     with pytest.raises(CheckpointError, match=r"cut off.*put in"):
         store.path(info(), SPEC)
     assert not path.exists()
+
+
+def test_what_is_put_aside_has_the_name_of_its_model_and_is_cleared(server: FileServer, store: Store) -> None:
+    server.files["/w.pth"] = tiny.pth()
+    path = store.path(info(http(server)), SPEC)
+    path.write_bytes(path.read_bytes()[:-10])
+    store.path(info(http(server)), SPEC)
+    (aside,) = quarantined(store)
+    assert aside.name.startswith(f"{NAME}-") and aside in store.clearable()
+    store.clear(forget_pins=True)
+    assert not quarantined(store) and not store.clearable(forget_pins=True)
+
+
+def test_what_is_not_there_is_not_removed(server: FileServer, store: Store) -> None:
+    server.files["/w.pth"] = tiny.pth()
+    store.path(info(http(server)), SPEC)
+    store.remove(NAME)
+    with pytest.raises(UnknownNameError):  # the pin alone is left
+        store.remove(NAME)
+    store.remove(NAME, forget_pin=True)
+    with pytest.raises(UnknownNameError):
+        store.remove(NAME, forget_pin=True)
+
+
+def test_weights_without_a_source_say_so(store: Store) -> None:
+    with pytest.raises(DownloadError, match=r"Tried nothing: no source is known\. To fix it, run 'sarhub download"):
+        store.path(dataclasses.replace(INFO, sources=()), SPEC)
 
 
 def test_bundled_weights_are_used_where_they_lie(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
