@@ -6,6 +6,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, cast
 
 from torch import nn
@@ -94,8 +95,11 @@ def create_model(
     >>> model(torch.zeros(2, 1, 128, 128)).shape
     torch.Size([2, 5])
     """
-    if num_classes is not None and num_classes < 0:
-        raise OptionError(f"expected num_classes >= 0, got {num_classes}")
+    for number, least in ((num_classes, 0), (in_chans, 1)):
+        if number is not None and not (isinstance(number, Integral) and number >= least):
+            raise OptionError(
+                f"expected num_classes >= 0 and in_chans >= 1, whole numbers, got {num_classes!r} and {in_chans!r}"
+            )
     if isinstance(pretrained, (str, os.PathLike)):
         name, checkpoint_path = _tag_or_path(name, pretrained, checkpoint_path)
     choice = choose(name, checkpoint_path=checkpoint_path, by_name=True)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import CheckpointError, OptionError, UnknownNameError, closest
+from ..errors import CheckpointError, OptionError, SarHubError, UnknownNameError, closest
 from ._adapt import adapt
 from ._meta import assign, on_meta_device, select_for_features
 from ._spec import NetworkSpec, Tensors
@@ -82,8 +82,8 @@ def build(
 
     Raises:
         UnknownNameError: there is no such network.
-        OptionError: the trained weights do not fit an option (Swin's windows or ViT's patches an ``img_size``), or a
-            number is impossible.
+        OptionError: the network does not take an option, or the trained weights do not fit it (Swin's windows or ViT's
+            patches an ``img_size``), or a number is impossible.
     """
     entry = spec(network)
     if num_classes < 0 or in_chans < 1:
@@ -99,13 +99,20 @@ def build(
         "first_conv": entry.stem,
         "classifier": entry.head,
     }
-    return entry.build(
-        num_classes=num_classes,
-        in_chans=in_chans,
-        features_only=features_only,
-        pretrained_cfg=config,
-        **options,
-    )
+    try:
+        return entry.build(
+            num_classes=num_classes,
+            in_chans=in_chans,
+            features_only=features_only,
+            pretrained_cfg=config,
+            **options,
+        )
+    except SarHubError:
+        raise
+    except (TypeError, ValueError, AssertionError, IndexError) as err:  # whatever timm raises of an option
+        if not options:
+            raise
+        raise OptionError(f"{network} does not take the options {options}: {err or type(err).__name__}") from err
 
 
 def rename_checkpoint(network: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:

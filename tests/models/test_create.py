@@ -125,8 +125,6 @@ def test_a_file_that_timms_network_may_have_made_draws_a_warning(tmp_path):
 @pytest.mark.parametrize("options", [{"in_chans": 0}, {"num_classes": -1}])
 def test_impossible_numbers(options):
     with pytest.raises(OptionError, match="expected num_classes"):
-        sarhub.create_model("mobilenetv3_dsn", pretrained=True, **{"num_classes": -1})
-    with pytest.raises(OptionError, match="expected num_classes"):
         sarhub.create_model("resnet18_osu", **options)
 
 
@@ -206,6 +204,22 @@ def test_tags_and_paths_as_pretrained(tmp_path):
     with pytest.raises(OptionError, match="num_classes"):
         sarhub.create_model("resnet18_tsx.grsl2020")
     assert sarhub.create_model("resnet18_tsx.grsl2020", num_classes=7).num_classes == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"num_classes": -1}, "expected num_classes"),
+        ({"num_classes": "10"}, "expected num_classes"),
+        ({"in_chans": 2.0}, "expected num_classes"),
+        ({"img_size": 64}, "does not take the options"),
+        ({"features_only": True, "out_indices": (9,)}, "does not take the options"),
+        ({"features_only": True, "out_indices": ()}, "does not take the options"),
+    ],
+)
+def test_options_that_no_network_has_are_one_error(options, reason):
+    with pytest.raises(OptionError, match=reason):
+        sarhub.create_model("mobilenetv3_dsn", pretrained=True, **options)
 
 
 def test_options_that_contradict_the_weights(tmp_path):
