@@ -144,6 +144,11 @@ def test_other_programs_than_predict_say_what_an_exported_file_is(
     np.save(tmp_path / "a.npy", np.random.default_rng(0).random((40, 40)))
     assert main(["features", str(tmp_path), "--model", file, "--out", str(tmp_path / "f.parquet")]) != 0
     assert "is an exported network" in capsys.readouterr().err
+    for number in range(8):
+        (tmp_path / "chips" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "chips" / "ab"[number % 2] / f"{number}.npy", np.random.default_rng(number).random((40, 40)))
+    assert main(["finetune", str(tmp_path / "chips"), "--model", file, "--out", str(tmp_path / "run")]) != 0
+    assert "is an exported network" in capsys.readouterr().err and not (tmp_path / "run").exists()
     assert main(["verify", file]) != 0
     assert "no digest to compare with" in capsys.readouterr().err
 

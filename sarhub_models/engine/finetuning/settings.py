@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from ...errors import OptionError
 from ...io.images import match_bands, naming, read_raster
 from ...models.choice import find_info, image_reading
+from ...models.export import EXPORTED
 from ...networks import spec
 from ...transforms import Pipeline
 from ...zoo.entries import SINGLE, ModelInfo
@@ -112,6 +113,8 @@ def choose_start(options: Options, first: Path, *, size: int | None = None, dens
             f"{model} has the decoder {info.decoder} for {info.task}: it starts fine-tunings for such alone"
         )
     file = own_file(model)
+    if file is not None and file.suffix in EXPORTED:
+        raise OptionError(f"{model} is an exported network: give the weights that it was made from")
     init = str(file.resolve()) if file is not None else model
     if info.input.bands == (SINGLE,) and options.band is None and len(options.bands or ()) > 1:
         # One band of weights says nothing of how several are prepared; its filters are spread over them
