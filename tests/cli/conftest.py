@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-import sarhub_models
 from sarhub_models.zoo.manifest import manifest_path
+from tests.networks import released
 from tests.weights.loopback import FileServer
 
 MODEL = "mobilenetv3_osu"
@@ -42,7 +42,7 @@ def server() -> Iterator[FileServer]:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     file = tmp_path_factory.mktemp("released") / "MobileNetV3_OSU.pth"
-    torch.save(sarhub_models.create_model(MODEL).state_dict(), file)
+    torch.save(released.checkpoint("mobilenetv3", num_classes=10), file)
     return file
 
 
