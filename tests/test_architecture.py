@@ -145,6 +145,7 @@ def fail_with(problems: list[str], rule: str) -> None:
         pytest.fail(f"{rule}\n  " + "\n  ".join(sorted(set(problems))), pytrace=False)
 
 
+@pytest.mark.slow
 def test_imports_point_one_way() -> None:
     height = {name: level for level, names in enumerate(LAYERS) for name in names}
     problems = []
@@ -223,6 +224,7 @@ def _lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
+@pytest.mark.slow
 def test_modules_and_functions_are_short() -> None:
     problems = [
         f"{m.path.relative_to(ROOT)}: {m.lines} lines, {MAX_MODULE} at most"
@@ -242,6 +244,7 @@ def test_every_module_says_what_it_holds() -> None:
     fail_with(problems, "a module without a docstring:")
 
 
+@pytest.mark.slow
 def test_docstrings_open_with_a_verb_or_a_noun() -> None:
     problems = []
     for module in modules().values():

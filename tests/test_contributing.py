@@ -194,18 +194,21 @@ def seen(copy: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_set_of_weights(seen: dict[str, Any]) -> None:
     assert "resnet50_ben.added" in seen["models"]
     assert "resnet50_ben.added" in seen["list"]
     assert "the file /w.pth" in seen["info"]
 
 
+@pytest.mark.slow
 def test_a_network(seen: dict[str, Any]) -> None:
     assert "resnet10t" in seen["networks"]
     assert seen["logits"] == [2, 5]
     assert "did you mean 'resnet10t'" in seen["no such network"]
 
 
+@pytest.mark.slow
 def test_a_source(seen: dict[str, Any], copy: Path) -> None:
     assert seen["source"] == "the file /w.pth"
     assert "disk" in seen["no such source"]
@@ -215,24 +218,28 @@ def test_a_source(seen: dict[str, Any], copy: Path) -> None:
         jsonschema.validate(manifest, json.loads(schema()))
 
 
+@pytest.mark.slow
 def test_a_data_set(seen: dict[str, Any]) -> None:
     assert "nobody" in seen["index"]
     assert "did you mean 'nobody'" in seen["no such data set"]
     assert seen["recipe"] == "nobody"
 
 
+@pytest.mark.slow
 def test_an_operator(seen: dict[str, Any]) -> None:
     assert seen["operator"] is True
     assert "did you mean 'square_root'" in seen["no such operator"]
     assert "square_root" in json.loads(seen["schema"])["$defs"]["preprocessing"]["properties"]["operator"]["enum"]
 
 
+@pytest.mark.slow
 def test_a_loss(seen: dict[str, Any]) -> None:
     assert seen["loss"] == "FocalLoss"
     assert seen["recipe's loss"] == "focal"
     assert "did you mean 'focal'" in seen["no such loss"]
 
 
+@pytest.mark.slow
 def test_a_radiometry(seen: dict[str, Any]) -> None:
     assert seen["radiometry"] == 3
     assert "did you mean 'power'" in seen["no such radiometry"]
@@ -240,6 +247,7 @@ def test_a_radiometry(seen: dict[str, Any]) -> None:
     assert "power" in json.loads(seen["schema"])["$defs"]["input"]["properties"]["radiometry"]["enum"]
 
 
+@pytest.mark.slow
 def test_a_command(seen: dict[str, Any]) -> None:
     assert "Say hello to whoever reads radar images" in seen["help"]
     assert seen["hello"] == "hello\n"

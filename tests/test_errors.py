@@ -27,6 +27,7 @@ def test_every_one_is_listed_in_the_documentation() -> None:
     assert [error.__name__ for error in CLASSES if f"`{error.__name__}`" not in page] == []
 
 
+@pytest.mark.slow
 def test_no_public_exception_stands_anywhere_else() -> None:
     elsewhere = []
     for room in ("sarhub_models", "training", "benchmarks"):

@@ -37,6 +37,7 @@ def test_help_tells_data_and_citation(fetched: None) -> None:
     assert "10.1109/LGRS.2020.2965558" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sarhub_models.list_models())
 def test_every_model_loads_by_its_name(name: str) -> None:
     with torch.device("meta"), warnings.catch_warnings():

@@ -155,6 +155,7 @@ def test_half_precision_is_computed_in_float32_under_autocast(dtype: torch.dtype
         assert torch.equal(value, loss(logits.float(), labels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiles_without_a_graph_break(backend: str) -> None:
     logits, labels = (tensor.float() if tensor.is_floating_point() else tensor for tensor in random_batch())
@@ -301,6 +302,7 @@ def _targets(labels: torch.Tensor, multilabel: bool) -> torch.Tensor:
     return F.one_hot(labels, 4) if multilabel else labels
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_the_global_batch(tmp_path: Path) -> None:
     mp.spawn(_train_one_step, args=(str(tmp_path),), nprocs=2)
     ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2)]

@@ -121,6 +121,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServ
         yield running
 
 
+@pytest.mark.slow
 def test_files_of_the_same_name_are_kept_apart_and_no_hash_is_skipped(server: FileServer) -> None:
     good = server.files["/resnet18_osu/w.pth"]
     server.files["/resnet18_osu/w.pth"] = good[:-1] + bytes([good[-1] ^ 1])

@@ -193,6 +193,7 @@ def test_scenes_hold_patches_of_their_split_only(tmp_path: Path) -> None:
         assert np.abs(sea) == pytest.approx(level)
 
 
+@pytest.mark.slow
 def test_no_class_of_a_mosaic_is_rarer_than_another() -> None:
     patches = land_cover(load_patches(None, "s1", "train"))
     assert patches.class_names == ("sea", "urban", "fields", "forest")
@@ -210,6 +211,7 @@ def test_impossible_scenes_are_refused(options: dict[str, int]) -> None:
         SceneSettings(**options)
 
 
+@pytest.mark.slow
 def test_real_chips_are_boxed_and_water_is_empty(test_data: Path) -> None:
     ships = ship_chips(load_patches(test_data / "data" / "dsn", "opensarship", "val"))
     assert len(ships) > 100

@@ -349,6 +349,7 @@ def test_annotations_of_ones_own_take_the_place_of_those_of_the_release(tmp_path
         prepare("ssdd", root, tmp_path / "out", own / "train.json")
 
 
+@pytest.mark.slow
 def test_ls_ssdd_from_voc_files(tmp_path):
     """Sub-images of scene 1 are for training and those of scene 15 for the test."""
     (tmp_path / "raw").mkdir()
@@ -413,6 +414,7 @@ def test_a_checkpoint_with_another_head_is_loaded_to_the_bit(network, tmp_path):
     assert all(torch.equal(tensor, state[key]) for key, tensor in found.items())
 
 
+@pytest.mark.slow
 def test_imagenet_weights_are_those_that_training_starts_from(monkeypatch, tmp_path):
     state = distinct(sarhub.create_model("resnet18_tsx", num_classes=1000))
     asked = []

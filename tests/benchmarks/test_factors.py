@@ -63,6 +63,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return chips(tmp_path / "task", "xy", 5)
 
 
+@pytest.mark.slow
 def test_every_factor_changes_what_it_names(small: Path, tmp_path: Path) -> None:
     experiment = Factors(tmp_path / "out", (), ())
 

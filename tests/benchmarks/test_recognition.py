@@ -29,6 +29,7 @@ from .recognition import CLASSES, arguments, rows_of, run, times
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_every_trial_is_scored_and_all_is_left_that_is_promised(done: Path) -> None:
     results = read_results(done / "results.csv")
     assert len(results) == 3 * 2 * 2 * 2 * 3  # methods, initializations, fractions, seeds, scores
@@ -45,6 +46,7 @@ def test_every_trial_is_scored_and_all_is_left_that_is_promised(done: Path) -> N
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
 
 
+@pytest.mark.slow
 def test_predictions_are_those_that_were_scored(done: Path, chips: Path) -> None:
     test = FolderDataset(chips, "test", lists=done / "split")
     expected = {name: CLASSES[label] for name, label in zip(test.names, test.labels, strict=True)}
@@ -61,11 +63,13 @@ def test_predictions_are_those_that_were_scored(done: Path, chips: Path) -> None
                 assert sum(scores.values()) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_frozen_features_tell_simulated_scenes_apart(done: Path) -> None:
     results = read_results(done / "results.csv")
     assert results[(results["task"] == METHODS["probe"]) & (results["fraction"] == 1)]["value"].mean() > 0.6
 
 
+@pytest.mark.slow
 def test_initializations_matter_and_so_do_seeds(done: Path) -> None:
     def bodies(init: str) -> list[torch.Tensor]:
         files = [done / "trials" / "folder" / "mobilenetv3" / f"{init}-100-{seed}" / "finetune" for seed in (0, 1)]
@@ -179,6 +183,7 @@ def test_results_of_other_chips_are_not_taken_for_these(
     assert times(copy) == before
 
 
+@pytest.mark.slow
 def test_a_training_does_not_go_on_with_other_chips(copy: Path, chips: Path, tmp_path: Path) -> None:
     for file in copy.glob("trials/*/*/*/*/scores.json"):
         file.unlink()
@@ -201,6 +206,7 @@ def test_the_same_chips_may_be_moved(copy: Path, chips: Path, weights: Path, tmp
     assert result.exit_code == 0 and times(copy) == before
 
 
+@pytest.mark.slow
 def test_weights_trained_anew_at_the_same_path_are_not_finished(chips: Path, weights: Path, tmp_path: Path) -> None:
     file = Path(shutil.copy(weights, tmp_path / "mine.safetensors"))
     cut = ("--init", str(file), "--methods", "probe", "--seeds", "1", "--fractions", "1")
@@ -223,6 +229,7 @@ def test_another_test_share_is_not_ignored(copy: Path, chips: Path, weights: Pat
     assert result.exit_code == 1 and "test_share: 0.3 there, 0.5 now" in result.output
 
 
+@pytest.mark.slow
 def test_weights_may_be_discarded(chips: Path, tmp_path: Path) -> None:
     cut = ("--init", "none", "--methods", "finetune", "--seeds", "1", "--fractions", "1", "--no-keep-weights")
     assert run(chips, tmp_path / "out", *cut).exit_code == 0
@@ -341,6 +348,7 @@ def test_a_wrong_option_is_answered_in_one_line(more: list[str], words: str, chi
     assert not (tmp_path / "out" / "trials").exists()
 
 
+@pytest.mark.slow
 def test_imagenet_is_left_out_by_default_where_there_is_none(chips: Path, tmp_path: Path) -> None:
     cut = ("--methods", "probe", "--seeds", "1", "--fractions", "1")
     result = run(chips, tmp_path / "out", *cut)

@@ -54,6 +54,7 @@ def test_without_a_budget_it_is_the_paper(tmp_path: Path) -> None:
     assert (optim.epochs, optim.step_epochs, optim.epoch_steps) == (500, 100, None)
 
 
+@pytest.mark.slow
 def test_a_published_list_of_a_fraction_is_taken(tmp_path: Path) -> None:
     (tmp_path / "train_10.txt").touch()
     made = grid(tmp_path, "mstar", None)
@@ -67,6 +68,7 @@ def test_a_published_list_of_a_fraction_is_taken(tmp_path: Path) -> None:
     assert elsewhere.recipe(trial(fraction=0.1)).data.train == "train_10"
 
 
+@pytest.mark.slow
 def test_the_list_of_a_part_of_the_split_that_was_asked_for(tmp_path: Path) -> None:
     (tmp_path / "medium_train_10.txt").touch()
     made = grid(tmp_path, "opensarship", None, "data.train=medium_train")
@@ -101,6 +103,7 @@ def test_weights_with_a_name_are_known_by_the_list(
     assert found[0] == found[2] != found[1]
 
 
+@pytest.mark.slow
 def test_labels_drawn_in_place_of_a_published_list_are_told(tmp_path: Path) -> None:
     (tmp_path / "train_30.txt").touch()
     made = grid(tmp_path, "mstar", None)

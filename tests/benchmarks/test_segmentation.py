@@ -257,6 +257,7 @@ def write_sarbake(root: Path) -> None:
                 Image.fromarray(image).save(root / file)
 
 
+@pytest.mark.slow
 def test_masks_of_a_data_set_of_pictures_are_prepared_as_they_are(tmp_path: Path) -> None:
     write_sarbake(tmp_path)
     out = tmp_path / "out"
@@ -299,6 +300,7 @@ def test_iou_of_a_class_that_does_not_occur_is_left_out() -> None:
     assert "IoU.c" not in values
 
 
+@pytest.mark.slow
 def test_heads_tell_the_classes_of_the_folder_apart(tmp_path: Path) -> None:
     compose_mosaics(None, tmp_path / "mosaics", MosaicSettings(1, 1, 1, size=64, fewest=2, most=3), progress=False)
     config = TASK.load_config("mobilenetv3_dsn", "mosaics")
@@ -354,6 +356,7 @@ def test_the_history_of_a_training_that_went_on(tmp_path: Path) -> None:
     assert len(axes.get_legend().get_texts()) == 1, "seeds share an entry"
 
 
+@pytest.mark.slow
 def test_the_composed_command_on_simulated_mosaics(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.composed", "segmentation", "--simulated", "--out", str(tmp_path)]
     command += [*["--train", "4", "--val", "1", "--test", "2", "--epochs", "1"]]

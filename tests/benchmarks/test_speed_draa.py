@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     report = tmp_path / "draa.json"
     command = [sys.executable, "-m", "benchmarks.speed.draa", "--repeats", "1", "--json", str(report)]

@@ -9,6 +9,7 @@ pytest.importorskip("mmdet")
 from benchmarks.speed import mm
 
 
+@pytest.mark.slow
 def test_both_detectors_compute_the_same():
     models, _ = mm.detectors("resnet18")
     x = torch.randn(1, 3, 64, 96)
@@ -20,6 +21,7 @@ def test_both_detectors_compute_the_same():
     assert trained[0] == trained[1]
 
 
+@pytest.mark.slow
 def test_training_and_detection_are_compared(tmp_path):
     file = tmp_path / "mm.json"
     mm.main(["--network", "resnet18", "--batch-size", "1", "--size", "64", "--repeats", "1", "--json", str(file)])

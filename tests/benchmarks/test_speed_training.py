@@ -1,9 +1,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.speed import training
 
 
+@pytest.mark.slow
 def test_both_loops_train_and_are_compared(tmp_path: Path) -> None:
     file = tmp_path / "training.json"
     training.main(["--networks", "mobilenetv3", "--batch-size", "4", "--repeats", "1", "--json", str(file)])

@@ -61,6 +61,7 @@ def test_the_table_has_weights_and_twins(chips: Path, tmp_path: Path) -> None:
     assert "## stripes" in report and "20 chips to learn from, 16 to test" in report and "3 labels a class" in report
 
 
+@pytest.mark.slow
 def test_the_untrained_twin_of_a_file_does_not_have_its_weights(chips: Path, tmp_path: Path) -> None:
     file = shutil.copy(BUNDLED / "efficientnet_lite0_sar.safetensors", tmp_path / "mine.safetensors")
     command(chips, tmp_path, "--weights", str(file))
@@ -69,6 +70,7 @@ def test_the_untrained_twin_of_a_file_does_not_have_its_weights(chips: Path, tmp
     assert digests["sar"] != digests["none"]
 
 
+@pytest.mark.slow
 def test_a_row_is_computed_once(chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command(chips, tmp_path, "--no-twins")
     before = (tmp_path / "transfer.csv").read_bytes()

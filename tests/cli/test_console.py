@@ -109,6 +109,7 @@ def test_interrupt_ends_with_130_and_one_line(served: FileServer) -> None:
     assert only_line(err) == "sarhub: interrupted"
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     code = (
         "import os, sys; from sarhub_models.cli import main; read, write = os.pipe(); os.close(read);"
@@ -124,6 +125,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"sarhub-models {sarhub_models.__version__}\n"
 
 
+@pytest.mark.slow
 def test_every_command_shows_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     listed = capsys.readouterr().out.partition("Commands:")[2].split("\n")[1:]
@@ -134,6 +136,7 @@ def test_every_command_shows_how_it_is_used(capsys: pytest.CaptureFixture[str]) 
         assert f"sarhub {name}" in capsys.readouterr().out.partition("Examples:")[2]
 
 
+@pytest.mark.slow
 def test_a_new_module_is_a_new_command(tmp_path: Path) -> None:
     (tmp_path / "hello_world.py").write_text(
         "def command(name: str, loud: bool = False) -> None:\n"

@@ -143,6 +143,7 @@ def test_bad_chips_are_named(
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -167,6 +168,7 @@ def test_a_folder_without_explanation_is_named(tmp_path: Path, capsys: pytest.Ca
     assert "sarhub explain kp" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["scipy", "matplotlib"])
 def test_missing_packages_are_named_with_their_extra(package: str) -> None:
     code = (

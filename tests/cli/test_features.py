@@ -22,6 +22,7 @@ def own(checkpoint: Path, preprocessing: str = MODEL) -> list[str]:
     return ["--checkpoint", str(checkpoint), "--preprocessing", preprocessing]
 
 
+@pytest.mark.slow
 def test_features_of_a_folder(
     images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,6 +39,7 @@ def test_features_of_a_folder(
         np.testing.assert_allclose(values[2], model(chip[None])[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_features_of_a_folder_with_a_bad_image(
     images: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +98,7 @@ def test_one_image_is_an_input_too(images: Path, tmp_path: Path, capsys: pytest.
     assert "none.npy: no such file or folder" in only_line(capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_untrained_features_are_the_same_every_time(images: Path, tmp_path: Path) -> None:
     def features(name: str, *more: str, model: str = "mobilenetv3_dsn") -> np.ndarray:
         out = tmp_path / f"{name}.safetensors"
@@ -112,6 +115,7 @@ def test_untrained_features_are_the_same_every_time(images: Path, tmp_path: Path
     assert main(["features", "x", "--model", "y", "--out", "z", "--untrained", "--checkpoint", "w"]) == 2
 
 
+@pytest.mark.slow
 def test_the_scale_is_advised_only_where_it_is_missing(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from sarhub_models.cli import main
 from .conftest import MODEL, only_line
 
 
+@pytest.mark.slow
 def test_import_says_what_it_decided(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["import", str(checkpoint)]) == 0
     assert f"is {MODEL}: its tensors are those of mobilenetv3" in capsys.readouterr().out

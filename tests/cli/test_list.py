@@ -14,6 +14,7 @@ from sarhub_models.zoo.manifest import list_models, manifest_path
 from .conftest import MODEL, child, only_line
 
 
+@pytest.mark.slow
 def test_bundled_weights_are_listed_without_heavy_imports(tmp_path: Path) -> None:
     manifest = json.loads(manifest_path().read_text())
     entry = {**manifest["models"][MODEL], "sources": [{"type": "bundled", "file": "toy.safetensors"}]}

@@ -26,6 +26,7 @@ def terminal(encoding: str, monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
     return received
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("encoding", "width"), [*((e, 80) for e in ENCODINGS), ("ascii", 20), ("cp932", 40)])
 def test_every_list_and_description_fits_every_terminal(
     encoding: str, width: int, monkeypatch: pytest.MonkeyPatch
@@ -40,6 +41,7 @@ def test_every_list_and_description_fits_every_terminal(
     assert b"create_model(" in received.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_every_help_fits_every_terminal(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
@@ -69,6 +71,7 @@ def test_escape_sequences_are_written_out() -> None:
     assert inert("\udcff\r\x00") == r"\udcff\r\x00"
 
 
+@pytest.mark.slow
 def test_names_of_files_cannot_steer_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

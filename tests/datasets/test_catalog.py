@@ -83,6 +83,7 @@ def test_names_cost_no_import_of_a_reader() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_a_data_set_is_one_file(tmp_path: Path) -> None:
     """Index, recipes, benchmarks and imports know a data set whose module was put beside the others."""
     from tests.datasets.scenes import write_npy

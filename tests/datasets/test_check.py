@@ -68,6 +68,7 @@ def test_a_complete_download(ssdd: Path, capsys: pytest.CaptureFixture[str], tmp
     }
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_damaged_is_named(ssdd: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for number in range(11, 131, 10):
         (ssdd / f"images/{number:06}.jpg").unlink()

@@ -75,6 +75,7 @@ def test_unreadable_lists(tmp_path: Path) -> None:
         read_list(tmp_path / "binary.txt", 4)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(NAMES, st.lists(st.integers(0, 18), min_size=1, max_size=5)), min_size=1))
 def test_what_is_written_is_read(lines: list[tuple[str, list[int]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -92,6 +93,7 @@ def test_the_list_of_a_split(tmp_path: Path) -> None:
         find_list(tmp_path, "val", prefix="ben_")
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.sets(st.lists(NAMES, min_size=1, max_size=3).map(tuple), min_size=1, max_size=6), st.data())
 def test_every_file_is_found_by_its_path(paths: set[tuple[str, ...]], data: st.DataObject) -> None:

@@ -107,6 +107,7 @@ def test_images_of_several_sizes_come_as_a_list(tmp_path: Path) -> None:
     assert isinstance(batch.to(torch.device("cpu")).images, list)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("how", ["nan", "truncated", "missing"])
 def test_a_damaged_sample_stops_with_its_name_in_one_line(root: Path, how: str, workers: int) -> None:
@@ -119,6 +120,7 @@ def test_a_damaged_sample_stops_with_its_name_in_one_line(root: Path, how: str, 
         list(source.evaluation(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_skipped_samples_are_replaced_in_training_and_left_out_of_scores(root: Path, workers: int) -> None:
     source = files(settings(root, "data.on_error=skip", f"data.workers={workers}"))
@@ -186,6 +188,7 @@ def test_a_balanced_draw_shows_all_classes_equally_often_and_the_same_to_any_num
         assert drawn[:20] != drawn[20:]
 
 
+@pytest.mark.slow
 def test_the_balanced_draw_follows_the_counts_of_the_classes(root: Path) -> None:
     plan = Plan(steps=100, epochs=1, batch_size=16, seed=0)
     shares = []

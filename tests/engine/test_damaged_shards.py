@@ -53,6 +53,7 @@ def opened_folder(location: Path, *assignments: str) -> Shards:
     return Shards(data_of("mobilenetv3_folder", *where, *assignments), "train")
 
 
+@pytest.mark.slow
 def test_resuming_counts_no_damaged_sample(spoilt: Callable[[Sequence[str]], Path]) -> None:
     shards = opened_folder(spoilt([f"{c}/{n}.npy" for c in "abc" for n in (2, 4, 6, 8, 10)]), "data.on_error=skip")
     whole = [(batch.names, batch.skipped) for batch in shards.training(plan())]
@@ -62,6 +63,7 @@ def test_resuming_counts_no_damaged_sample(spoilt: Callable[[Sequence[str]], Pat
         assert rest == whole[start:], start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_sample_stops_or_is_left_out(spoilt: Callable[[Sequence[str]], Path], workers: int) -> None:
     bad = ["a/2.npy", "c/4.npy"]

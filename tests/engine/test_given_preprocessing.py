@@ -53,6 +53,7 @@ def recipe(tiles: Path, **sections: dict[str, object]) -> Recipe:
     return from_dict({name: {**values.get(name, {}), **sections.get(name, {})} for name in {*values, *sections}})
 
 
+@pytest.mark.slow
 def test_two_bands_in_decibels_are_trained_on_and_the_file_says_so(tiles: Path, tmp_path: Path) -> None:
     trainer = fit(recipe(tiles), tmp_path / "run")
     mean, std = mean_std(open_splits(trainer.recipe)[0], trainer.recipe.preprocess, given=INPUT)
@@ -102,6 +103,7 @@ def test_a_backbone_is_frozen_with_its_statistics_or_learns_more_slowly(
     assert len(rates) == (1 if factor == 0 else 2)
 
 
+@pytest.mark.slow
 def test_a_run_ends_where_patience_does_and_stays_ended(tiles: Path, tmp_path: Path) -> None:
     plan = recipe(tiles, optim={"epochs": 50, "batch_size": 4, "patience": 2, "max_lr": 1e-9})
     trainer = fit(plan, tmp_path / "run")

@@ -35,6 +35,7 @@ def opened(recipe: Recipe, out: Path) -> Trainer:
     return Trainer(recipe, *open_splits(recipe), out, make_accelerator(recipe.runtime, 1))
 
 
+@pytest.mark.slow
 def test_the_head_is_the_logistic_regression_of_the_features(images: Path, tmp_path: Path) -> None:
     trainer = opened(small(images), tmp_path / "run")
     network = trainer.network
@@ -53,6 +54,7 @@ def test_the_head_is_the_logistic_regression_of_the_features(images: Path, tmp_p
     np.testing.assert_allclose(logits.softmax(1).numpy(), theirs.predict_proba(x), atol=0.02)
 
 
+@pytest.mark.slow
 def test_the_fitted_head_is_scored_before_the_first_step_and_kept_where_nothing_is_better(
     images: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +79,7 @@ def test_a_resumed_run_does_not_fit_again(images: Path, tmp_path: Path) -> None:
     assert whole == cut
 
 
+@pytest.mark.slow
 def test_several_labels_a_sample(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lines = ["name,label,split"]
@@ -97,6 +100,7 @@ def test_several_labels_a_sample(tmp_path: Path) -> None:
     assert scores["mean_average_precision"] > 0.95
 
 
+@pytest.mark.slow
 def test_norms_keep_their_statistics_and_learn_their_scales(images: Path, tmp_path: Path) -> None:
     def statistics(trainer: Trainer) -> dict[str, torch.Tensor]:
         return {key: value.clone() for key, value in trainer.network.state_dict().items() if "running" in key}

@@ -82,6 +82,7 @@ def test_a_registered_name_gives_all_but_the_head() -> None:
     assert_starts_from(start("mobilenetv3_dsn"), sarhub.create_model("mobilenetv3_dsn", pretrained=True))
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     save_file(start("none", "resnet18").state_dict(), tmp_path / "resnet18.safetensors")
     with pytest.raises(OptionError, match="holds a resnet18, the recipe trains a mobilenetv3"):
@@ -151,6 +152,7 @@ def test_networks_without_imagenet_weights_say_so(network: str) -> None:
         start("imagenet", network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["swin_t", "resnet18"])
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_paths_are_dropped_as_often_as_the_recipe_says(network: str, rate: float) -> None:
@@ -166,6 +168,7 @@ def test_densenet_has_no_paths_to_drop() -> None:
         build_network(model, 3, 64, 0)
 
 
+@pytest.mark.slow
 def test_swin_takes_the_size_of_the_recipe() -> None:
     assert start("none", "swin_t", size=160).eval()(torch.zeros(1, 3, 160, 160)).shape == (1, 13)
     with pytest.raises(OptionError, match="img_size 64x64 is too small"):
@@ -207,6 +210,7 @@ def test_imagenet_weights_of_an_installed_package_need_no_network(
     assert found.keys() == there.keys() and all(torch.equal(found[name], there[name]) for name in there)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["mobilenetv3", "resnet18", "vit_small_patch16"])
 def test_weights_of_other_channels_answer_alike_bands_as_before(network: str, tmp_path: Path) -> None:
     given = networks.build(network, num_classes=13)

@@ -21,6 +21,7 @@ print(kept, *(pages_cleared() for _ in range(20)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
 def test_memory_is_used_again_without_asking_the_system_for_it() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)

@@ -152,6 +152,7 @@ def test_the_values_of_one_recipe_come_before_those_of_its_network_and_data() ->
     assert bundled["data"] == other["data"]
 
 
+@pytest.mark.slow
 def test_every_value_can_be_overridden() -> None:
     plain = leaves(load_recipe("resnet18_ben"))
     given_by_the_name = {"model.network", "data.name"}

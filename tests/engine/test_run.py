@@ -91,6 +91,7 @@ def test_the_kept_scores_are_those_of_the_kept_weights(learnt: Path, tiny_dsn: P
     assert score_run(load_run(averaged), "val") == pytest.approx(load_run(averaged).val)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(learnt: Path, tiny_dsn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {file.name: file.read_bytes() for file in learnt.iterdir() if file.is_file()}
     monkeypatch.setattr(trainer.Trainer, "train_step", None)
@@ -115,6 +116,7 @@ def test_scores_that_are_there_are_taken_for_the_same_only(
         assert len(calls) == count, "scored anew on other samples, prepared otherwise, and then as before"
 
 
+@pytest.mark.slow
 def test_the_evaluation_command_scores_a_split(learnt: Path, tiny_dsn: Path, tmp_path: Path) -> None:
     result = runner.invoke(evaluate.app, [str(learnt), f"data.root={tiny_dsn}", "--split", "test"])
     assert result.exit_code == 0, result.output
@@ -176,6 +178,7 @@ def test_damaged_samples_stop_the_command_by_name_or_are_counted(workers: int, t
     assert json.loads((tmp_path / "run" / "train.json").read_text())["skipped"] == ["a/3.npy"]
 
 
+@pytest.mark.slow
 def test_an_absurd_learning_rate_is_one_line_and_exit_status_one(tiny_dsn: Path, tmp_path: Path) -> None:
     result = command(tiny("mobilenetv3_dsn", tiny_dsn, "optim.max_lr=1e30", "optim.epochs=3"), tmp_path / "run")
     assert result.exit_code == 1
@@ -186,6 +189,7 @@ def test_an_absurd_learning_rate_is_one_line_and_exit_status_one(tiny_dsn: Path,
         assert all(tensor.isfinite().all() for tensor in load_file(file).values())
 
 
+@pytest.mark.slow
 def test_what_cannot_be_run_is_said_before_anything_is_written(tiny_dsn: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     for error, named, values in (
@@ -202,6 +206,7 @@ def test_what_cannot_be_run_is_said_before_anything_is_written(tiny_dsn: Path, t
         assert not out.exists() or not any(out.iterdir())
 
 
+@pytest.mark.slow
 def test_a_dry_run_shows_recipe_size_and_time_and_writes_nothing(tiny_dsn: Path, tmp_path: Path) -> None:
     recipe = tiny("mobilenetv3_dsn", tiny_dsn, "optim.epochs=7")
     shown = command(recipe, tmp_path / "run", "--dry-run", "--init", "imagenet")  # weights are not looked for

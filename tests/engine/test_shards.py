@@ -67,6 +67,7 @@ def test_an_epoch_sees_every_sample(packed: Path) -> None:
     assert len(epoch) == len(set(epoch)) == 48
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_processes_see_different_samples_and_equally_many_batches(packed: Path, workers: int) -> None:
     shards = opened(packed, f"data.workers={workers}")
@@ -137,6 +138,7 @@ def server(packed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_shards_on_the_web_are_streamed_like_those_on_disk(server: FileServer, packed: Path, workers: int) -> None:
     on_disk, on_web = (opened(where, f"data.workers={workers}") for where in (packed, f"{server.url}/s/"))

@@ -121,6 +121,7 @@ def test_a_source_moves_its_own_head_alone(file: Path) -> None:
         assert torch.equal(own, inside)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_plain_network_with_all_heads(file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert train(load_recipe(str(file)), out)
@@ -233,6 +234,7 @@ def test_shares_that_depend_on_the_number_of_processes_are_said_and_not_mixed(fi
         check_same(tmp_path, {**same, "quotas": [4, 4, 2]}, recipe, {**same, "quotas": [3, 5, 2]})
 
 
+@pytest.mark.slow
 def test_a_source_may_move_but_not_change(file: Path, tmp_path: Path, roots: dict[str, str]) -> None:
     out, moved = tmp_path / "run", tmp_path / "elsewhere"
     fit(load_recipe(str(file), ["optim.epochs=1"]), out)

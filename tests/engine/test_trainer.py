@@ -152,6 +152,7 @@ def test_images_of_several_sizes_train_and_score_together(tmp_path: Path) -> Non
     assert score_run(load_run(tmp_path / "run"), "test") == pytest.approx(load_run(tmp_path / "run").val)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_moving_average_counts_steps_of_the_optimizer(accumulate: int, tmp_path: Path) -> None:
     root = write_images(tmp_path / "images", {"a": 8, "b": 8})

@@ -101,6 +101,7 @@ def test_each_chip_has_its_own_noise() -> None:
     assert not torch.equal(pair[0], pair[1])
 
 
+@pytest.mark.slow
 def test_linear_network_meets_the_derived_optimum() -> None:
     # E‖f(x') − f(x)‖² = Σ_i σ_i²/S · c_i with c_i = Σ of w² over patch i. Setting the derivative of the loss by log σ_i
     # to zero, 2·σ_i²·c_i / (S·B·Var f(x)) = α, so σ_i² = α·S·B·Var f(x) / (2·c_i).
@@ -117,6 +118,7 @@ def test_linear_network_meets_the_derived_optimum() -> None:
     assert found.distortion == pytest.approx(16 * 0.125 * 32, rel=0.15)
 
 
+@pytest.mark.slow
 def test_noise_grows_where_nothing_is_read_and_stays_small_inside() -> None:
     read = torch.zeros(4, 4)
     read[1:3, 1:3] = 1
@@ -143,6 +145,7 @@ def test_network_that_ignores_its_input_has_no_knowledge_points() -> None:
     assert (found.distortion == 0).all()
 
 
+@pytest.mark.slow
 def test_translating_the_chip_translates_the_map() -> None:
     class Bright(nn.Module):
         """Reads bright pixels only."""

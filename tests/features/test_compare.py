@@ -89,6 +89,7 @@ def test_a_leaderboard_is_resumed_with_few_labels_a_class(
     assert float(rows[0]["shots_1_low"]) <= float(rows[0]["shots_1"]) <= float(rows[0]["shots_1_high"])
 
 
+@pytest.mark.slow
 def test_without_labels_there_is_similarity_and_a_map(chips: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     assert main(["compare", "--images", str(chips), "--out", str(out), "--json"]) == 0
@@ -135,6 +136,7 @@ def test_packed_patches_bring_labels_splits_and_radiometry(tmp_path: Path) -> No
         assert compare(opened, [MODEL], tmp_path / "out", progress=False).scores[MODEL].linear == 1.0
 
 
+@pytest.mark.slow
 def test_bands_and_units_are_matched_to_each_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     (tmp_path / "tiles").mkdir()

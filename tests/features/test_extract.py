@@ -72,6 +72,7 @@ def read(out: Path) -> tuple[list[str], np.ndarray]:
         return json.loads(file.metadata()["names"]), file.get_tensor("features")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_each_image_has_the_features_of_the_network(tmp_path: Path, chips: list[Path], workers: int) -> None:
     out = tmp_path / "features.safetensors"

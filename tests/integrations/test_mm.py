@@ -72,6 +72,7 @@ def plain_maps(network, file, x, **options):
     return maps[-4:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_maps_equal_those_of_create_model_to_the_bit(files, network):
     (backbone,) = same_place(build(network, files(network)))
@@ -86,6 +87,7 @@ def test_maps_equal_those_of_create_model_to_the_bit(files, network):
     assert backbone.strides == (4, 8, 16, 32) == tuple(128 // m.shape[2] for m in maps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", SMALL)
 def test_chosen_stages_and_nothing_behind_them(files, network):
     whole, part = same_place(
@@ -99,6 +101,7 @@ def test_chosen_stages_and_nothing_behind_them(files, network):
     assert sum(p.numel() for p in part.parameters()) < sum(p.numel() for p in whole.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(160, 192), (128, 256)])
 def test_swin_at_other_sizes_is_the_network_built_for_them(files, size):
     x = image("size", (1, 3, *size))
@@ -112,6 +115,7 @@ def test_swin_at_other_sizes_is_the_network_built_for_them(files, size):
     assert all(torch.equal(a, b) for a, b in zip(again, plain_maps("swin_t", files("swin_t"), image()), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", SMALL)
 @pytest.mark.parametrize("size", [(130, 201), (64, 96), (37, 300)])
 def test_any_size(files, network, size):
@@ -127,6 +131,7 @@ def test_any_size(files, network, size):
             assert all(got == np.ceil(side) for got, side in zip(m.shape[2:], exact, strict=True))
 
 
+@pytest.mark.slow
 def test_small_images_for_swin_are_filled_up(files):
     (backbone,) = same_place(build("swin_t", files("swin_t")))
     x = image("small", (1, 3, 96, 112))
@@ -145,6 +150,7 @@ def without_gates(model):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", DILATING)
 @pytest.mark.parametrize("output_stride", [16, 8])
 def test_dilation_keeps_what_the_network_computes(files, network, output_stride):
@@ -163,6 +169,7 @@ def test_dilation_keeps_what_the_network_computes(files, network, output_stride)
     assert torch.equal(maps[0], denser[0]) and torch.equal(maps[1], denser[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", SMALL)
 def test_frozen_parts(files, network):
     stem, first = STEM.get(network, ("conv1", "bn1")), FIRST_STAGE.get(network, "layer1")
@@ -182,6 +189,7 @@ def test_frozen_parts(files, network):
     assert not any(p.requires_grad for p in everything.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet18", "densenet121", "mobilenetv3"])
 def test_batch_norm_keeps_its_statistics(files, network):
     backbone = build(network, files(network), norm_eval=True, norm_requires_grad=False).train()
@@ -198,6 +206,7 @@ def test_batch_norm_keeps_its_statistics(files, network):
     assert not all(torch.equal(before[name], buffer) for name, buffer in moving.named_buffers())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet18", "densenet121", "mobilenetv3"])
 def test_synchronized_batch_norm_computes_the_same(files, network):
     """MMEngine converts the whole model (sync_bn="torch") when it trains in several processes."""
@@ -212,6 +221,7 @@ def test_synchronized_batch_norm_computes_the_same(files, network):
             torch.testing.assert_close(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet18", "senet50", "mobilenetv3", "densenet121", "swin_t"])
 def test_checkpointing_gives_the_same_gradients_and_keeps_less(files, network):
     options = {"norm_eval": True, "frozen_stages": 1, "drop_path_rate": 0.0 if network == "swin_t" else None}
@@ -238,6 +248,7 @@ def test_checkpointing_gives_the_same_gradients_and_keeps_less(files, network):
     assert kept[1] < 0.6 * kept[0]
 
 
+@pytest.mark.slow
 def test_init_weights_leaves_the_weights_alone(files):
     for network in ("mobilenetv3", "swin_t"):
         backbone = build(network, files(network))
@@ -248,6 +259,7 @@ def test_init_weights_leaves_the_weights_alone(files):
         assert all(torch.equal(before[name], tensor) for name, tensor in backbone.state_dict().items())
 
 
+@pytest.mark.slow
 def test_weights_from_the_cache_offline_and_from_a_mirror(files, tmp_path, monkeypatch):
     sarhub.import_checkpoint(files("mobilenetv3"))
     monkeypatch.setenv("SARHUB_OFFLINE", "1")
@@ -271,6 +283,7 @@ def test_found_from_the_registries_of_both_frameworks():
         assert registry.TRANSFORMS.get("SARHubPreprocess") is mm.SARHubPreprocess
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet50_ssl4eo.moco", "swin_v2_b_satlas.si"])
 def test_public_backbones_of_several_bands(name):
     backbone = mm.SARHubBackbone(name).eval()
@@ -368,6 +381,7 @@ def test_one_preprocessing_serves_all_networks_of_one_pre_training():
         assert len(found) == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_describes_itself_is_backbone_and_preprocessing(tmp_path):
     file = tmp_path / "mine.safetensors"
     export_named("resnet18_tsx", file, format="safetensors", pretrained=False)

@@ -67,6 +67,7 @@ def test_arbitrary_bytes_are_no_safetensors(tmp_path_factory: pytest.TempPathFac
         read_header(path)
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(max_size=3),

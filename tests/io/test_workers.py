@@ -35,6 +35,7 @@ def start_worker(pipe: Connection, orphan: bool, method: str) -> None:
     child.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "orphan"), [("fork", False), ("fork", True), ("spawn", False), ("forkserver", False)]
 )

@@ -72,6 +72,7 @@ def read(server: FileServer) -> np.ndarray:
     return np.load(io.BytesIO(server.files["/answers.npy"]))
 
 
+@pytest.mark.slow
 def test_the_same_outputs(server: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert with_answers() == [MODEL]
     assert main(["verify", "--answers", MODEL]) == 0
@@ -82,6 +83,7 @@ def test_the_same_outputs(server: FileServer, capsys: pytest.CaptureFixture[str]
     assert row["ok"] and row["images"] == 2 and row["share"] < 1
 
 
+@pytest.mark.slow
 def test_another_number_is_found(server: FileServer, capsys: pytest.CaptureFixture[str]) -> None:
     array = read(server)
     array[1, 7] += 0.01

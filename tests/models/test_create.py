@@ -152,6 +152,7 @@ def test_feature_maps_of_the_convolutional_networks(tmp_path, network):
         assert torch.equal(maps[-1], last)
 
 
+@pytest.mark.slow
 def test_loaded_weights_can_be_trained_without_touching_the_file(tmp_path):
     sarhub.import_checkpoint(release(tmp_path, "mobilenetv3"))
     model = sarhub.create_model("mobilenetv3_tsx", pretrained=True).train()
@@ -227,6 +228,7 @@ def test_options_that_contradict_the_weights(tmp_path):
         sarhub.create_model("resnet18_tsx", checkpoint_path=release(tmp_path, "resnet18"), stem_type="deep")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "reason"),
     [
@@ -257,6 +259,7 @@ def test_import_decides_by_head_and_name(tmp_path):
         sarhub.import_checkpoint(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_file_of_the_users_own_is_not_taken_for_a_released_one(tmp_path):
     own = release(tmp_path, "resnet18", 10, "best_epoch")  # MSTAR, say, has as many classes as OpenSARUrban
     with pytest.raises(CheckpointError, match="cannot tell"):
@@ -305,6 +308,7 @@ def test_bare_architectures_in_timm_have_no_weights():
             timm.create_model(name, pretrained=True)
 
 
+@pytest.mark.slow
 def test_timm_keeps_the_trained_head_of_the_same_size(tmp_path):
     sarhub.import_checkpoint(release(tmp_path, "mobilenetv3"))
     model = timm.create_model("mobilenetv3_tsx", pretrained=True, num_classes=32).eval()
@@ -336,6 +340,7 @@ def test_names_are_in_timm_in_any_order_of_imports(order):
     assert result.stdout.split() == ["True", "done"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_segmentation_models_pytorch_takes_them_as_encoders(network):
     import segmentation_models_pytorch as smp
@@ -350,6 +355,7 @@ def test_segmentation_models_pytorch_takes_them_as_encoders(network):
         assert model(torch.zeros(1, 1, 128, 128)).shape[:2] == (1, 2)
 
 
+@pytest.mark.slow
 def test_unet_starts_from_the_trained_weights(tmp_path):
     import segmentation_models_pytorch as smp
 

@@ -26,6 +26,7 @@ def chip(info: sarhub.ModelInfo) -> np.ndarray:
     return rng.normal(-15, 4, shape).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sarhub.list_models())
 def test_list_info_transform_and_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     info = sarhub.model_info(name)

@@ -79,6 +79,7 @@ SHALLOW: dict[str, dict[str, Any]] = {
 _SIDES = {"swin_t": 128, "swin_b": 128, "swin_v2_b": 128, "alexnet": 128, "mixmim_base": 128}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", list_networks())
 def test_every_network_becomes_onnx(network: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -108,6 +109,7 @@ def test_networks_become_pt2(network: str, tmp_path: Path) -> None:
         torch.testing.assert_close(torch.export.load(file).module()(images), model(images))
 
 
+@pytest.mark.slow
 def test_preprocessing_is_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "model.onnx"
     arguments = [
@@ -186,6 +188,7 @@ def test_no_random_head_on_trained_weights(tmp_path: Path, capsys: pytest.Captur
     assert [path.name for path in tmp_path.iterdir()] == ["mine.pth"]
 
 
+@pytest.mark.slow
 def test_a_file_says_the_size_and_the_head_that_it_has(tmp_path: Path) -> None:
     export.export_named("mobilenetv3_dsn", tmp_path / "m.pt2", format="pt2", image_size=64, num_classes=13)
     info = model_info(tmp_path / "m.pt2")
@@ -205,6 +208,7 @@ def test_onnx_needs_a_torch_that_has_the_exporter(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", export.FORMATS)
 def test_nothing_is_left_of_a_file_that_computes_something_else(
     format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -228,6 +232,7 @@ def test_outputs_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
         export.export_model(toy, tmp_path / "toy.pt2", format="pt2", input_shape=(3, 8, 8))
 
 
+@pytest.mark.slow
 def test_without_onnxruntime_the_file_is_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hide(monkeypatch, "onnxruntime")
     written = export.export_model(Toy(), tmp_path / "toy.onnx", format="onnx", input_shape=(3, 8, 8))

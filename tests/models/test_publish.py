@@ -56,6 +56,7 @@ def logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         return model.eval()(images)
 
 
+@pytest.mark.slow
 def test_published_network_reads_back(hub: UploadServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "mobilenetv3_ben"
     model, checkpoint = trained(name, tmp_path)
@@ -107,6 +108,7 @@ def test_plain_timm_reads_its_own_networks(name: str, hub: UploadServer, tmp_pat
     torch.testing.assert_close(logits(again, images), logits(model, images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["senet50", "mobilenetv3"])
 def test_timm_reads_our_networks_where_this_package_is(network: str, hub: UploadServer, tmp_path: Path) -> None:
     import timm
@@ -118,6 +120,7 @@ def test_timm_reads_our_networks_where_this_package_is(network: str, hub: Upload
     torch.testing.assert_close(logits(again, images), logits(model, images))
 
 
+@pytest.mark.slow
 def test_a_head_of_unknown_size_is_described_as_it_is(hub: UploadServer, tmp_path: Path) -> None:
     _, checkpoint = trained("resnet18_tsx.grsl2020", tmp_path, classes=7)
     name = "resnet18_tsx.grsl2020"
@@ -130,6 +133,7 @@ def test_a_head_of_unknown_size_is_described_as_it_is(hub: UploadServer, tmp_pat
     assert sarhub_models.create_model(f"hf-hub:{REPO}", pretrained=True).num_classes == 7
 
 
+@pytest.mark.slow
 def test_an_existing_repository_gets_another_commit(hub: UploadServer, tmp_path: Path) -> None:
     _, checkpoint = trained("mobilenetv3_osu", tmp_path)
     for _ in range(2):

@@ -84,6 +84,7 @@ def test_every_kind_of_chain_is_exported(name: str, format: str, tmp_path: Path)
     assert written.input_shape == (len(info.input.bands), *((None, None) if free else (128, 128)))
 
 
+@pytest.mark.slow
 def test_the_file_takes_pixels_and_predictor_takes_the_file(tmp_path: Path) -> None:
     info, model = entry("efficientnet_lite0_sar", training={"temperature": 2.0}), toy(3)
     export.export_whole(model, tmp_path / "m.pt2", format="pt2", info=info, radiometry="db")
@@ -101,6 +102,7 @@ def test_the_file_takes_pixels_and_predictor_takes_the_file(tmp_path: Path) -> N
         predictor.logits([tmp_path / "40.npy"])
 
 
+@pytest.mark.slow
 def test_digital_numbers_are_divided_in_the_file(tmp_path: Path) -> None:
     images = {"full_scale": 1000.0}
     info, model = entry("mobilenetv3_dsn", training={"images": images}), toy(3)
@@ -123,6 +125,7 @@ def test_digital_numbers_are_divided_in_the_file(tmp_path: Path) -> None:
         Predictor(tmp_path / "m.pt2", radiometry="amplitude", full_scale=7.0)
 
 
+@pytest.mark.slow
 def test_windows_of_a_scene_have_the_size_that_the_file_makes(tmp_path: Path) -> None:
     info, model = entry("mobilenetv3_dsn"), toy(3)
     export.export_whole(model, tmp_path / "m.pt2", format="pt2", info=info)
@@ -136,6 +139,7 @@ def test_windows_of_a_scene_have_the_size_that_the_file_makes(tmp_path: Path) ->
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_other_programs_than_predict_say_what_an_exported_file_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,6 +106,7 @@ def test_alexnet_is_a_network_like_timms() -> None:
         assert torch.equal(model(x), pooled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18_mstar.grsl2020", "resnet50_s1wv.wvnet"])
 def test_residual_networks_of_torchvision(name: str, tmp_path: Path) -> None:
     classes = sarhub.model_info(name).num_classes
@@ -118,6 +119,7 @@ def test_residual_networks_of_torchvision(name: str, tmp_path: Path) -> None:
     agree(loaded(name, tensors, tmp_path), theirs.eval(), images(3, 128))
 
 
+@pytest.mark.slow
 def test_oceansar_in_the_layout_of_transformers(tmp_path: Path) -> None:
     theirs = torchvision.models.resnet50(num_classes=1)
     theirs.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)

@@ -144,6 +144,7 @@ def test_swin_refuses_what_the_trained_windows_do_not_fit(options):
         networks.build("swin_b", num_classes=10, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_identify(network):
     assert networks.identify(checkpoint(network)) == network
@@ -164,6 +165,7 @@ def test_the_list_of_weights_names_the_networks_that_have_a_file():
     assert networks.names() == tuple(list_networks())
 
 
+@pytest.mark.slow
 def test_private_names_of_timm_that_are_used():
     """MobileNetV3's gate and blocks are in no public module of timm: what is relied on of them."""
     private = {}
@@ -187,6 +189,7 @@ def test_unknown_network():
         networks.build("swint", num_classes=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["senet50", "mobilenetv3"])
 def test_own_networks_behave_like_timms(network):
     model = loaded(network)

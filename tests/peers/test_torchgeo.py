@@ -43,6 +43,7 @@ def test_the_list_says_what_torchgeo_says(name: str) -> None:
         assert (info.checksum.algorithm, info.checksum.value) == ("sha256-prefix", stated)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_features_are_those_of_torchgeo(name: str, tmp_path: Path) -> None:
     assert peers.difference(name, BLOCKS, tmp_path) <= 1e-5
@@ -53,6 +54,7 @@ def test_files_that_lack_the_head_or_the_final_norm(leave_out: tuple[str, ...], 
     assert peers.difference("vit_small_patch16_ssl4eo.mae", BLOCKS, tmp_path, leave_out) <= 1e-5
 
 
+@pytest.mark.slow
 def test_a_residual_network_without_a_head(tmp_path: Path) -> None:
     assert peers.difference("resnet50_ssl4eo.moco", BLOCKS, tmp_path, ("fc.",)) <= 1e-5
 

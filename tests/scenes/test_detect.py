@@ -122,6 +122,7 @@ def test_boxes_in_degrees_and_a_least_score(detector: None, tmp_path: Path) -> N
     assert table.to_crs(32633).geometry[0].area == pytest.approx(200**2, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_scene_of_the_moon_has_outlines_of_its_own_and_none_in_degrees_of_the_earth(
     detector: None, tmp_path: Path
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_transform_without_a_system_gives_no_degrees(detector: None, tmp_path:
         detect(scene(tmp_path, crs=None), tmp_path / "b.geojson")
 
 
+@pytest.mark.slow
 def test_a_scene_with_nothing_in_it_gives_a_table_without_rows(detector: None, tmp_path: Path) -> None:
     found = detect(scene(tmp_path), tmp_path / "b.parquet", min_score=1.0, running=Running(progress=False))
     assert found.boxes == {"small": 0, "large": 0}

@@ -107,6 +107,7 @@ def test_rows_are_the_features_of_the_windows_with_their_outlines(scene: Path, t
     assert (geo["version"], geo["primary_column"]) == ("1.1.0", "geometry")
 
 
+@pytest.mark.slow
 def test_a_dense_map_is_a_valid_cog_in_half_precision_in_the_right_place(scene: Path, tmp_path: Path) -> None:
     embed(scene, tmp_path / "e.tif")
     assert cog_validate(tmp_path / "e.tif")[0]
@@ -227,6 +228,7 @@ def test_scenes_of_one_name_are_told_apart(scene: Path, tmp_path: Path) -> None:
     assert table.scene.value_counts().to_dict() == {"a/vv.tif": 11, "b/vv.tif": 11}
 
 
+@pytest.mark.slow
 def test_a_job_holds_absolute_paths(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers on a cluster have another working directory."""
     monkeypatch.chdir(tmp_path)
@@ -265,6 +267,7 @@ def test_the_digest_of_a_model_tells_all_that_decides_apart(tmp_path: Path) -> N
     assert model.digest() != first
 
 
+@pytest.mark.slow
 def test_components_are_drawn_without_all_features_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first component is the channel that varies most; 1000 x 1000 vectors of 32 numbers are 128 MB."""
 
@@ -289,6 +292,7 @@ def test_components_are_drawn_without_all_features_in_memory(tmp_path: Path, mon
     assert abs(np.corrcoef(picture[:, 100:, 0].mean(axis=0), np.arange(900))[0, 1]) > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "known"), [(0.9, 1.0), (0.71, 0.5)])
 def test_sparse_scenes_have_values_as_far_as_was_asked(tmp_path: Path, most: float, known: float) -> None:
     """Of the pixels of a value 60 or 80 % have no data, like black and white on a chessboard: 70 % of a cell."""
@@ -304,6 +308,7 @@ def test_sparse_scenes_have_values_as_far_as_was_asked(tmp_path: Path, most: flo
     assert sorted(file.name for file in tmp_path.iterdir()) == ["e.quicklook.png", "e.tif", "s.tif"]
 
 
+@pytest.mark.slow
 def test_a_map_without_a_value_is_drawn_as_its_scene(scene: Path, tmp_path: Path) -> None:
     options = {"kind": "dense", "windows": Windows(), "reading": Reading(full_scale=65535), "running": QUIET}
     session = open_session(scene, weights=MODEL, out=tmp_path / "e.tif", single=True, **options)

@@ -55,6 +55,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tif(tmp_path_factory.mktemp("scenes") / "scene.tif", array, nodata=0)
 
 
+@pytest.mark.slow
 def test_a_map_of_classes_agrees_with_the_windows_and_lies_in_the_right_place(scene: Path, tmp_path: Path) -> None:
     found = map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", **OPTIONS)
     assert cog_validate(tmp_path / "map.tif")[0]
@@ -101,6 +102,7 @@ def test_similar_finds_the_place_that_it_was_given(scene: Path, tmp_path: Path) 
     assert cog_validate(found.map)[0]
 
 
+@pytest.mark.slow
 def test_a_map_on_another_grid_says_its_coordinates(scene: Path, tmp_path: Path) -> None:
     options = {**OPTIONS, "running": Running(quicklook=False, progress=False, to_grid="EPSG:4326")}
     classes = map_classes(scene, weights=MODEL, out=tmp_path / "map.tif", windows=Windows(overlap=0), **options)
@@ -108,6 +110,7 @@ def test_a_map_on_another_grid_says_its_coordinates(scene: Path, tmp_path: Path)
     assert classes.coordinates == vectors.coordinates == "EPSG:4326, by the transform of the scene"
 
 
+@pytest.mark.slow
 def test_the_band_of_the_fine_tuning_is_that_of_the_scene(
     scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +134,7 @@ def test_the_band_of_the_fine_tuning_is_that_of_the_scene(
     assert "has 2 (VV, VH); say which one to read with band=1 to 2 or its name (--band" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_products_are_not_calibrated_for_weights_of_stored_numbers(tmp_path: Path) -> None:
     product = write_safe(tmp_path, [Measurement("VV", grd((130, 160)))])
     info = dataclasses.replace(sarhub.model_info(MODEL), training={"images": {"full_scale": 65535.0}})

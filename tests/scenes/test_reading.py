@@ -107,6 +107,7 @@ def test_values_are_looked_at_wherever_they_are(tmp_path: Path, columns: slice) 
         check_radiometry(scene, make_plan(scene.shape, size=8), model)
 
 
+@pytest.mark.slow
 def test_an_overview_keeps_no_whole_rows(tmp_path: Path) -> None:
     with open_scene(write_tif(tmp_path / "s.tif", np.ones((64, 4096), np.uint16))) as scene:
         tracemalloc.start()

@@ -202,6 +202,7 @@ def test_a_store_that_fails_in_the_middle_is_one_error_and_what_was_done_is_kept
     assert [file.name for file in tmp_path.iterdir()] == ["e.parquet.partial"]
 
 
+@pytest.mark.slow
 def test_a_changed_scene_in_a_store_is_not_resumed(store: Store, folder: Path, tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(1, 60000, (SIDE, SIDE), dtype=np.uint16)
     options = {"kind": "features", "windows": Cut(), "out": tmp_path / "e.parquet", **OPTIONS}

@@ -19,6 +19,7 @@ from training import bundle
 from training.recipes import load_recipe
 
 
+@pytest.mark.slow
 def test_bundling_writes_half_precision_and_the_manifest(tiny_dsn: Path, tmp_path: Path) -> None:
     recipe = load_recipe(
         "mobilenetv3_dsn",
@@ -50,6 +51,7 @@ def test_bundling_writes_half_precision_and_the_manifest(tiny_dsn: Path, tmp_pat
     assert json.loads(manifest.read_text())["models"].keys() == load_manifest().models.keys()
 
 
+@pytest.mark.slow
 def test_a_split_that_was_trained_on_is_not_scored(tiny_dsn: Path, tmp_path: Path) -> None:
     options = ["data.train=train+val", "evaluation.split=null", "optim.epochs=1", "optim.batch_size=16"]
     recipe = load_recipe(
@@ -76,6 +78,7 @@ def test_weights_beyond_half_precision_are_refused(tmp_path: Path) -> None:
         bundle.write_half(tmp_path / "w.safetensors", tmp_path / "h.safetensors", name="mobilenetv3_dsn")
 
 
+@pytest.mark.slow
 def test_weights_of_several_sources_are_stored_without_their_heads(tiny_dsn: Path, tmp_path: Path) -> None:
     roots = [f"data.sources.{name}.root={tiny_dsn}" for name in ("a", "b")]
     section = {"name": "dsn", "full_scale": 65535, "workers": 0}

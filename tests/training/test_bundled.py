@@ -86,6 +86,7 @@ def test_the_entry_of_features_says_what_they_are_worth(name: str) -> None:
     assert all(set(scores) == {"knn", "probe", "few"} for scores in info.training["transfer"].values())
 
 
+@pytest.mark.slow
 def test_it_reaches_the_published_scores(test_data: Path) -> None:
     info = model_info(NAME)
     torch.set_num_threads(2)

@@ -76,6 +76,7 @@ def test_samples_sorted_by_class_are_mixed(folder: Data, tmp_path: Path) -> None
         assert {name[0] for name in names_in(tmp_path / f"train-{number:06d}.tar")} == {"a", "b", "c"}
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes(folder: Data, tmp_path: Path) -> None:
     pack(folder, tmp_path / "one", shards=4)
     pack(folder, tmp_path / "two", shards=4, workers=2)
@@ -93,6 +94,7 @@ pack.app(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_packing_goes_on_at_the_first_missing_shard(folder: Data, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments = ["mobilenetv3_folder", f"data.root={folder.root}", "--out", str(out), "--split", "train"]
@@ -121,6 +123,7 @@ def test_a_killed_packing_goes_on_at_the_first_missing_shard(folder: Data, tmp_p
     assert {file.name for file in out.iterdir() if file.name.startswith(".")} == {".train.lock", ".val.json.x.tmp"}
 
 
+@pytest.mark.slow
 def test_verifying_names_the_damaged_shards_and_packing_mends_them(folder: Data, tmp_path: Path) -> None:
     pack(folder, tmp_path, shards=5)
     whole = contents(tmp_path)
@@ -172,6 +175,7 @@ def test_an_image_that_changed_after_packing_is_noticed(folder: Data, tmp_path: 
         pack(folder, tmp_path / "out", shards=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_image_stops_or_is_left_out_and_listed(folder: Data, tmp_path: Path, workers: int) -> None:
     assert folder.root is not None
@@ -217,6 +221,7 @@ def test_one_packing_at_a_time(folder: Data, tmp_path: Path, monkeypatch: pytest
         pack(folder, tmp_path, shards=3)
 
 
+@pytest.mark.slow
 def test_the_command_packs_every_split_or_names_what_is_missing(tiny_dsn: Path, tmp_path: Path) -> None:
     arguments = ["mobilenetv3_dsn", "--out", str(tmp_path / "out"), "--shard-size", "20"]
     result = runner.invoke(command.app, arguments)

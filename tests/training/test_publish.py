@@ -42,6 +42,7 @@ def test_nothing_of_the_registered_weights_is_said_of_them(run: Path, tmp_path: 
     assert "0.8612" not in (tmp_path / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_file_says_it_all_wherever_it_lies(run: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((run / "best.safetensors").read_bytes())
@@ -63,6 +64,7 @@ def test_a_run_of_something_else_is_refused(run: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["preprocess.operator=none", "preprocess.crop=24"])
 def test_every_preprocessing_of_a_run_is_published_with_it(value: str, tiny_dsn: Path, tmp_path: Path) -> None:
     assert train(tiny("mobilenetv3_dsn", tiny_dsn, value), tmp_path / "run")

@@ -76,6 +76,7 @@ def test_operators_match_the_released_code(test_data: Path) -> None:
                 np.testing.assert_allclose(result, vectors[key], atol=1e-5, rtol=0, err_msg=key)
 
 
+@pytest.mark.slow
 @given(chips(), st.floats(0, 50, exclude_max=True))
 def test_ptls_uses_the_percentiles_of_numpy(x: np.ndarray, p: float) -> None:
     exact = x.astype(np.float64)
@@ -125,6 +126,7 @@ def test_results_are_in_range_and_monotone(x: np.ndarray, name: str, share: floa
     assert (np.diff(y.ravel()[order]) >= -1e-6).all()
 
 
+@pytest.mark.slow
 @given(chips(lead=2), st.sampled_from(sorted(OPERATORS)), st.data())
 def test_a_batch_equals_its_chips_on_every_path(x: np.ndarray, name: str, data: st.DataObject) -> None:
     low, high = RANGES[name]
@@ -138,12 +140,14 @@ def test_a_batch_equals_its_chips_on_every_path(x: np.ndarray, name: str, data: 
         np.testing.assert_allclose(operator(tensor, values).detach(), one_by_one, atol=2e-5)
 
 
+@pytest.mark.slow
 @given(chips(), st.floats(-1, 1))
 def test_no_operator_leaves_the_chip_as_it_is(x: np.ndarray, parameter: float) -> None:
     np.testing.assert_array_equal(OPERATORS["none"](x, parameter), x)
     np.testing.assert_array_equal(chain("none", 0, 0, 0, mean=0, std=1, channels=1)(x)[0], x)
 
 
+@pytest.mark.slow
 @given(chips(), st.floats(0, 49), st.sampled_from([0.5, 0.25]))
 def test_ptls_ignores_scale_and_order(x: np.ndarray, p: float, scale: float) -> None:
     exact = np.round(x, 3).astype(np.float64)

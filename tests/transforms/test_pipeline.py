@@ -82,6 +82,7 @@ def test_a_batch_equals_its_chips(count: int, size: int | None, name: str, chann
     assert all(torch.equal(result[:, 0], result[:, c]) for c in range(channels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("dtype", ["<f2", ">f2", ">f4", ">f8", ">c8"])
 def test_views_of_a_chip_are_prepared_as_their_copies(view: Callable[[np.ndarray], np.ndarray], dtype: str) -> None:

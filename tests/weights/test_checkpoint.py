@@ -217,6 +217,7 @@ def test_checkpoints_saved_without_checksums_can_be_read(tmp_path: Path) -> None
     assert_equal(load_checkpoint(path, SPEC), tiny.tensors())
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_any_truncation_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from(_forms()))
@@ -226,6 +227,7 @@ def test_any_truncation_is_refused(tmp_path_factory: pytest.TempPathFactory, dat
         load_checkpoint(path, SPEC)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_damage_gives_a_checkpoint_error_or_nothing_worse(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -125,6 +125,7 @@ def test_a_hostile_answer_leads_to_the_next_source(store: Store, head: bytes) ->
     assert_same(store.download(info(*sources), SPEC, progress=False))
 
 
+@pytest.mark.slow
 def test_a_server_that_trickles_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "PATIENCE", 0.5)
 

@@ -42,6 +42,7 @@ def test_verify_finds_one_changed_byte_and_puts_the_file_aside(server: FileServe
     assert store.verify(NAME)[0].ok
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_verify_finds_any_changed_tensor_byte(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     store = Store(tmp_path_factory.mktemp("cache"))

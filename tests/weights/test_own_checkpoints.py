@@ -58,6 +58,7 @@ FORMS: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_checkpoints_of_training_programs_are_read(state: State, tmp_path: Path, form: str) -> None:
     torch.save(FORMS[form](state), tmp_path / "w.pth")
@@ -68,6 +69,7 @@ def test_checkpoints_of_training_programs_are_read(state: State, tmp_path: Path,
         assert torch.equal(tensor, state[name]) or name.endswith("num_batches_tracked"), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_arrays_of_numpy_are_read(state: State, tmp_path: Path, save: Any) -> None:
     save(tmp_path / "w.npz", **{name: tensor.numpy() for name, tensor in state.items()})
@@ -139,6 +141,7 @@ def test_of_a_detector_the_backbone_is_taken(state: State, tmp_path: Path) -> No
         sarhub.create_model(NAME, pretrained=tmp_path / "twice.pth")
 
 
+@pytest.mark.slow
 def test_a_network_of_one_channel_sees_the_band_that_is_repeated(state: State, tmp_path: Path) -> None:
     own = {**state, "conv1.weight": torch.randn(64, 1, 7, 7)}
     torch.save(own, tmp_path / "w.pth")
@@ -164,6 +167,7 @@ def test_layers_before_another_one_are_no_classifier(state: State, tmp_path: Pat
     assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 512)
 
 
+@pytest.mark.slow
 def test_a_transformer_of_mean_features_is_not_taken_for_one_with_a_class_token(tmp_path: Path) -> None:
     other = timm.create_model("vit_small_patch16_224", global_pool="avg", num_classes=7, in_chans=2)
     torch.save(other.state_dict(), tmp_path / "w.pth")
@@ -171,6 +175,7 @@ def test_a_transformer_of_mean_features_is_not_taken_for_one_with_a_class_token(
         sarhub.create_model("vit_small_patch16_ssl4eo.mae", checkpoint_path=tmp_path / "w.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "backbone."])
 def test_a_large_transformer_of_mean_features_is_not_taken_for_a_padded_one(prefix: str) -> None:
     """DOFA has the same tensors, and a border around the image."""
@@ -275,6 +280,7 @@ def test_a_torchscript_archive(tmp_path: Path) -> None:
     assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items() if tensor.ndim)
 
 
+@pytest.mark.slow
 def test_import_of_tensors_only(state: State, tmp_path: Path) -> None:
     torch.save({"state_dict": prefixed(state, "backbone."), "args": OBJECTS["namespace"]}, tmp_path / "w.pth")
     imported = sarhub.import_checkpoint(tmp_path / "w.pth", name=NAME, tensors_only=True, cache_dir=tmp_path / "cache")

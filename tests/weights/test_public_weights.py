@@ -67,6 +67,7 @@ def pin(store: Store) -> Path:
     return store.root / "pins" / f"{NAME}.json"
 
 
+@pytest.mark.slow
 def test_the_pinned_revision_comes_and_its_whole_hash_is_pinned(hub: HubServer, store: Store, released: bytes) -> None:
     info = served(hub, released)
     path = fetch(store, info)
@@ -83,6 +84,7 @@ def test_the_pinned_revision_comes_and_its_whole_hash_is_pinned(hub: HubServer, 
     assert len(hub.log) == asked
 
 
+@pytest.mark.slow
 def test_a_wrong_prefix_is_refused(hub: HubServer, store: Store, released: bytes) -> None:
     info = served(hub, released, prefix="00c0ffee")
     with pytest.raises(IntegrityError, match=r"a SHA-256 that starts with 00c0ffee, found [0-9a-f]{64}.*put in"):
@@ -92,6 +94,7 @@ def test_a_wrong_prefix_is_refused(hub: HubServer, store: Store, released: bytes
     assert [path.read_bytes() for path in (store.root / "quarantine").iterdir()] == [released]
 
 
+@pytest.mark.slow
 def test_another_file_with_the_same_prefix_is_refused_after_the_first(
     hub: HubServer, store: Store, released: bytes
 ) -> None:
@@ -103,6 +106,7 @@ def test_another_file_with_the_same_prefix_is_refused_after_the_first(
         fetch(store, served(hub, released))
 
 
+@pytest.mark.slow
 def test_a_cached_file_of_another_release_is_not_used(hub: HubServer, store: Store, released: bytes) -> None:
     path = fetch(store, served(hub, released))
     stranger = dataclasses.replace(served(hub, released), checksum=Checksum("sha256-prefix", "00c0ffee"))
@@ -111,6 +115,7 @@ def test_a_cached_file_of_another_release_is_not_used(hub: HubServer, store: Sto
     assert not verified.ok and "starts" not in str(path)
 
 
+@pytest.mark.slow
 def test_offline_the_cache_is_enough(
     hub: HubServer, store: Store, released: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +132,7 @@ def test_offline_the_cache_is_enough(
     assert len(hub.log) == asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("converted", [True, False])
 def test_a_mirror_comes_first_and_is_verified(
     hub: HubServer, store: Store, released: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, converted: bool
@@ -148,6 +154,7 @@ def test_a_mirror_comes_first_and_is_verified(
         fetch(Store(tmp_path / "other"), dataclasses.replace(info, sources=()))
 
 
+@pytest.mark.slow
 def test_a_file_of_three_channels_is_refused(hub: HubServer, store: Store) -> None:
     buffer = io.BytesIO()
     state = tensors()
@@ -157,6 +164,7 @@ def test_a_file_of_three_channels_is_refused(hub: HubServer, store: Store) -> No
         fetch(store, served(hub, buffer.getvalue()))
 
 
+@pytest.mark.slow
 def test_imported_by_the_name_of_the_released_file(tmp_path: Path) -> None:
     file = tmp_path / "B2_rn50_softcon.pth"
     file.write_bytes(pth())

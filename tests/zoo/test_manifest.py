@@ -147,6 +147,7 @@ def test_the_first_terrasar_network_is_fed_as_its_own_repository_does():
     assert p.vouched_by == "authors" and "Alien9427/SAR_specific_models/blob/67647cbf" in p.source
 
 
+@pytest.mark.slow
 def test_every_statistic_says_where_it_stands_and_who_vouches_for_it():
     schema = json.loads((ROOT / "sarhub_models" / "zoo" / "weights_manifest.schema.json").read_text())
     for name in manifest.list_models():

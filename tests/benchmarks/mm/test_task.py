@@ -111,6 +111,7 @@ def test_initializations_are_labeled_as_those_of_recognition(task: Task, tmp_pat
         parse_trials(task, "mobilenetv3_dns", "ssdd", ["none"], 1)
 
 
+@pytest.mark.slow
 def test_checkpoints_of_one_name_need_labels(task: Task, tools: Tools, tmp_path: Path) -> None:
     files = [write_weights(tmp_path / name / "best.pth", i) for i, name in enumerate("ab")]
     out = tmp_path / "out"
@@ -132,6 +133,7 @@ def test_a_label_cannot_lead_out_of_the_folder(task: Task, tools: Tools, tmp_pat
     assert inits_of(tmp_path / "out" / "results.csv") == [(label, 0)]
 
 
+@pytest.mark.slow
 def test_a_run_is_found_again_only_with_its_weights(task: Task, tools: Tools, tmp_path: Path) -> None:
     file, out = write_weights(tmp_path / "best.pth"), tmp_path / "out"
     trials = parse_trials(task, "mobilenetv3_dsn", "toy", [str(file)], 1)
@@ -181,6 +183,7 @@ def test_two_commands_do_not_work_on_one_run(task: Task, tools: Tools, tmp_path:
     assert len(tools.calls) == 2 and len(read_results(out / "results.csv")) == 1
 
 
+@pytest.mark.slow
 def test_weights_of_a_run_that_never_began_are_replaced(task: Task, tools: Tools, tmp_path: Path) -> None:
     file = write_weights(tmp_path / "best.pth")
     trials = parse_trials(task, "mobilenetv3_dsn", "toy", [str(file)], 1)
@@ -209,6 +212,7 @@ def test_the_own_weights_of_a_finished_run_are_those_of_the_list(
         run(task, trials, tmp_path)
 
 
+@pytest.mark.slow
 def test_runs_of_earlier_versions_are_taken_over(task: Task, tools: Tools, tmp_path: Path) -> None:
     file = write_weights(tmp_path / "best.pth")
     trials = parse_trials(task, "mobilenetv3_dsn", "toy", ["none", f"mine={file}"], 1)
@@ -228,6 +232,7 @@ def test_runs_of_earlier_versions_are_taken_over(task: Task, tools: Tools, tmp_p
     assert len(tools.calls) == 4, "nothing was run again"
 
 
+@pytest.mark.slow
 def test_rows_tell_whose_images_a_network_saw(task: Task, tools: Tools, tmp_path: Path) -> None:
     """An initialization of one network on images of two kinds gives two rows, which are not compared."""
     out = tmp_path / "out"
@@ -265,6 +270,7 @@ def test_what_is_finished_is_in_the_table_when_a_run_is_stopped(task: Task, tool
     assert "| mobilenetv3 (ben) | none |" in (out / "results.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_failed_run_does_not_stop_the_others(task: Task, tools: Tools, tmp_path: Path) -> None:
     trials, out = parse_trials(task, "mobilenetv3_ben", "toy", ["none", "own"], 2), tmp_path / "out"
     failures = {

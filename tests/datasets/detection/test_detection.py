@@ -186,6 +186,7 @@ def test_pictures_whose_colors_differ_become_one_band(tmp_path: Path) -> None:
     np.testing.assert_array_equal(SSDD(tmp_path, "test", band=2)[1].image, colors[..., 1])
 
 
+@pytest.mark.slow
 def test_splits_of_ssdd_that_share_no_pixel(tmp_path: Path) -> None:
     groups = read_groups("ssdd")
     assert len(groups) == 1160

@@ -105,6 +105,7 @@ def test_unknown_names_are_named(packed: Path, arguments: dict[str, str], messag
         load_dsn(packed, **arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", ["truncated", "text", "other keys", "other shape", "other length", "labels", "numbers for names", "zeros"]
 )
@@ -225,6 +226,7 @@ def test_real_splits_share_no_pixels(test_data: Path, part: str) -> None:
     assert crossing_pairs(part, names, given_splits) == []
 
 
+@pytest.mark.slow
 def test_real_patches_load(test_data: Path) -> None:
     patches = load_dsn(test_data / "data" / "dsn")
     assert patches.images.shape == (2285, 64, 64)

@@ -66,6 +66,7 @@ def test_a_cut_download_is_continued(server: FileServer, tmp_path: Path) -> None
     assert len(load_dsn(tmp_path).labels) > 0
 
 
+@pytest.mark.slow
 def test_a_file_that_differs_from_the_listing_is_refused(server: FileServer, tmp_path: Path) -> None:
     files = repository()
     path = "data/slc_data/water/water_4312_HH_0_900.npy"

@@ -95,6 +95,7 @@ def test_anything_appended_is_an_error(tail: bytes) -> None:
     assert chip_or_error(FILE + tail) is None
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1), st.booleans())
 def test_any_declared_layout_gives_that_size_or_an_error(changes: dict[str, str], twice: bool) -> None:

@@ -53,6 +53,7 @@ def test_unknown_chips_need_lists(aircraft: Path) -> None:
         SARACD(aircraft, "mine")
 
 
+@pytest.mark.slow
 def test_splits_are_those_of_the_lists_that_weights_were_trained_on(tmp_path: Path) -> None:
     table = tmp_path / "groups.csv"
     table.write_text("image,group\n" + "".join(f"{name}.jpg,{group}\n" for name, group in GROUPS.items()))

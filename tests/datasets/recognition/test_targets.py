@@ -61,6 +61,7 @@ def test_ambiguities_are_ghosts_at_their_distance_and_level() -> None:
     assert np.array_equal(far, render(0, 2, 0, size=64)), "beyond the chip there is nothing to be seen"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [{"looks": 0}, {"sea": 0}, {"ambiguity": -1}, {"level": 3}])
 def test_impossible_imaging_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(OptionError, match="expected looks from 1, sea and ambiguity above 0"):

@@ -225,6 +225,7 @@ NUMBERS = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.sampled_from(["Polygon", "MultiPolygon", "LineString", None]), NUMBERS)
 def test_any_geometry_gives_a_mask_or_an_error(kind: Any, coordinates: Any) -> None:

@@ -200,6 +200,7 @@ def test_retinanet_learns_and_large_images_are_seen_in_windows(data: Path, tmp_p
     assert (found.boxes[:, 2] <= 100).all() and (found.boxes[:, 3] <= 150).all()
 
 
+@pytest.mark.slow
 def test_all_boxes_of_an_image_count() -> None:
     places = torch.tensor([[20.0 * x, 20.0 * y] for x in range(20) for y in range(15)])
     boxes, labels = torch.cat([places, places + 10], dim=1), torch.zeros(300, dtype=torch.long)

@@ -96,6 +96,7 @@ def test_given_splits_that_tear_a_group_apart_are_refused() -> None:
         divide(made, val=0.2, test=0.2, seed=0)
 
 
+@pytest.mark.slow
 def test_chips_on_both_sides_that_share_pixels_draw_a_warning(tmp_path: Path) -> None:
     data = write_chips(tmp_path / "chips")
     for index in range(12, 24):
@@ -104,6 +105,7 @@ def test_chips_on_both_sides_that_share_pixels_draw_a_warning(tmp_path: Path) ->
         start(data, tmp_path / "run", steps=2)
 
 
+@pytest.mark.slow
 def test_chips_that_differ_draw_none(tmp_path: Path) -> None:
     chips, rng = tmp_path / "chips", np.random.default_rng(0)
     for name, wide in (("ship", 12), ("tank", 21)):
@@ -226,6 +228,7 @@ def test_bad_input_is_one_error_that_says_what_is_wrong(tmp_path: Path, make: ob
     assert not (tmp_path / "run" / "chips.csv").exists()
 
 
+@pytest.mark.slow
 def test_bad_chips_are_left_out_on_request(tmp_path: Path) -> None:
     _one_pixel(tmp_path)
     done = start(tmp_path / "chips", tmp_path / "run", on_error="skip", steps=2)
@@ -315,6 +318,7 @@ def test_a_table_that_says_two_things_of_one_image_is_refused(tmp_path: Path) ->
         find_chips(tmp_path / "chips", labels=tmp_path / "labels.csv", bands=("VV", "VH"))
 
 
+@pytest.mark.slow
 def test_two_band_weights_learn_from_a_table_of_one_file_for_each_band(tmp_path: Path) -> None:
     two = {"bands": ("VV", "VH"), "radiometry": "db", "steps": 1, "batch_size": 2}
     weights = start(

@@ -160,6 +160,7 @@ def test_exported_files_predict_alike(done: engine.Finetuned, chips: Path, tmp_p
         Predictor(file).predict(chip, features=True)
 
 
+@pytest.mark.slow
 def test_the_same_call_again_changes_nothing_and_another_is_refused(done: engine.Finetuned, chips: Path) -> None:
     before = done.weights.read_bytes()
     again = start(chips, done.folder)
@@ -203,6 +204,7 @@ def test_a_disk_that_fills_up_is_one_error_and_the_same_call_goes_on(chips: Path
     assert start(chips, small_disk / "run").test
 
 
+@pytest.mark.slow
 def test_two_bands_in_decibels(tmp_path: Path) -> None:
     data = write_chips(tmp_path / "chips", bands=2)
     done = start(
@@ -214,6 +216,7 @@ def test_two_bands_in_decibels(tmp_path: Path) -> None:
     assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
 
 
+@pytest.mark.slow
 def test_weights_of_one_band_start_a_network_of_two(tmp_path: Path) -> None:
     data = write_chips(tmp_path / "chips", bands=2)
     with pytest.warns(
@@ -229,6 +232,7 @@ def test_weights_of_one_band_start_a_network_of_two(tmp_path: Path) -> None:
     assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
 
 
+@pytest.mark.slow
 def test_one_band_of_two_is_learned_and_predicted(tmp_path: Path) -> None:
     data = write_chips(tmp_path / "chips")
     for file in data.rglob("*.npy"):
@@ -239,6 +243,7 @@ def test_one_band_of_two_is_learned_and_predicted(tmp_path: Path) -> None:
     assert Predictor(done.folder).predict(data / "ship" / "0.npy").label in ("ship", "tank")
 
 
+@pytest.mark.slow
 def test_every_command_reads_images_as_the_run_says(tmp_path: Path) -> None:
     """Intensity with a corner without data: features are those of predict, and so is what compare keeps."""
     data = write_chips(tmp_path / "chips")
@@ -267,6 +272,7 @@ def test_every_command_reads_images_as_the_run_says(tmp_path: Path) -> None:
     assert main(cam) == 0
 
 
+@pytest.mark.slow
 def test_several_labels_a_chip(tmp_path: Path) -> None:
     data = write_chips(tmp_path / "chips")
     lines = ["name,label"]
@@ -283,6 +289,7 @@ def test_several_labels_a_chip(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_frozen_backbones_keep_their_weights(chips: Path, tmp_path: Path) -> None:
     done = start(chips, tmp_path / "run", freeze=True, steps=4)
     theirs, ours = sarhub.create_model("mobilenetv3_dsn", pretrained=True).state_dict(), None
@@ -330,6 +337,7 @@ def test_digital_numbers_take_the_full_scale_of_the_weights(tmp_path: Path) -> N
     assert Predictor(again.folder).transform.steps["radiometry"].full_scale == 1000
 
 
+@pytest.mark.slow
 def test_the_full_scale_of_the_chips_belongs_to_their_radiometry(tmp_path: Path) -> None:
     info = sarhub.model_info("mobilenetv3_dsn")
     info = dataclasses.replace(info, training={"images": {"radiometry": "dn", "full_scale": 1000.0}})

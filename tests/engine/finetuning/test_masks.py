@@ -80,6 +80,7 @@ def rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_the_score_of_the_report_is_that_of_the_written_masks(
     done: engine.Trained, pairs: Path, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ def test_the_score_of_the_report_is_that_of_the_written_masks(
     assert done.classes == pytest.approx(dict(zip(("sea", "ship"), hits / unions, strict=True)))
 
 
+@pytest.mark.slow
 def test_masks_have_the_georeference_of_their_images_and_no_invented_one(
     done: engine.Trained, pairs: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def test_masks_have_the_georeference_of_their_images_and_no_invented_one(
     assert sum(float(table[0][f"share: {name}"]) for name in ("sea", "ship")) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_folder_holds_a_report_and_one_file_that_describes_itself(done: engine.Trained, pairs: Path) -> None:
     info = sarhub.model_info(done.weights)
     assert (info.task, info.decoder, info.class_names) == ("segmentation", "unet", ("sea", "ship"))
@@ -131,6 +134,7 @@ def test_the_folder_holds_a_report_and_one_file_that_describes_itself(done: engi
         sarhub.create_model(done.folder, num_classes=5)
 
 
+@pytest.mark.slow
 def test_windows_of_a_large_image_meet_without_a_seam(done: engine.Trained) -> None:
     rng = np.random.default_rng(1)
     large = rng.integers(1, 240, (150, 170)).astype(np.uint16)
@@ -140,6 +144,7 @@ def test_windows_of_a_large_image_meet_without_a_seam(done: engine.Trained) -> N
     np.testing.assert_array_equal(mask.classes, predictor.predict(large, batch_size=1).classes)
 
 
+@pytest.mark.slow
 def test_pixels_of_arrays_without_data_get_no_answer(done: engine.Trained) -> None:
     image = np.random.default_rng(1).random((40, 40), dtype=np.float32) * 200
     image[:4] = np.nan
@@ -151,6 +156,7 @@ def test_pixels_of_arrays_without_data_get_no_answer(done: engine.Trained) -> No
         predictor.predict(np.array([["a"]]))
 
 
+@pytest.mark.slow
 def test_images_are_not_replaced_by_their_masks(done: engine.Trained, pairs: Path, tmp_path: Path) -> None:
     image = tmp_path / "0.tif"
     shutil.copy(pairs / "images" / "0.tif", image)
@@ -160,6 +166,7 @@ def test_images_are_not_replaced_by_their_masks(done: engine.Trained, pairs: Pat
     assert image.read_bytes() == before and {file.name for file in tmp_path.iterdir()} == {"0.tif"}
 
 
+@pytest.mark.slow
 def test_predictions_resume_and_name_bad_images(done: engine.Trained, pairs: Path, tmp_path: Path) -> None:
     bad, good, out = tmp_path / "bad.tif", pairs / "images" / "0.tif", tmp_path / "masks"
     bad.write_bytes(b"no raster")
@@ -173,6 +180,7 @@ def test_predictions_resume_and_name_bad_images(done: engine.Trained, pairs: Pat
     assert sorted(file.name for file in out.iterdir()) == ["0.tif", "predictions.csv"]
 
 
+@pytest.mark.slow
 def test_the_same_call_again_changes_nothing_and_another_is_refused(done: engine.Trained, pairs: Path) -> None:
     again = start(pairs, done.folder)
     assert again.test == done.test
