@@ -156,9 +156,14 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """True when all epochs are done, or the scores have not become better for ``optim.patience`` of them."""
+        """True when all epochs are done, or the scores have not become better for ``optim.patience`` of them.
+
+        Epoch 0 does not count: a good start is left behind while the rate is high, and may be surpassed later.
+        """
         optim = self.recipe.optim
-        waited = self.history[-1]["epoch"] - self.best["epoch"] if self.history else 0
+        trained = [row for row in self.history if row["epoch"] > 0 and self.monitor in row]
+        best = max(trained, key=lambda row: row[self.monitor])["epoch"] if trained else 0
+        waited = trained[-1]["epoch"] - best if trained else 0
         return self.step == self.steps * optim.epochs or (optim.patience is not None and waited >= optim.patience)
 
     def run(self, on_step: Callable[[int, float], None], on_epoch: Callable[[Row], None]) -> bool:

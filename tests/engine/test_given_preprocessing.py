@@ -112,6 +112,16 @@ def test_a_run_ends_where_patience_does_and_stays_ended(tiles: Path, tmp_path: P
     assert again.finished
 
 
+def test_a_good_start_does_not_use_up_the_patience(tiles: Path, tmp_path: Path) -> None:
+    plan = recipe(tiles, optim={"epochs": 50, "batch_size": 4, "patience": 2})
+    trainer = Trainer(plan, *open_splits(plan), tmp_path, make_accelerator(plan.runtime, 1))
+    for epoch, score in enumerate((0.9, 0.1, 0.2, 0.15, 0.3, 0.25)):
+        trainer.history.append({"epoch": epoch, trainer.monitor: score})
+        assert not trainer.finished
+    trainer.history.append({"epoch": 6, trainer.monitor: 0.3})
+    assert trainer.finished
+
+
 def test_adapters_need_a_transformer(tiles: Path, tmp_path: Path) -> None:
     plan = recipe(tiles, model={"network": "mobilenetv3", "lora": 4})
     with pytest.raises(OptionError, match="transformers"):
