@@ -26,7 +26,7 @@ from .provenance import check_same_run
 from .sections import Recipe
 
 LAST, PREVIOUS = "last.pt", "previous.pt"
-FORMAT = 2  # of last.pt; another one is not read
+FORMAT = 3  # of last.pt; another one is not read
 _MEND = "start again in another folder, or delete this one"
 
 

@@ -266,7 +266,7 @@ class Optim(Section):
     decay_vectors: bool = True
     #: Decay of a moving average of the weights, which then is what is evaluated and kept; null: none.
     ema: Decay | None = None
-    #: Epochs without a better score than those before, without the start, after which the run ends; null: never.
+    #: Epochs since the best one that was trained (epoch 0, the start, is none) after which the run ends; null: never.
     patience: Count | None = None
 
     @model_validator(mode="after")

@@ -112,7 +112,7 @@ def build(
     except (TypeError, ValueError, AssertionError, IndexError) as err:  # whatever timm raises of an option
         if not options:
             raise
-        raise OptionError(f"{network} does not take the options {options}: {err or type(err).__name__}") from err
+        raise OptionError(f"{network} does not take the options {options}: {str(err) or type(err).__name__}") from err
 
 
 def rename_checkpoint(network: str, tensors: Mapping[str, torch.Tensor]) -> Tensors:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from sarhub_models.engine.checkpoint import load_last
+from sarhub_models.engine.checkpoint import FORMAT, load_last
 from sarhub_models.errors import SarHubError
 from sarhub_models.io.files import content_digest, metadata
 from sarhub_models.io.npz import read_arrays
@@ -126,7 +126,13 @@ def _read_npz(file: Path) -> None:
 
 @functools.cache
 def _last() -> tuple[Sample, ...]:
-    values = {"format": 2, "step": 3, "recipe": {"optim": {"lr": 0.1}}, "model": _TENSORS, "history": [{"loss": 1.0}]}
+    values = {
+        "format": FORMAT,
+        "step": 3,
+        "recipe": {"optim": {"lr": 0.1}},
+        "model": _TENSORS,
+        "history": [{"loss": 1.0}],
+    }
     return (zipped(_saved(values)),)
 
 
@@ -136,7 +142,7 @@ def _read_last(file: Path) -> None:
     try:
         file.rename(folder / "last.pt")
         found = load_last(folder)
-        assert found is not None and found["format"] == 2
+        assert found is not None and found["format"] == FORMAT
     finally:
         for left in folder.iterdir():
             left.unlink()
