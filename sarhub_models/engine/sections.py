@@ -77,8 +77,9 @@ class Model(Section):
     init: str = "none"
     #: In place of the classifier: unet | fpn | deeplabv3plus for masks, fcos | retinanet for boxes; null: none.
     decoder: Annotated[str, _one_of(lambda: tuple(DECODERS))] | None = None
-    #: probe starts the head from a linear classifier of the features as they are, and scores that as epoch 0.
-    head: Literal["random", "probe"] = "random"
+    #: probe starts the head from a linear classifier of the features as they are, and scores that as epoch 0; anew
+    #: scores it, too, and then trains a random one in its place.
+    head: Literal["random", "probe", "anew"] = "random"
     drop_rate: Share = 0.0
     drop_path_rate: Share = 0.0
     #: Rank of low-rank adapters beside the linear layers, which are trained with the head in their place; null: none.

@@ -131,11 +131,10 @@ class Trainer:
         channels = (recipe.data.input or INPUT)["channels"]
         network = self.objective.build(start, channels)
         self.head_loss = float("nan")
-        if fresh and recipe.model.head == "probe":
+        self._random_head: dict[str, Tensor] = {}
+        if fresh and recipe.model.head != "random":
             network.to(accelerator.device)
-            self.head_loss = fit_head(network, self.train, self.val, self.transform, device=accelerator.device)
-            for parameter in network.get_classifier().parameters():  # type: ignore[operator]
-                broadcast(parameter.data)
+            self._fit_head(network)
         if optim.backbone_factor == 0:
             self.objective.freeze(network)
         elif optim.keep_norms:
@@ -153,6 +152,25 @@ class Trainer:
             model = self.network = convert_sync_batchnorm(self.network)  # torch's own would drop DenseNet's activations
         optimizer, self.schedule = make_optimizer(model, optim, self.steps, head=self.objective.head)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
+
+    def _fit_head(self, network: Any) -> None:
+        """Fit the head to the features, the same in all processes, and keep the random one where that is trained."""
+        head = network.get_classifier()
+        if self.recipe.model.head == "anew":
+            self._random_head = {name: broadcast(value.clone()) for name, value in head.state_dict().items()}
+            if self.val is None:
+                return
+        self.head_loss = fit_head(network, self.train, self.val, self.transform, device=self.accelerator.device)
+        for parameter in head.parameters():
+            broadcast(parameter.data)
+
+    def _score_start(self, on_epoch: Callable[[Row], None]) -> None:
+        """Score the fitted head before any step, which may not make it better; then let go of it where asked to."""
+        self._end_epoch(on_epoch)
+        if self._random_head:
+            for network in (self.network, self.scored):
+                head: Any = self.objective.detach(network)
+                head.get_classifier().load_state_dict(self._random_head)
 
     @property
     def finished(self) -> bool:
@@ -182,8 +200,8 @@ class Trainer:
             DataError: a damaged sample, with ``data.on_error=stop``.
         """
         with self.stop:
-            if self.recipe.model.head == "probe" and self.val is not None and not self.step:
-                self._end_epoch(on_epoch)  # of the fitted head, before any step: training may not make it better
+            if self.recipe.model.head != "random" and self.val is not None and not self.step:
+                self._score_start(on_epoch)
             for batch in self.batches():
                 before = self._passed()
                 self.watch.note(batch, self._guarded_step(batch))

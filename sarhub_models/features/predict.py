@@ -20,10 +20,11 @@ from ..errors import ImageError, OptionError
 from ..io.tables import check_table, write_table
 from ..models.choice import find_info, image_reading
 from ..models.create import create_model, create_transform
-from ..models.export import EXPORTED, load_exported
+from ..models.export import load_exported
 from ..models.whole import SCORES, scores
 from ..transforms import normalize_amplitude
 from ..transforms.steps import fill_missing
+from ..weights.checkpoint import EXPORTED
 from ..zoo.manifest import own_file
 from .journal import Journal
 from .stream import Images, image_names, stream

@@ -20,6 +20,7 @@ from ..errors import ExportError, MissingDependencyError, OptionError, SarHubErr
 from ..io.files import replacing
 from ..transforms import Pipeline
 from ..weights import write_weights
+from ..weights.checkpoint import EXPORTED
 from ..zoo.description import to_metadata
 from ..zoo.entries import Input, ModelInfo, Preprocessing
 from .choice import choose, image_values
@@ -28,7 +29,6 @@ from .loading import load_tensors
 from .whole import SCORES, Whole, check_whole, made_up_pixels, scores
 
 __all__ = [
-    "EXPORTED",
     "FORMATS",
     "Export",
     "describe_head",
@@ -38,9 +38,7 @@ __all__ = [
     "load_exported",
 ]
 
-FORMATS = ("onnx", "pt2")
-EXPORTED = tuple(f".{name}" for name in FORMATS)
-"""Suffixes of the files of which :func:`load_exported` makes a function."""
+FORMATS = tuple(suffix[1:] for suffix in EXPORTED)
 _WEIGHTS = "safetensors"
 _INPUT, _OUTPUT = "image", "logits"
 _LARGEST = 8192  # pixels a side of an image whose preprocessing is in the file

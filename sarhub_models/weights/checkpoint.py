@@ -22,11 +22,12 @@ from ..io.files import CONTENT, content_digest, metadata, open_file, read_header
 from .archives import opened_zip, read_npz, record_named, whole_records
 from .tensors_only import read_inert
 
-__all__ = ["CheckpointSpec", "Tensors", "load_checkpoint", "read_tensors", "write_weights"]
+__all__ = ["EXPORTED", "CheckpointSpec", "Tensors", "load_checkpoint", "read_tensors", "write_weights"]
 
 Tensors = dict[str, torch.Tensor]
 
-_EXPORTED = (".onnx", ".pt2")
+EXPORTED = (".onnx", ".pt2")
+"""Suffixes of exported networks, which hold no weights that can be read."""
 _SHOWN = 5  # keys listed in a message
 _AVERAGES = ("state_dict_ema", "model_ema")  # which timm takes before the weights themselves
 _STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
@@ -108,7 +109,7 @@ def read_tensors(path: Path, *, tensors_only: bool = False) -> Tensors:
         CheckpointError: the file is cut off, damaged, no checkpoint, or a pickle with code in it.
         OSError: the disk refuses.
     """
-    if path.suffix in _EXPORTED:
+    if path.suffix in EXPORTED:
         raise CheckpointError(
             f"{path} is an exported network, which predict, info and create_transform take: here the weights that it "
             "was made from are needed"

@@ -69,8 +69,24 @@ def test_the_fitted_head_is_scored_before_the_first_step_and_kept_where_nothing_
 
 
 @pytest.mark.slow
-def test_a_resumed_run_does_not_fit_again(images: Path, tmp_path: Path) -> None:
-    recipe = small(images, "model.head=probe")
+def test_a_fitted_head_is_scored_and_a_random_one_trained(images: Path, tmp_path: Path) -> None:
+    plain = opened(small(images), tmp_path / "plain").network.get_classifier().state_dict()
+    trainer = opened(small(images, "model.head=anew", "optim.ema=0.9"), tmp_path / "anew")
+    network, averaged = trainer.network, trainer.scored
+    fitted = {name: value.clone() for name, value in network.get_classifier().state_dict().items()}
+    assert trainer.head_loss < 0.5 and not torch.equal(fitted["weight"], plain["weight"])
+    rows: list[dict[str, object]] = []
+    trainer._score_start(rows.append)
+    assert rows[0]["epoch"] == 0
+    for changed in (network, averaged):
+        for name, value in changed.get_classifier().state_dict().items():
+            torch.testing.assert_close(value, plain[name], rtol=0, atol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["probe", "anew"])
+def test_a_resumed_run_does_not_fit_again(images: Path, tmp_path: Path, head: str) -> None:
+    recipe = small(images, f"model.head={head}")
     assert train(recipe, tmp_path / "whole")
     stopped(recipe, tmp_path / "cut", 3)
     assert train(recipe, tmp_path / "cut")

@@ -104,13 +104,13 @@ def _recipe(options: ChipOptions, chips: Sequence[Chip], folder: Path) -> Recipe
     """Return the recipe of a run, and say what was chosen."""
     start = choose_start(options, options.files() / chips[0].name)
     splits = {name: sum(chip.split == name for chip in chips) for name in SPLITS}
-    length = choose_length(splits["train"], options, pretrained=start.pretrained, described=start.described)
+    length = choose_length(splits["train"], options, start)
     read = {"bands": list(start.bands), "given": options.bands, "band": options.band, "nodata": options.nodata}
     values: dict[str, Any] = {
         "model": {
             "network": start.network,
             "init": start.init,
-            "head": "probe" if start.pretrained else "random",
+            "head": length.head,
             "lora": options.lora,
         },
         "data": {

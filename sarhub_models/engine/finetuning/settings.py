@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torch import nn
+
 from ...errors import OptionError
 from ...io.images import match_bands, naming, read_raster
 from ...models.choice import find_info, image_reading
-from ...models.export import EXPORTED
-from ...networks import spec
+from ...networks import on_meta_device, spec
 from ...transforms import Pipeline
+from ...weights.checkpoint import EXPORTED
 from ...zoo.entries import SINGLE, ModelInfo
 from ...zoo.manifest import own_file
 from ..augment import INPUT
@@ -174,6 +176,7 @@ class Length:
         steps: of the optimizer.
         epochs: times that the validation split is scored.
         batch_size: chips of a step.
+        head: ``model.head`` of the recipe.
         max_lr: peak of the learning rate, of the head.
         backbone_factor: factor on it, for the rest.
         keep_norms: batch norms keep their statistics.
@@ -183,6 +186,7 @@ class Length:
     steps: int
     epochs: int
     batch_size: int
+    head: str
     max_lr: float
     backbone_factor: float
     keep_norms: bool
@@ -202,32 +206,41 @@ class Length:
         }
 
 
-def choose_length(samples: int, options: ChipOptions, *, pretrained: bool, described: bool) -> Length:
+def choose_length(samples: int, options: ChipOptions, start: Start) -> Length:
     """Choose learning rates and steps by the size of the data; what is given is kept.
 
     A head that starts as a linear classifier of good features needs a smaller learning rate than random weights, and
     the statistics of the norms that the features were made with: large steps, and those of a small batch, undo them.
+    Convolutions with batch norms learn more from some hundred chips by large steps, from their weights as from none.
 
     Args:
         samples: chips to train on.
         options: of the run.
-        pretrained: there are weights to start from.
-        described: their preprocessing is known.
+        start: of the run.
     """
     freeze = options.freeze
     size = options.batch_size or max(4, min(32, samples // 8))
     passes = 20 if freeze else 30
     steps = options.steps or min(max(_FEWEST, passes * samples // size), _MOST_STEPS)
     epochs = max(1, min(20, steps // 20))
+    trained = not freeze and options.lora is None
+    large = trained and (not start.pretrained or (samples >= _ENOUGH and _has_batch_norms(start.network)))
     return Length(
         steps=steps // epochs * epochs,
         epochs=epochs,
         batch_size=size,
-        max_lr=options.lr or (2e-3 if not pretrained else 1e-3 if freeze else 3e-4),
+        head="random" if not start.pretrained else "anew" if large else "probe",
+        max_lr=options.lr or (2e-3 if large or not start.pretrained else 1e-3 if freeze else 3e-4),
         backbone_factor=0.0 if freeze else 1.0,
-        keep_norms=described and not freeze,
+        keep_norms=start.described and not freeze and not large,
         patience=max(5, epochs // 2),  # the rate peaks after 0.3 of the steps, and scores fall until then
     )
 
 
+def _has_batch_norms(network: str) -> bool:
+    with on_meta_device():
+        return any(isinstance(module, nn.BatchNorm2d) for module in spec(network).build().modules())
+
+
+_ENOUGH = 500  # chips: validation chips of MSTAR prefer large steps with 698 and 2,334, not with 232
 _FEWEST, _MOST_STEPS = 300, 6000
