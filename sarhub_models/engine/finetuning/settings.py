@@ -223,14 +223,14 @@ def choose_length(samples: int, options: ChipOptions, start: Start) -> Length:
     passes = 20 if freeze else 30
     steps = options.steps or min(max(_FEWEST, passes * samples // size), _MOST_STEPS)
     epochs = max(1, min(20, steps // 20))
-    trained = not freeze and options.lora is None
-    large = trained and (not start.pretrained or (samples >= _ENOUGH and _has_batch_norms(start.network)))
+    whole = not freeze and options.lora is None
+    large = not start.pretrained or (whole and samples >= _ENOUGH and _has_batch_norms(start.network))
     return Length(
         steps=steps // epochs * epochs,
         epochs=epochs,
         batch_size=size,
         head="random" if not start.pretrained else "anew" if large else "probe",
-        max_lr=options.lr or (2e-3 if large or not start.pretrained else 1e-3 if freeze else 3e-4),
+        max_lr=options.lr or (2e-3 if large else 1e-3 if freeze else 3e-4),
         backbone_factor=0.0 if freeze else 1.0,
         keep_norms=start.described and not freeze and not large,
         patience=max(5, epochs // 2),  # the rate peaks after 0.3 of the steps, and scores fall until then
