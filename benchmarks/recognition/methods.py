@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from benchmarks.experiments.features import pooled_features
 from benchmarks.experiments.provenance import Provenance, RecipeInputs
 from benchmarks.experiments.runner import Experiment
 from benchmarks.experiments.trial import Trial
@@ -131,26 +131,19 @@ def _scenes(source: Split) -> Scenes:
 def _features(grid: Grid, trial: Trial) -> tuple[Outputs, Outputs, tuple[str, ...]]:
     """Return the pooled features of all training chips and of the test chips, and the names of the classes.
 
-    They see the preprocessing of the weights where that is known, else that of the recipe.
+    They see the part of the chips that the data set asks for, in the preprocessing of the weights where that is known,
+    else in that of the recipe.
     """
     recipe = grid.recipe(trial)
     source = open_source(recipe.data, recipe.data.train)
     transform: Any = trial.initialization.transform()
+    own = None if transform is None else recipe.preprocess.crop  # that of the recipe cuts by itself
     if transform is None:
         transform = make_transform(recipe.preprocess, *mean_std(source, recipe.preprocess))
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     network = build_network(recipe.model, len(source.class_names), transform.size or recipe.preprocess.size, trial.seed)
-    network = network.to(device).eval()
-    test = _open_test(recipe, source.class_names)
-    loaders = source.evaluation(recipe.evaluation.batch_size), test
-    learnt, tested = (collect(lambda x: _pooled(network, x), loader, transform, device=device) for loader in loaders)
+    loaders = source.evaluation(recipe.evaluation.batch_size), _open_test(recipe, source.class_names)
+    learnt, tested = pooled_features(network, loaders, transform, own)
     return learnt, tested, source.class_names
-
-
-def _pooled(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    model: Any = network
-    pooled: torch.Tensor = model.forward_head(model.forward_features(x), pre_logits=True)
-    return pooled
 
 
 def _open_test(recipe: Recipe, class_names: tuple[str, ...]) -> Any:

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as F
+from torch import nn
 
 import sarhub_models as sarhub
+from benchmarks.experiments.features import pooled_features
 from sarhub_models import engine
 from sarhub_models.datasets.catalog import find
 from sarhub_models.engine.initialization import build_network
 from sarhub_models.engine.provenance import source_digest
 from sarhub_models.engine.recipe import merged
-from sarhub_models.engine.scoring import Outputs, collect
+from sarhub_models.engine.scoring import Outputs
 from sarhub_models.engine.sections import Model
 from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import DownloadError, OptionError
@@ -152,13 +152,8 @@ def measured(
     for old in rows:
         if old["digest"] == digest and all(old[column] == value for column, value in key.items()):
             return old
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    crop, network = task.recipe.preprocess.crop, model.to(device).eval()
-    chain = nn.Sequential(_Center(crop), transform) if crop is not None else transform
-    learned, tested = (
-        collect(lambda x: _pooled(network, x), source.evaluation(_BATCH), chain, device=device)
-        for source in (train, test)
-    )
+    loaders = (source.evaluation(_BATCH) for source in (train, test))
+    learned, tested = pooled_features(model, loaders, transform, task.recipe.preprocess.crop)
     both = classifiers(len(learned.labels))
     x, y = learned.values.numpy(), learned.labels.numpy()
     scores: Row = {}
@@ -170,26 +165,6 @@ def measured(
     mean = float(np.mean(few))
     scores |= {"few": round(mean, 4), "few_low": round(mean - margin, 4), "few_high": round(mean + margin, 4)}
     return {**key, "train": len(x), "test": len(tested.labels), **scores, "digest": digest}
-
-
-class _Center(nn.Module):
-    """A square from the middle of each image; what is missing is 0."""
-
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        self.side = side
-
-    def forward(self, images: Tensor | list[Tensor]) -> Tensor:
-        """Return (B, 1, side, side)."""
-        if isinstance(images, Tensor):
-            return F.center_crop(images, [self.side, self.side])
-        return torch.stack([F.center_crop(image, [self.side, self.side]) for image in images])
-
-
-def _pooled(network: nn.Module, x: Tensor) -> Tensor:
-    model: Any = network
-    pooled: Tensor = model.forward_head(model.forward_features(x), pre_logits=True)
-    return pooled
 
 
 def _digest(model: nn.Module, *samples: str) -> str:

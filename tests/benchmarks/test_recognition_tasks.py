@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.transforms.v2.functional import center_crop
 
+import sarhub_models as sarhub
 from benchmarks.experiments.initializations import parse_initialization
 from benchmarks.experiments.results import read_results
 from benchmarks.experiments.runner import finished, run_trials
@@ -18,6 +21,7 @@ from benchmarks.recognition import __main__ as command
 from benchmarks.recognition.methods import Recognition
 from sarhub_models.datasets import MSTAR
 from sarhub_models.engine.run import load_run
+from sarhub_models.features.probe import classifiers
 from tests.datasets.chips import write_chip
 from tests.engine.conftest import write_part
 
@@ -49,6 +53,30 @@ def write_mstar(root: Path) -> None:
         for chip in range(4):
             file, seed = root / f"{depression}_DEG" / f"HB{number}000{chip}.000", 10 * number + chip
             write_chip(file, seed, (150 + number, 160), target=target, depression=depression)
+
+
+@pytest.mark.slow
+def test_frozen_features_see_the_middle_of_mstar_chips_also_with_weights_that_resize(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_mstar(root)
+    one = replace(trial(variant="probe"), initialization=parse_initialization("SAR=mobilenetv3_sar"))
+    experiment = Recognition(tmp_path / "out", grid(root, "mstar", 5), True)
+    run_trials(experiment, [one])
+
+    model = sarhub.create_model("mobilenetv3_sar", pretrained=True, num_classes=0).eval()
+    transform = sarhub.create_transform("mobilenetv3_sar")
+
+    def middles(chips: MSTAR) -> np.ndarray:
+        cut = [center_crop(torch.as_tensor(chip.image)[None], [128, 128]) for chip in chips]
+        with torch.inference_mode():
+            return model(torch.stack([transform(image) for image in cut])).numpy()
+
+    learnt, tested = MSTAR(root, "train"), MSTAR(root, "test")
+    fitted = classifiers(len(learnt))["linear"].fit(middles(learnt), learnt.labels)
+    wanted = dict(zip(tested.names, fitted.decision_function(middles(tested)), strict=True))
+    rows = rows_of(tmp_path / "out" / one.folder / "predictions.csv")
+    label = tested.class_names[fitted.classes_[1]]
+    assert {row["name"]: float(row[f"score: {label}"]) for row in rows} == pytest.approx(wanted, rel=1e-2, abs=1e-3)
 
 
 def write_ships(root: Path, lists: Sequence[str], classes: dict[str, int], size: int) -> None:
