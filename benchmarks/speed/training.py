@@ -35,7 +35,7 @@ from sarhub_models.engine.memory import keep_freed_memory
 from sarhub_models.engine.recipe import Recipe
 from sarhub_models.engine.sections import Augment
 from sarhub_models.engine.trainer import Trainer, make_accelerator
-from sarhub_models.networks import build
+from sarhub_models.networks import build, spec
 from training.recipes import load_recipe
 
 from .timing import interleaved, print_table, write_report
@@ -68,6 +68,11 @@ class Chips:
     def counts(self) -> np.ndarray:
         """Return the chips of each class."""
         return np.bincount(self.labels, minlength=len(self.class_names))
+
+
+def _network(name: str, classes: int) -> nn.Module:
+    sized: dict[str, Any] = {"img_size": SIZE} if "img_size" in spec(name).timm_args else {}
+    return build(name, num_classes=classes, **sized)
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def plain_loop(setup: Setup) -> Steps:
         drop_last=True,
         collate_fn=lambda batch: (torch.stack([transform(x) for x, _ in batch]), torch.tensor([y for _, y in batch])),
     )
-    model = build(setup.network, num_classes=len(chips.class_names)).to(device)
+    model = _network(setup.network, len(chips.class_names)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
     for images, labels in itertools.chain.from_iterable(itertools.repeat(loader)):
         loss = nn.functional.cross_entropy(model(images.to(device)), labels.to(device))
@@ -188,7 +193,7 @@ def share_of_peak(network: str, images_per_second: float) -> str:
     if peak is None:
         return ""
     with FlopCounterMode(display=False) as counter:
-        build(network, num_classes=len(CLASS_NAMES))(torch.zeros(2, 3, SIZE, SIZE)).sum().backward()
+        _network(network, len(CLASS_NAMES))(torch.zeros(2, 3, SIZE, SIZE)).sum().backward()
     return f"{counter.get_total_flops() / 2 * images_per_second / peak:.1%}"
 
 

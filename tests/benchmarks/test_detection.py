@@ -294,7 +294,8 @@ def test_splits_that_share_no_pixels_are_prepared_and_read(tmp_path):
     counts = prepare("ssdd", write_ssdd(tmp_path / "SSDD", (2, 6), (1, 119)), tmp_path / "data")
     expected = {"train": 2, "test": 2, "clean_test": 1, "group_train": 2, "group_test": 2}
     assert {split: images for split, (images, _) in counts.items()} == expected
-    for dataset, split in (("ssdd_small", "test"), ("ssdd_small_groups", "group_test")):
+    splits = {"ssdd_small": "test", "ssdd_small_groups": "group_test"}
+    for dataset, split in {**splits, "ssdd_whole": "test", "ssdd_whole_groups": "group_test"}.items():
         config = TASK.load_config("mobilenetv3_tsx", dataset)
         place(config, tmp_path / "data")
         assert config.test_evaluator.ann_file == str(tmp_path / "data" / "annotations" / f"{split}.json")
@@ -303,13 +304,14 @@ def test_splits_that_share_no_pixels_are_prepared_and_read(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_small_detector_starts_with_boxes_that_can_grow(data, tmp_path):
+@pytest.mark.parametrize("dataset", ["ssdd_small", "ssdd_whole"])
+def test_the_small_detectors_start_with_boxes_that_can_grow(data, tmp_path, dataset):
     """Distances that are negative before the rectifier would get no gradient."""
-    config = small(TASK.load_config("mobilenetv3_tsx", "ssdd_small"))
+    config = small(TASK.load_config("mobilenetv3_tsx", dataset))
     set_weights(config, "none", tmp_path)
     place(config, data)
     config.work_dir = str(tmp_path / "work")
-    config.experiment_name = config.visualizer.name = "ssdd_small"
+    config.experiment_name = config.visualizer.name = dataset
     import_module("benchmarks.mm.autocast")  # as the configuration has the tools do
     torch.manual_seed(0)
     runner = Runner.from_cfg(config)

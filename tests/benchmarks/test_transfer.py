@@ -75,7 +75,7 @@ def test_a_row_is_computed_once(chips: Path, tmp_path: Path, monkeypatch: pytest
     command(chips, tmp_path, "--no-twins")
     before = (tmp_path / "transfer.csv").read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(study, "collect", None)
+        patched.setattr(study, "pooled_features", None)
         command(chips, tmp_path, "--no-twins")
     assert (tmp_path / "transfer.csv").read_bytes() == before
     swapped = ["--splits", "test,train"]  # other samples: measured, and in place of the row

@@ -20,10 +20,12 @@ from .options import ChipOptions, takes
 from .report import Finetuned, describe_weights, write_report
 from .request import begin, check_folder, read_skipped
 from .settings import choose_length, choose_start, with_images
-from .survey import find_twins, look_at
+from .survey import find_twins, judge_sizes, look_at
 from .table import SPLITS, Chip, class_counts, divide, find_chips, images_below, read_chips, write_chips
 
 __all__ = ["Finetuned", "finetune"]
+
+_CROP = "preprocess.given.crop="
 
 
 @takes(ChipOptions)
@@ -43,7 +45,7 @@ def finetune(options: ChipOptions) -> Finetuned:
         SarHubError: as :func:`~sarhub_models.create_model` says.
 
     Warns:
-        UserWarning: chips on both sides of a split share pixels.
+        UserWarning: chips on both sides of a split share pixels, or sizes tell the classes.
     """
     check_nodata(options.nodata)
     options = with_images(options)
@@ -81,6 +83,8 @@ def _chips(options: ChipOptions, folder: Path) -> tuple[list[Chip], dict[str, st
     )
     divided = divide([chips[index] for index in good], val=options.val, test=options.test, seed=options.seed)
     _warn_of_twins(divided, start.bands, options)
+    if "crop" not in start.given and not any(text.startswith(_CROP) for text in options.assignments):
+        _warn_of_sizes(divided, options)
     begin(folder, options, skipped)
     write_chips(divided, folder / TABLE)
     return divided, skipped
@@ -96,6 +100,17 @@ def _warn_of_twins(chips: Sequence[Chip], wanted: Sequence[str], options: ChipOp
         warnings.warn(
             f"{twins.count} of {twins.compared} chips held out of training share pixels with one that is trained on, "
             f"such as {twins.pair[1]} with {twins.pair[0]}: the scores will be too good. {advice}",
+            stacklevel=4,
+        )
+
+
+def _warn_of_sizes(chips: Sequence[Chip], options: ChipOptions) -> None:
+    sizes = judge_sizes(options.files(), chips)
+    if sizes.tell:
+        warnings.warn(
+            f"the sizes of the chips alone tell the class of {sizes.accuracy:.0%} of those held out of training (the "
+            f"largest class is {sizes.largest:.0%}): as chips are resized, the network can learn how they were cut. "
+            f"{_CROP}{sizes.smallest} takes the middle of each in its own scale",
             stacklevel=4,
         )
 
