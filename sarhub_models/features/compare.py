@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ import torch
 from safetensors.numpy import load_file
 
 from ..datasets.labeled import TEST, TRAIN, LabeledImages
+from ..datasets.sizes import judge_sizes
 from ..errors import MissingDependencyError, OptionError
 from ..io.figures import save_figure
 from ..io.files import metadata, write_text
@@ -184,6 +186,9 @@ def compare(
         OptionError: no model, a radiometry that must be said, or bands that a model cannot use.
         ImageError: none of the images could be used.
         SarHubError: weights cannot be had, see :func:`~sarhub_models.create_model`.
+
+    Warns:
+        UserWarning: the sizes of the images tell their classes.
     """
     missing = [package for package in ("sklearn", "matplotlib") if find_spec(package) is None]
     if missing:
@@ -213,7 +218,17 @@ def compare(
         for name, one in found.items()
     }
     rows = [row for row, name in enumerate(chips.names) if name not in skipped]
+    _warn_of_sizes(chips, rows, infos)
     return _report(chips, rows, features, skipped, Path(out), seed, tuple(shots), draws)
+
+
+def _warn_of_sizes(chips: LabeledImages, rows: Sequence[int], infos: Sequence[ModelInfo]) -> None:
+    if chips.labels is None or all(info.preprocessing.crop is not None for info in infos):
+        return
+    held = None if chips.split is None else [chips.split[row] == TEST for row in rows]
+    sizes = judge_sizes([chips.files[row] for row in rows], [chips.labels[row] for row in rows], held)
+    if sizes.tell:
+        warnings.warn(f"{sizes}. Cut all to one size first", stacklevel=3)
 
 
 def _kept_features(

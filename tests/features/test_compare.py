@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,17 @@ def test_lists_of_labels_may_begin_with_a_byte_order_mark(chips: Path, header: b
 
 def test_weights_of_this_disk() -> None:
     assert weights_here() == ["efficientnet_lite0_sar", MODEL, "mobilenetv3_sar"]
+
+
+@pytest.mark.slow
+def test_sizes_that_tell_the_classes_are_told(chips: Path, tmp_path: Path) -> None:
+    with warnings.catch_warnings(), open_images(chips, labels=labels(chips)) as opened:
+        warnings.filterwarnings("error", message=".*sizes of the images.*")
+        compare(opened, [MODEL], tmp_path / "alike", progress=False)
+    for file in (chips / "water").glob("*.npy"):
+        np.save(file, np.pad(np.load(file), 4, mode="reflect"))
+    with (
+        pytest.warns(UserWarning, match="sizes of the images alone tell the class of 100%"),
+        open_images(chips, labels=labels(chips)) as opened,
+    ):
+        compare(opened, [MODEL], tmp_path / "apart", progress=False)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...datasets.recognition.chips import TABLE, ChipsDataset
+from ...datasets.sizes import judge_sizes
 from ...errors import StoppedError
 from ...io.raster import check_nodata
 from ...zoo.description import BEST
@@ -20,7 +21,7 @@ from .options import ChipOptions, takes
 from .report import Finetuned, describe_weights, write_report
 from .request import begin, check_folder, read_skipped
 from .settings import choose_length, choose_start, with_images
-from .survey import find_twins, judge_sizes, look_at
+from .survey import find_twins, look_at
 from .table import SPLITS, Chip, class_counts, divide, find_chips, images_below, read_chips, write_chips
 
 __all__ = ["Finetuned", "finetune"]
@@ -105,14 +106,11 @@ def _warn_of_twins(chips: Sequence[Chip], wanted: Sequence[str], options: ChipOp
 
 
 def _warn_of_sizes(chips: Sequence[Chip], options: ChipOptions) -> None:
-    sizes = judge_sizes(options.files(), chips)
+    files, labels = [options.files() / chip.name for chip in chips], [chip.label for chip in chips]
+    sizes = judge_sizes(files, labels, [chip.split != "train" for chip in chips])
     if sizes.tell:
-        warnings.warn(
-            f"the sizes of the chips alone tell the class of {sizes.accuracy:.0%} of those held out of training (the "
-            f"largest class is {sizes.largest:.0%}): as chips are resized, the network can learn how they were cut. "
-            f"{_CROP}{sizes.smallest} takes the middle of each in its own scale",
-            stacklevel=4,
-        )
+        advice = f"{_CROP}{sizes.smallest} takes the middle of each in its own scale"
+        warnings.warn(f"{sizes}. {advice}", stacklevel=4)
 
 
 def _recipe(options: ChipOptions, chips: Sequence[Chip], folder: Path) -> Recipe:

@@ -1,9 +1,7 @@
-"""A look at every chip before a fine-tuning: which cannot be used, which share pixels across the splits, and whether
-sizes tell the classes."""
+"""A look at every chip before a fine-tuning: which cannot be used, and which share pixels across the splits."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from torch import Tensor
 
 from ...datasets.leaks import find_pairs
 from ...features.stream import Images, stream
-from ...io.images import image_size, read_pixels
+from ...io.images import read_pixels
 from ...io.progress import progress_bar
 from ...transforms import Pipeline
 from .table import Chip
@@ -24,7 +22,6 @@ _COMMON = 128**2
 _ALIKE = 0.4  # correlation of shared pixels: two looks at one vehicle from one side, on one ground, reach 0.3
 _LEVEL = 100.0  # median of the chips that are compared: their logarithm is of 1 + x, next to which x must not be small
 _SMALL = 1e-12
-_TELLING = 0.2  # above the share of the largest class; of MSTAR's ten vehicles sizes alone tell 64 %
 _TRIED = 50  # chips of a side whose size is looked at
 
 
@@ -125,41 +122,3 @@ def find_twins(root: Path, chips: Sequence[Chip], *, seed: int = 0, **reading: A
     best = max(pairs, key=lambda pair: (pair.overlap * pair.correlation, pair.first), default=None)
     names = None if best is None else (both[best.first].name, both[best.second].name)
     return Twins(len({pair.second for pair in pairs}), len(held), names)
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What the sizes of the chips say of their classes.
-
-    Attributes:
-        accuracy: on the chips held out of training, by the class that most chips of that size have in training.
-        largest: share of the largest class among them, what a guess without looking gets.
-        smallest: shortest side of all chips, pixels.
-    """
-
-    accuracy: float
-    largest: float
-    smallest: int
-
-    @property
-    def tell(self) -> bool:
-        """Whether sizes alone recognize far more than the largest class."""
-        return self.accuracy > self.largest + _TELLING
-
-
-def judge_sizes(root: Path, chips: Sequence[Chip]) -> Sizes:
-    """Say how well the sizes of the chips tell their classes; a network that sees them resized can learn that.
-
-    Args:
-        root: folder of the chips.
-        chips: with their splits, some to train on and some not.
-    """
-    sizes = [image_size(root / chip.name) for chip in chips]
-    learned: defaultdict[tuple[int, int], Counter[str]] = defaultdict(Counter)
-    for chip, size in zip(chips, sizes, strict=True):
-        if chip.split == "train":
-            learned[size][chip.label] += 1
-    held = [(chip.label, size) for chip, size in zip(chips, sizes, strict=True) if chip.split != "train"]
-    hits = sum(size in learned and learned[size].most_common(1)[0][0] == label for label, size in held)
-    largest = Counter(label for label, _ in held).most_common(1)[0][1]
-    return Sizes(hits / len(held), largest / len(held), min(min(size) for size in sizes))

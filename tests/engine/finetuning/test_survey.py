@@ -1,13 +1,12 @@
-"""The look at chips before a fine-tuning: those that share pixels on both sides of a split, and what sizes tell."""
+"""The look at chips before a fine-tuning: those that share pixels on both sides of a split."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from sarhub_models.engine.finetuning.survey import find_twins, judge_sizes
+from sarhub_models.engine.finetuning.survey import find_twins
 from sarhub_models.engine.finetuning.table import Chip
 
 
@@ -32,24 +31,3 @@ def test_bright_targets_on_a_dark_sea_are_no_shared_pixels(tmp_path: Path) -> No
 def test_the_same_sea_is_found_in_calibrated_chips(tmp_path: Path) -> None:
     found = find_twins(tmp_path, write(tmp_path, shared=True))
     assert (found.count, found.compared) == (8, 8)
-
-
-@pytest.mark.parametrize(
-    ("sides", "accuracy", "tell"),
-    [
-        ({"a": [40, 40, 40, 40], "b": [56, 56, 56, 56]}, 1.0, True),
-        ({"a": [40, 56, 40, 56], "b": [40, 56, 40, 56]}, 0.5, False),  # both classes have both
-        ({"a": [40, 41, 42, 43], "b": [50, 51, 52, 53]}, 0.0, False),  # no size comes twice
-    ],
-)
-def test_sizes_are_judged_by_the_chips_held_out(
-    tmp_path: Path, sides: dict[str, list[int]], accuracy: float, tell: bool
-) -> None:
-    chips = []
-    for label, lengths in sides.items():
-        for index, side in enumerate(lengths):
-            np.save(tmp_path / f"{label}{index}.npy", np.zeros((side + 3, side), np.float32))
-            chips.append(Chip(f"{label}{index}.npy", label, split="train" if index < 2 else "val"))
-    found = judge_sizes(tmp_path, chips)
-    assert (found.accuracy, found.largest, found.tell) == (accuracy, 0.5, tell)
-    assert found.smallest == min(min(lengths) for lengths in sides.values())
