@@ -1,4 +1,4 @@
-"""What the sizes of images tell of their classes: a network that sees them resized can learn how they were cut."""
+"""Judge what sizes of images tell of their classes: a network that sees them resized can learn how they were cut."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TELLING = 0.2  # above the share of the largest class; of MSTAR's ten vehicles 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the sizes of images say of their classes.
+    """A judgement of the sizes of images.
 
     Attributes:
         accuracy: share of the images whose class is the one that most others of their size have.
@@ -30,7 +30,7 @@ class Sizes:
 
     @property
     def tell(self) -> bool:
-        """Whether sizes alone recognize far more than the largest class."""
+        """Return whether sizes alone recognize far more than the largest class."""
         return self.accuracy > self.largest + _TELLING
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Sizes:
         )
 
 
-def judge_sizes(files: Sequence[Path], labels: Sequence[str], held: Sequence[bool] | None = None) -> Sizes:
+def judge_sizes(files: Sequence[Path], labels: Sequence[str], *, held: Sequence[bool] | None = None) -> Sizes:
     """Say how well the sizes of images tell their classes.
 
     Args:

@@ -226,7 +226,7 @@ def _warn_of_sizes(chips: LabeledImages, rows: Sequence[int], infos: Sequence[Mo
     if chips.labels is None or all(info.preprocessing.crop is not None for info in infos):
         return
     held = None if chips.split is None else [chips.split[row] == TEST for row in rows]
-    sizes = judge_sizes([chips.files[row] for row in rows], [chips.labels[row] for row in rows], held)
+    sizes = judge_sizes([chips.files[row] for row in rows], [chips.labels[row] for row in rows], held=held)
     if sizes.tell:
         warnings.warn(f"{sizes}. Cut all to one size first", stacklevel=3)
 

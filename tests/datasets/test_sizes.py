@@ -39,5 +39,5 @@ def test_with_a_split_those_held_out_are_judged_by_the_sizes_of_the_others(tmp_p
             labels.append(label)
             held.append(index > 2)
             np.save(files[-1], np.zeros((side, side), np.float32))
-    found = judge_sizes(files, labels, held)  # right: a of 40, both b of 50
+    found = judge_sizes(files, labels, held=held)  # right: a of 40, both b of 50
     assert (found.accuracy, found.largest, found.tell) == (0.5, 0.5, False)

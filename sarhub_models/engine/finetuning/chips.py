@@ -107,7 +107,7 @@ def _warn_of_twins(chips: Sequence[Chip], wanted: Sequence[str], options: ChipOp
 
 def _warn_of_sizes(chips: Sequence[Chip], options: ChipOptions) -> None:
     files, labels = [options.files() / chip.name for chip in chips], [chip.label for chip in chips]
-    sizes = judge_sizes(files, labels, [chip.split != "train" for chip in chips])
+    sizes = judge_sizes(files, labels, held=[chip.split != "train" for chip in chips])
     if sizes.tell:
         advice = f"{_CROP}{sizes.smallest} takes the middle of each in its own scale"
         warnings.warn(f"{sizes}. {advice}", stacklevel=4)
