@@ -15,6 +15,7 @@ from sarhub_models import networks
 from sarhub_models import networks as architectures
 from sarhub_models.engine.run import load_run
 from sarhub_models.errors import OptionError
+from sarhub_models.transforms import Pipeline
 from sarhub_models.zoo.description import BEST, read_description
 
 __all__ = [
@@ -48,14 +49,24 @@ class Initialization:
     run: Path | None = None
 
     def transform(self) -> nn.Module | None:
-        """Return the preprocessing that belongs to the weights, or ``None`` where that is not known."""
+        """Return the preprocessing that belongs to the weights, or ``None`` where that is not known.
+
+        Raises:
+            OptionError: the weights do not take amplitude, which is what the data sets are read as.
+        """
         if self.run is not None:
-            return load_run(self.run).transform()
+            return _of_amplitude(self.init, load_run(self.run).transform())
         file = Path(self.init).expanduser()
         if self.init in ANY or (file.is_file() and read_description(file) is None):
             return None
         transform = sarhub.create_transform(self.init)
-        return transform if len(transform.bands) == 1 else None
+        return _of_amplitude(self.init, transform) if len(transform.bands) == 1 else None
+
+
+def _of_amplitude(init: str, transform: Pipeline) -> Pipeline:
+    if not transform.takes_amplitude:
+        raise OptionError(f"{init} does not take amplitude, which is what the data sets are read as")
+    return transform
 
 
 NONE = Initialization("none", "none")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,28 @@ class Provenance:
         except OptionError:
             return False
         return True
+
+    def check_beside(self, folders: Iterable[Path], free: Collection[str]) -> None:
+        """Check that other results, of one table with these, differ in nothing but the weights and ``free``.
+
+        Args:
+            folders: of the others; those without a record are left out.
+            free: keys of the settings, dotted, that may differ.
+
+        Raises:
+            OptionError: some were computed by other settings or from other data.
+        """
+        may = {"weights", *(f"settings.{key}" for key in free)}
+        now = {key: value for key, value in _flat(json.loads(json.dumps(asdict(self)))) if key not in may}
+        for folder in folders:
+            if not (folder / RECORD).is_file():
+                continue
+            there = {key: value for key, value in _flat(read_object(folder / RECORD)) if key not in may}
+            if found := list(_differences(there, now)):
+                raise OptionError(
+                    f"{folder} holds results of other settings or data ({'; '.join(found[:3])}), which would stand in "
+                    "one table with these: take another folder with --out"
+                )
 
     def keep(self, folder: Path) -> None:
         """Write the record into the folder of what is computed now."""

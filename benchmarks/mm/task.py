@@ -17,7 +17,7 @@ from benchmarks.experiments.initializations import Initialization, parse_initial
 from benchmarks.experiments.provenance import Provenance
 from benchmarks.experiments.results import merged, read_results, table, write_report
 from benchmarks.experiments.runner import Experiment, finished, run_trials
-from benchmarks.experiments.trial import Trial
+from benchmarks.experiments.trial import Trial, check_folders
 from sarhub_models import model_info
 from sarhub_models.datasets.catalog import names
 from sarhub_models.engine.initialization import starting_weights
@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["MMExperiment", "Task", "parse_trials", "run_table", "weights_of"]
 
 _INIT = "init.safetensors"
+# What the initialization and the seed of a trial decide, so that trials of one table differ in it.
+_OF_TRIALS = (
+    "randomness.seed",
+    *(f"model.backbone.{key}" for key in ("pretrained", "frozen_stages", "norm_eval", "norm_requires_grad")),
+)
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,7 @@ def run_table(experiment: MMExperiment, trials: Sequence[Trial]) -> str:
         The table. ``results.csv`` and ``results.md`` also keep what earlier calls left there.
 
     Raises:
+        OptionError: earlier trials of these networks are of other settings or data.
         SarHubError: as :func:`~benchmarks.experiments.runner.run_trials` says, or ``results.csv`` is no table.
     """
 
@@ -206,5 +212,10 @@ def run_table(experiment: MMExperiment, trials: Sequence[Trial]) -> str:
             rows = merged(read_results(file), table(scores)) if file.is_file() else table(scores)
             return write_report(rows, experiment.out, "metric")
 
+    check_folders(trials)
+    own = {experiment.out / trial.folder for trial in trials}  # which are checked when it is their turn
+    for trial in {(one.dataset, one.network): one for one in trials}.values():
+        others = sorted({*(experiment.out / trial.folder).parent.glob("*")} - own)
+        experiment.provenance(trial).check_beside(others, _OF_TRIALS)
     run_trials(experiment, trials, done=lambda trial: report([trial]))
     return report(trials)

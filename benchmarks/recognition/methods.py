@@ -59,7 +59,12 @@ class Recognition(Experiment):
 
     def provenance(self, trial: Trial) -> Provenance:
         """Return what a trial is computed from."""
-        return self.inputs.read(self.grid.recipe(trial))
+        recipe = self.grid.recipe(trial)
+        found = self.inputs.read(recipe)
+        if trial.variant == "finetune":
+            return found
+        settings = {name: values for name, values in found.settings.items() if name != "optim"}
+        return replace(found, settings={**settings, "frozen": {"crop": recipe.preprocess.crop}})
 
     def prepare(self, trials: Sequence[Trial]) -> None:
         """Look at the starting weights.
@@ -70,6 +75,8 @@ class Recognition(Experiment):
         for network, initialization in dict.fromkeys((trial.network, trial.initialization) for trial in trials):
             if initialization.init != "none":
                 starting_weights(network, initialization.init)
+        for initialization in {trial.initialization for trial in trials if trial.variant != "finetune"}:
+            initialization.transform()
 
     def process(self, trial: Trial) -> Hashable:
         """Return the trial, or what trials share whose features are computed once."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from sarhub_models.engine.scoring import Outputs
 from sarhub_models.engine.sections import Model
 from sarhub_models.engine.splits import open_source
 from sarhub_models.errors import DownloadError, OptionError
+from sarhub_models.features.journal import maker_digest
 from sarhub_models.features.probe import classifiers
 from sarhub_models.io.tables import read_table, write_table
 from sarhub_models.models.choice import choose
@@ -94,9 +94,12 @@ def run(
         say: told of each row, and of twins that cannot be had.
 
     Raises:
-        OptionError: weights take several bands or no amplitude.
+        OptionError: weights take several bands or no amplitude, or two have one name.
         DataError: the data are not there.
     """
+    labels = [Path(name).name for name in dict.fromkeys(weights)]
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise OptionError(f"two of the weights are called {twice}, and would share rows: rename one")
     results.parent.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = read_table(results, text=("weights", "start", "task", "digest")) if results.is_file() else []
     for name in weights:
@@ -147,13 +150,14 @@ def measured(
     """
     data = task.recipe.data
     train, test = (open_source(data, split) for split in (data.train, data.test))
-    digest = _digest(model, source_digest(train), source_digest(test))
+    crop = task.recipe.preprocess.crop
+    digest = maker_digest(model, transform, crop, source_digest(train), source_digest(test))[:16]
     key = {"weights": Path(name).name, "start": start, "task": task.name, "shots": shots, "draws": draws}
     for old in rows:
         if old["digest"] == digest and all(old[column] == value for column, value in key.items()):
             return old
     loaders = (source.evaluation(_BATCH) for source in (train, test))
-    learned, tested = pooled_features(model, loaders, transform, task.recipe.preprocess.crop)
+    learned, tested = pooled_features(model, loaders, transform, crop)
     both = classifiers(len(learned.labels))
     x, y = learned.values.numpy(), learned.labels.numpy()
     scores: Row = {}
@@ -165,13 +169,6 @@ def measured(
     mean = float(np.mean(few))
     scores |= {"few": round(mean, 4), "few_low": round(mean - margin, 4), "few_high": round(mean + margin, 4)}
     return {**key, "train": len(x), "test": len(tested.labels), **scores, "digest": digest}
-
-
-def _digest(model: nn.Module, *samples: str) -> str:
-    found = hashlib.sha256("".join(samples).encode())
-    for tensor in model.state_dict().values():
-        found.update(tensor.cpu().numpy().tobytes())
-    return found.hexdigest()[:16]
 
 
 def _with_interval(column: str, hits: np.ndarray, labels: np.ndarray) -> Row:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from ..io.images import image_size
 
 __all__ = ["Sizes", "judge_sizes"]
 
-_TELLING = 0.2  # above the share of the largest class; of MSTAR's ten vehicles sizes alone tell 64 %
+_TELLING = 0.2  # above chance; the sizes of MSTAR's ten vehicles are 0.5 above it
+_NEIGHBORS = 5
 
 
 @dataclass(frozen=True)
@@ -19,49 +22,57 @@ class Sizes:
     """A judgement of the sizes of images.
 
     Attributes:
-        accuracy: share of the images whose class is the one that most others of their size have.
-        largest: share of the largest class among them, what a guess without looking gets.
+        accuracy: mean over the classes of the share of their images that are told by the class of most of the images
+            whose sizes are next to theirs.
+        chance: what a guess gets.
         smallest: shortest side of all images, pixels.
+        median: of the shortest sides, pixels.
     """
 
     accuracy: float
-    largest: float
+    chance: float
     smallest: int
+    median: float
 
     @property
     def tell(self) -> bool:
-        """Return whether sizes alone recognize far more than the largest class."""
-        return self.accuracy > self.largest + _TELLING
+        """Return whether sizes alone recognize far more than a guess."""
+        return self.accuracy > self.chance + _TELLING
 
     def __str__(self) -> str:
         return (
-            f"the sizes of the images alone tell the class of {self.accuracy:.0%} of them (the largest class is "
-            f"{self.largest:.0%}): as they are resized, a network can learn how they were cut"
+            f"the sizes of the images alone tell the classes with an accuracy of {self.accuracy:.0%} (chance: "
+            f"{self.chance:.0%}): as they are resized, a network can learn how they were cut"
         )
 
 
-def judge_sizes(files: Sequence[Path], labels: Sequence[str], *, held: Sequence[bool] | None = None) -> Sizes:
-    """Say how well the sizes of images tell their classes.
+def judge_sizes(files: Sequence[Path], labels: Sequence[str], *, held: Sequence[bool] | None = None) -> Sizes | None:
+    """Say how well the sizes of images tell their classes, by the nearest neighbors of height and width.
 
     Args:
         files: the images; only headers are read.
-        labels: class of each.
-        held: which are told by the sizes of the others, some of each kind; ``None``: each by all others.
+        labels: class of each, or several with ``;`` between them, which count as one.
+        held: which are told by the sizes of the others; ``None``: each by all others.
+
+    Returns:
+        The judgement; ``None`` where there are too few images, or one class.
 
     Raises:
         ImageError: a header cannot be read.
     """
-    sizes = [image_size(file) for file in files]
-    asked = [True] * len(files) if held is None else held
-    classes: defaultdict[tuple[int, int], Counter[str]] = defaultdict(Counter)
-    for index, (size, label) in enumerate(zip(sizes, labels, strict=True)):
-        if held is None or not held[index]:
-            classes[size][label] += 1
+    from sklearn.metrics import recall_score  # of an extra, which not all who import this have
+    from sklearn.neighbors import NearestNeighbors
 
-    def told(size: tuple[int, int], label: str) -> bool:
-        others = classes[size] if held is not None else classes[size] - Counter([label])
-        return bool(others) and others.most_common(1)[0][0] == label
-
-    tried = [pair for pair, wanted in zip(zip(sizes, labels, strict=True), asked, strict=True) if wanted]
-    largest = max(Counter(label for _, label in tried).values())
-    return Sizes(sum(told(*pair) for pair in tried) / len(tried), largest / len(tried), min(map(min, sizes)))
+    classes = np.asarray([";".join(sorted(label.split(";"))) for label in labels])
+    asked = np.ones(len(files), bool) if held is None else np.asarray(held, bool)
+    known = np.ones(len(files), bool) if held is None else ~asked
+    if known.sum() <= _NEIGHBORS or not asked.any() or len(set(classes[asked])) < 2:
+        return None
+    sides = np.asarray([image_size(file) for file in files])
+    places = np.log(sides)
+    found = NearestNeighbors(n_neighbors=_NEIGHBORS).fit(places[known])
+    # without points, each image is left out of its own neighbors
+    near = found.kneighbors(None if held is None else places[asked], return_distance=False)
+    told = [Counter(votes).most_common(1)[0][0] for votes in classes[known][near]]
+    accuracy = recall_score(classes[asked], told, average="macro", labels=sorted(set(classes[asked])), zero_division=0)
+    return Sizes(float(accuracy), 1 / len(set(classes)), int(sides.min()), float(np.median(sides.min(axis=1))))

@@ -25,7 +25,7 @@ from ..datasets.sizes import judge_sizes
 from ..errors import MissingDependencyError, OptionError
 from ..io.figures import save_figure
 from ..io.files import metadata, write_text
-from ..io.images import one_per_image
+from ..io.images import files_of, one_per_image
 from ..io.tables import write_table
 from ..models.choice import choose, image_reading, image_values
 from ..models.create import build_model, create_transform
@@ -218,17 +218,19 @@ def compare(
         for name, one in found.items()
     }
     rows = [row for row, name in enumerate(chips.names) if name not in skipped]
-    _warn_of_sizes(chips, rows, infos)
+    _warn_of_sizes(chips, infos, rows)
     return _report(chips, rows, features, skipped, Path(out), seed, tuple(shots), draws)
 
 
-def _warn_of_sizes(chips: LabeledImages, rows: Sequence[int], infos: Sequence[ModelInfo]) -> None:
-    if chips.labels is None or all(info.preprocessing.crop is not None for info in infos):
+def _warn_of_sizes(chips: LabeledImages, infos: Sequence[ModelInfo], rows: Sequence[int]) -> None:
+    if chips.labels is None:
         return
-    held = None if chips.split is None else [chips.split[row] == TEST for row in rows]
-    sizes = judge_sizes([chips.files[row] for row in rows], [chips.labels[row] for row in rows], held=held)
-    if sizes.tell:
-        warnings.warn(f"{sizes}. Cut all to one size first", stacklevel=3)
+    used = [row for row in rows if chips.split is None or chips.split[row] in (TRAIN, TEST)]
+    held = None if chips.split is None else [chips.split[row] == TEST for row in used]
+    sizes = judge_sizes([chips.files[row] for row in used], [chips.labels[row] for row in used], held=held)
+    crops = [info.preprocessing.crop for info in infos]
+    if sizes is not None and sizes.tell and any(crop is None or crop > sizes.smallest for crop in crops):
+        warnings.warn(f"{sizes}. Cut all to one size", stacklevel=3)
 
 
 def _kept_features(
@@ -243,7 +245,8 @@ def _kept_features(
     """Return features of before where weights, preprocessing and chips are the same, or compute them."""
     scale = full_scale if transform.takes_amplitude else None
     images = Images(chips.files, transform, full_scale=scale, band=band, nodata=run["nodata"])
-    content = [(one.stat().st_size, one.stat().st_mtime_ns) for one in chips.files]
+    read = [path for file in chips.files for path in files_of(file, images.wanted)]
+    content = [(one.stat().st_size, one.stat().st_mtime_ns) for one in read]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{maker_digest(images.maker(model), chips.names, content)[:20]}.safetensors"
     if not file.is_file():

@@ -19,8 +19,7 @@ import torch
 from torch import nn
 
 from ..errors import OptionError
-from ..io.images import companions
-from ..io.raster import polarization
+from ..io.images import files_of
 
 __all__ = ["Journal", "journal_path", "maker_digest"]
 
@@ -101,9 +100,7 @@ class Journal:
 
     def _stamp(self, index: int) -> list[int]:
         """Return sizes and times of the files of an image."""
-        file = self._images[index]
-        beside = companions(file, self._bands) if len(self._bands) > 1 and polarization(file.stem) else []
-        statuses = [one.stat() for one in (file, *beside)]
+        statuses = [one.stat() for one in files_of(self._images[index], self._bands)]
         return [number for status in statuses for number in (status.st_size, status.st_mtime_ns)]
 
     def _records(self) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from .raster import Raster, apart, polarization
 __all__ = [
     "SUFFIXES",
     "companions",
+    "files_of",
     "image_of",
     "image_size",
     "list_images",
@@ -240,6 +241,11 @@ def companions(file: Path, wanted: Sequence[str]) -> list[Path]:
         for end in numbers
     ]
     return [other for name in names if (other := file.with_name(name)).is_file()]
+
+
+def files_of(file: Path, wanted: Sequence[str]) -> list[Path]:
+    """Return a file and those of other polarizations that :func:`read_pixels` may read along with it."""
+    return [file, *(companions(file, wanted) if len(wanted) > 1 and polarization(file.stem) else ())]
 
 
 def _renamed(stem: str, name: str) -> str:

@@ -79,6 +79,18 @@ def test_frozen_features_see_the_middle_of_mstar_chips_also_with_weights_that_re
     assert {row["name"]: float(row[f"score: {label}"]) for row in rows} == pytest.approx(wanted, rel=1e-2, abs=1e-3)
 
 
+def test_frozen_features_do_not_depend_on_the_training_but_on_the_part_of_the_chips(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    write_mstar(root)
+    usual, longer, smaller = (
+        Recognition(tmp_path / "out", grid(root, "mstar", 5, *more), True)
+        for more in ((), ("optim.max_lr=0.5",), ("preprocess.crop=64",))
+    )
+    tuned, frozen = trial(), trial(variant="probe")
+    assert usual.provenance(tuned) != longer.provenance(tuned)
+    assert usual.provenance(frozen) == longer.provenance(frozen) != smaller.provenance(frozen)
+
+
 def write_ships(root: Path, lists: Sequence[str], classes: dict[str, int], size: int) -> None:
     """8-bit chips in a folder for each class, and lists of all of them."""
     lines = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sarhub_models
 from benchmarks.experiments.initializations import (
     Initialization,
     initializations_of,
@@ -216,6 +218,13 @@ def test_the_folder_of_a_run_brings_network_and_preprocessing(done: Path) -> Non
 def test_an_initialization_that_is_none_is_named(text: str, error: type[SarHubError], words: str) -> None:
     with pytest.raises(error, match=words):
         parse_initialization(text)
+
+
+@pytest.mark.parametrize("name", ["resnet50_oceansar", "resnet50_s1wv.wvnet"])
+def test_weights_that_take_no_amplitude_have_no_chain_for_it(name: str) -> None:
+    takes = sarhub_models.create_transform(name).takes_amplitude
+    with nullcontext() if takes else pytest.raises(OptionError, match=f"{name} does not take amplitude"):
+        assert parse_initialization(name).transform() is not None
 
 
 def test_initializations_go_to_the_networks_that_they_fit() -> None:

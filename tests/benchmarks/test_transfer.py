@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
+import sarhub_models as sarhub
 from benchmarks.transfer import study
 from benchmarks.transfer.__main__ import app
 from sarhub_models.errors import OptionError, UnknownNameError
@@ -82,6 +84,23 @@ def test_a_row_is_computed_once(chips: Path, tmp_path: Path, monkeypatch: pytest
     command(chips, tmp_path, "--no-twins", *swapped)
     (row,) = read_table(tmp_path / "transfer.csv", text=("weights", "start", "task", "digest"))
     assert (row["train"], row["test"]) == (16, 20)
+
+
+def test_a_row_of_another_preprocessing_is_no_answer(chips: Path) -> None:
+    model = torch.nn.Module()
+    model.forward_features = lambda x: x  # type: ignore[assignment]
+    model.forward_head = lambda x, pre_logits: x.flatten(2).std(-1)  # type: ignore[assignment]
+    task = study.parse_task(f"folder:stripes={chips}")
+    first, other = (sarhub.create_transform(name) for name in ("mobilenetv3_dsn", "mobilenetv3_tsx"))
+    rows = [study.measured("x", "none", model, first, task, [], shots=3, draws=2)]
+    assert study.measured("x", "none", model, first, task, rows, shots=3, draws=2) is rows[0]
+    assert study.measured("x", "none", model, other, task, rows, shots=3, draws=2) is not rows[0]
+
+
+def test_two_weights_of_one_name_are_refused(chips: Path, tmp_path: Path) -> None:
+    task = study.parse_task(f"folder:stripes={chips}")
+    with pytest.raises(OptionError, match=r"two of the weights are called best\.safetensors"):
+        study.run(["a/best.safetensors", "b/best.safetensors"], [task], tmp_path / "transfer.csv")
 
 
 def test_scores_are_class_averages() -> None:

@@ -214,6 +214,35 @@ def test_weights_of_this_disk() -> None:
 
 
 @pytest.mark.slow
+def test_features_of_images_whose_other_band_changed_are_computed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "tiles").mkdir()
+    for number in range(4):
+        for band in ("VH", "VV"):
+            np.save(tmp_path / "tiles" / f"{number}_{band}.npy", rng.uniform(-30, -15, (40, 40)).astype(np.float32))
+
+    class Pool(torch.nn.Module):
+        def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+        def forward_head(self, x: torch.Tensor, pre_logits: bool) -> torch.Tensor:
+            return x.mean((2, 3))
+
+    monkeypatch.setattr(module, "build_model", lambda *_, **__: Pool())
+    monkeypatch.setattr(module, "load_tensors", lambda choice: None)
+    kept = []
+    for factor in (None, None, 0.5):
+        for file in (tmp_path / "tiles").glob("*_VH.npy") if factor else ():
+            np.save(file, factor * np.load(file))
+        with open_images(tmp_path / "tiles") as opened:
+            compare(opened, ["vit_small_patch16_ssl4eo.mae"], tmp_path / "out", radiometry="db", progress=False)
+        kept.append({file.name for file in (tmp_path / "out" / "features").iterdir()})
+    assert kept[0] == kept[1] < kept[2]
+
+
+@pytest.mark.slow
 def test_sizes_that_tell_the_classes_are_told(chips: Path, tmp_path: Path) -> None:
     with warnings.catch_warnings(), open_images(chips, labels=labels(chips)) as opened:
         warnings.filterwarnings("error", message=".*sizes of the images.*")
@@ -221,7 +250,7 @@ def test_sizes_that_tell_the_classes_are_told(chips: Path, tmp_path: Path) -> No
     for file in (chips / "water").glob("*.npy"):
         np.save(file, np.pad(np.load(file), 4, mode="reflect"))
     with (
-        pytest.warns(UserWarning, match="sizes of the images alone tell the class of 100%"),
+        pytest.warns(UserWarning, match="sizes of the images alone tell the classes with an accuracy of 100%"),
         open_images(chips, labels=labels(chips)) as opened,
     ):
         compare(opened, [MODEL], tmp_path / "apart", progress=False)

@@ -20,7 +20,7 @@ from ..sections import Recipe
 from .options import ChipOptions, takes
 from .report import Finetuned, describe_weights, write_report
 from .request import begin, check_folder, read_skipped
-from .settings import choose_length, choose_start, with_images
+from .settings import Start, choose_length, choose_start, with_images
 from .survey import find_twins, look_at
 from .table import SPLITS, Chip, class_counts, divide, find_chips, images_below, read_chips, write_chips
 
@@ -84,8 +84,7 @@ def _chips(options: ChipOptions, folder: Path) -> tuple[list[Chip], dict[str, st
     )
     divided = divide([chips[index] for index in good], val=options.val, test=options.test, seed=options.seed)
     _warn_of_twins(divided, start.bands, options)
-    if "crop" not in start.given and not any(text.startswith(_CROP) for text in options.assignments):
-        _warn_of_sizes(divided, options)
+    _warn_of_sizes(divided, start, options)
     begin(folder, options, skipped)
     write_chips(divided, folder / TABLE)
     return divided, skipped
@@ -105,11 +104,14 @@ def _warn_of_twins(chips: Sequence[Chip], wanted: Sequence[str], options: ChipOp
         )
 
 
-def _warn_of_sizes(chips: Sequence[Chip], options: ChipOptions) -> None:
+def _warn_of_sizes(chips: Sequence[Chip], start: Start, options: ChipOptions) -> None:
     files, labels = [options.files() / chip.name for chip in chips], [chip.label for chip in chips]
     sizes = judge_sizes(files, labels, held=[chip.split != "train" for chip in chips])
-    if sizes.tell:
-        advice = f"{_CROP}{sizes.smallest} takes the middle of each in its own scale"
+    given = [text.removeprefix(_CROP) for text in options.assignments if text.startswith(_CROP)]
+    crop = int(given[-1]) if given and given[-1].isdigit() else start.given.get("crop")
+    if sizes is not None and sizes.tell and (crop is None or crop > sizes.smallest):
+        cut = sizes.smallest >= sizes.median / 2  # of chips cut to their objects, a small middle would lose these
+        advice = f"{_CROP}{sizes.smallest} takes the middle of each in its own scale" if cut else "Cut all to one size"
         warnings.warn(f"{sizes}. {advice}", stacklevel=4)
 
 

@@ -125,6 +125,24 @@ def test_checkpoints_of_one_name_need_labels(task: Task, tools: Tools, tmp_path:
     assert first.read_bytes() != second.read_bytes()
 
 
+def test_runs_of_other_settings_or_data_do_not_come_into_one_table(task: Task, tools: Tools, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    own, none, other = (
+        parse_trials(task, model, "toy", [init], 1)
+        for model, init in (("mobilenetv3_dsn", "own"), ("mobilenetv3_dsn", "none"), ("resnet50_ben", "none"))
+    )
+    run(task, own, tmp_path)
+    longer = MMExperiment(tmp_path / "out", task, tmp_path / "data", {"train_cfg.max_epochs": 3})
+    with pytest.raises(OptionError, match=r"dsn-100-0 holds results of other settings or data \(train_cfg\.max_epochs"):
+        run_table(longer, none)
+    assert len(tools.calls) == 2 and inits_of(tmp_path / "out" / "results.csv") == [("mobilenetv3_dsn", 0)]
+    run(task, none, tmp_path)  # starts and frozen parts differ between trials
+    run_table(longer, other)  # and another network may be trained otherwise
+    (tmp_path / "data" / "classes.txt").write_text("ship")
+    with pytest.raises(OptionError, match=r"dsn-100-0 holds results of other settings or data \(data\.folder"):
+        run(task, parse_trials(task, "mobilenetv3_dsn", "toy", ["none"], 2)[1:], tmp_path)
+
+
 @pytest.mark.parametrize("label", ["../up", "a/b"])
 def test_a_label_cannot_lead_out_of_the_folder(task: Task, tools: Tools, tmp_path: Path, label: str) -> None:
     (trial,) = parse_trials(task, "mobilenetv3_dsn", "toy", [f"{label}=none"], 1)

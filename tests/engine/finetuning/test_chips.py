@@ -112,8 +112,9 @@ def test_sizes_that_tell_the_classes_draw_a_warning_unless_the_middle_is_taken(t
         for index in range(24):
             (tmp_path / "chips" / name).mkdir(parents=True, exist_ok=True)
             np.save(tmp_path / "chips" / name / f"{index}.npy", rng.rayleigh(0.1, (side, side)).clip(0, 1))
-    with pytest.warns(UserWarning, match=r"sizes of the images alone tell the class of 100%.*crop=40 takes the middle"):
-        start(tmp_path / "chips", tmp_path / "resized", steps=2)
+    for name, given in (("resized", []), ("padded", ["preprocess.given.crop=56"])):  # a border tells the size, too
+        with pytest.warns(UserWarning, match=r"sizes of the images alone .* of 100% .*crop=40 takes the middle"):
+            start(tmp_path / "chips", tmp_path / name, steps=2, assignments=given)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*sizes of the images.*")
         done = start(tmp_path / "chips", tmp_path / "cut", steps=2, assignments=["preprocess.given.crop=40"])
