@@ -27,6 +27,7 @@ from benchmarks.experiments.trial import Trial
 from benchmarks.mm.run import CONFIG, read_config
 from benchmarks.mm.task import settings_of
 from benchmarks.recognition.grid import METHODS
+from benchmarks.recognition.methods import frozen_settings
 from benchmarks.segmentation.task import TASK as SEGMENTATION
 from sarhub_models.engine.recipe import Recipe, completed
 from sarhub_models.engine.run import SUMMARY
@@ -92,6 +93,8 @@ def _recognition(out: Path) -> Found:
         provenance = Provenance(settings, {name: inputs[name] for name in ("train", "test")}, inputs["weights"])
         (folder / "inputs.json").unlink(missing_ok=True)
         variant = _METHODS[folder.name] or folder.name
+        if variant != "finetune" and settings["preprocess"]["crop"] is None:  # others saw other parts of the chips
+            provenance = replace(provenance, settings=frozen_settings(settings))
         yield folder, _trial(folder.parent.name, settings["data"]["name"], variant), provenance, done.get("scores")
 
 

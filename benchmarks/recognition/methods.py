@@ -6,7 +6,7 @@ every class.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -37,10 +37,19 @@ from sarhub_models.zoo.description import BEST
 
 from .grid import Grid
 
-__all__ = ["PREDICTIONS", "Recognition"]
+__all__ = ["PREDICTIONS", "Recognition", "frozen_settings"]
 
 PREDICTIONS = "predictions.csv"
 _CLASSIFIERS = {"probe": "linear", "knn": "knn"}  # by method, as the library calls them
+
+
+def frozen_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what frozen features follow from, of the settings of a recipe: nothing of its training.
+
+    ``frozen`` was not there while weights with a preprocessing of their own saw whole chips.
+    """
+    kept = {name: values for name, values in settings.items() if name != "optim"}
+    return {**kept, "frozen": {"crop": settings["preprocess"]["crop"]}}
 
 
 @dataclass(frozen=True)
@@ -59,12 +68,8 @@ class Recognition(Experiment):
 
     def provenance(self, trial: Trial) -> Provenance:
         """Return what a trial is computed from."""
-        recipe = self.grid.recipe(trial)
-        found = self.inputs.read(recipe)
-        if trial.variant == "finetune":
-            return found
-        settings = {name: values for name, values in found.settings.items() if name != "optim"}
-        return replace(found, settings={**settings, "frozen": {"crop": recipe.preprocess.crop}})
+        found = self.inputs.read(self.grid.recipe(trial))
+        return found if trial.variant == "finetune" else replace(found, settings=frozen_settings(found.settings))
 
     def prepare(self, trials: Sequence[Trial]) -> None:
         """Look at the starting weights.

@@ -241,9 +241,12 @@ def test_weights_may_be_discarded(chips: Path, tmp_path: Path) -> None:
 
 def as_before(out: Path) -> None:
     """Lay a finished benchmark out as earlier versions did."""
+    trained = next(out.glob("trials/*/*/*/finetune/provenance.json"))
+    optim = json.loads(trained.read_text())["settings"]["optim"]
     for file in list(out.glob("trials/*/*/*/*/provenance.json")):
         folder = file.parent
         settings, data, weights = json.loads(file.read_text().replace("eval_value", "evaluation")).values()
+        settings = {"optim": optim, **{name: values for name, values in settings.items() if name != "frozen"}}
         file.unlink()
         scores = json.loads((folder / "scores.json").read_text())
         inputs = {**data, "weights": weights}
