@@ -1,3 +1,5 @@
+"""What the sizes of images tell of their classes."""
+
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +23,8 @@ def write(root: Path, sides: dict[str, list[int]]) -> tuple[list[Path], list[str
     ("sides", "low", "high", "tell"),
     [
         ({"a": [40] * 8, "b": [56] * 8}, 1, 1, True),
-        (
-            {"a": list(range(40, 60)), "b": list(range(90, 130, 2))},
-            0.9,
-            1,
-            True,
-        ),  # cut to the objects: none comes twice
+        # cut to the objects: none comes twice
+        ({"a": list(range(40, 60)), "b": list(range(90, 130, 2))}, 0.9, 1, True),
         ({"a": [40] * 85, "b": [56] * 15}, 1, 1, True),  # however large the largest class
         ({"a": [40] * 8, "b": [40] * 8}, 0, 0.5, False),
         ({"a": [40, 56] * 8, "b": [56, 40] * 8}, 0, 0.6, False),
